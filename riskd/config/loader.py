@@ -7,7 +7,8 @@ the rules that the trader wrote down.  All mistakes are reported at once, each w
 from __future__ import annotations
 
 import importlib.resources
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from datetime import time
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -62,12 +63,23 @@ class _Account(_Defaults, frozen=True, kw_only=True):
     rules: _RuleTables = {}
 
 
+class _File(msgspec.Struct, frozen=True, kw_only=True):
+    """``[files.NAME]``: a file that rules name, as a recording keeps it.
+
+    :ivar problem: why it could not be read.
+    """
+
+    text: str = ""
+    problem: str = ""
+
+
 class _Document(CommonSettings, frozen=True, kw_only=True):
     """A whole file."""
 
     accounts: tuple[_Account, ...] = ()
     defaults: _Defaults = _Defaults()
     rules: _RuleTables = msgspec.field(default_factory=dict)
+    files: dict[str, _File] = msgspec.field(default_factory=dict)
 
 
 def practice_settings(rules: Mapping[str, IRule]) -> Settings:
@@ -88,27 +100,38 @@ def load_settings(path: Path, rules: Mapping[str, IRule]) -> Settings:
     # Opening a named pipe would block the daemon until another process writes to it.
     if not path.is_file() and path.exists():
         raise ConfigError(f"{path}: not a regular file")
-    settings = parse_settings(read_text(path), str(path), rules)
+    directory = path.absolute().parent
+    settings = parse_settings(
+        read_text(path), str(path), rules, lambda name: read_text(directory / name)
+    )
     key_file = settings.gateway.key_file
     if key_file is None:
         return settings
     # Absolute, because the key is read again at each login and twistd changes its directory.
-    beside = path.absolute().parent / key_file
+    beside = directory / key_file
     gateway = msgspec.structs.replace(settings.gateway, key_file=str(beside))
     return msgspec.structs.replace(settings, gateway=gateway)
 
 
-def parse_settings(text: str, name: str, rules: Mapping[str, IRule]) -> Settings:
+def parse_settings(
+    text: str,
+    name: str,
+    rules: Mapping[str, IRule],
+    read: Callable[[str], str] | None = None,
+) -> Settings:
     """Return the settings that ``text`` describes.
 
     :param name: the file name that messages begin with.
     :param rules: the available rules by key, in order of evaluation.
+    :param read: returns the text of a file that a rule names, and raises a :exc:`ConfigError` if it cannot be
+        read.  Without it, those files can be read that ``text`` itself contains, as that of a recording does.
     :raises ConfigError: ``text`` has mistakes.
     """
     reader = TableReader(text, name, _SECRETS)
     # Both parts are checked, whatever is wrong in the other, so that all mistakes are reported at once.
     document = reader.struct(reader.tables, _Document, ())
-    rules_in_force = _rules_of_accounts(reader, rules)
+    files = _Files({} if document is WRONG else document.files, read)
+    rules_in_force = _rules_of_accounts(reader, rules, files)
     if document is not WRONG:
         _check_accounts(reader, document.accounts)
     reader.check()
@@ -118,9 +141,56 @@ def parse_settings(text: str, name: str, rules: Mapping[str, IRule]) -> Settings
             _account_settings(account, document.defaults, in_force)
             for account, in_force in zip(document.accounts, rules_in_force, strict=True)
         ),
-        text=text,
+        text=text + files.tables,
         **common,
     )
+
+
+class _Files:
+    """The files that rules name, each read once.
+
+    :param known: those that the configuration itself contains, by name.
+    :param read: see :func:`parse_settings`.
+    """
+
+    def __init__(self, known: Mapping[str, _File], read: Callable[[str], str] | None) -> None:
+        self._known = known
+        self._read = read
+        self._more: dict[str, _File] = {}
+
+    def read(self, name: str) -> str:
+        """Return a file's text.
+
+        :raises ConfigError: it cannot be read.
+        """
+        file = self._known.get(name) or self._more.get(name)
+        if file is None:
+            file = self._more[name] = self._read_first(name)
+        if file.problem:
+            raise ConfigError(file.problem)
+        return file.text
+
+    def _read_first(self, name: str) -> _File:
+        if self._read is None:
+            return _File(problem=f"{name} is not in this configuration")
+        try:
+            return _File(text=self._read(name))
+        except ConfigError as error:
+            return _File(problem=error.problems[0])
+
+    @property
+    def tables(self) -> str:
+        """Tables that contain the files that were read, as TOML."""
+        return "".join(
+            f"\n[files.{_quoted(name)}]\n{key} = {_quoted(value)}\n"
+            for name, file in self._more.items()
+            for key, value in (("problem" if file.problem else "text", file.problem or file.text),)
+        )
+
+
+def _quoted(text: str) -> str:
+    """Return ``text`` as a basic string of TOML: one of JSON, with its DEL escaped."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _account_settings(
@@ -154,7 +224,7 @@ def _check_accounts(reader: TableReader, accounts: tuple[_Account, ...]) -> None
 
 
 def _rules_of_accounts(
-    reader: TableReader, rules: Mapping[str, IRule]
+    reader: TableReader, rules: Mapping[str, IRule], files: _Files
 ) -> list[tuple[RuleInForce, ...]]:
     """Return each account's enabled rules with their settings."""
     shared = _rule_fields(reader, reader.tables, rules, ())
@@ -173,7 +243,7 @@ def _rules_of_accounts(
             where = ("accounts", number, "rules", key) if key in own else ("rules", key)
             settings = reader.build(values, rule.settings_type, where)
             if settings is not WRONG and settings.enabled:
-                enabled.append(RuleInForce(rule, settings))
+                enabled.append(RuleInForce(rule, settings.with_files(files.read)))
         in_force.append(tuple(enabled))
     return in_force
 

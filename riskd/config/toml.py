@@ -114,7 +114,12 @@ class TableReader:
 
         A value with a mistake is reported and becomes ``WRONG``.
         """
-        known = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+        computed = getattr(kind, "FROM_FILES", ())
+        known = {
+            field.encode_name: field
+            for field in msgspec.structs.fields(kind)
+            if field.name not in computed
+        }
         values = {}
         for key, value in table.items():
             if key in known:

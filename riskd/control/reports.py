@@ -23,6 +23,7 @@ from riskd.model.formatting import contract_name
 from riskd.model.lockouts import locks_in_force
 from riskd.model.money import ZERO
 from riskd.model.open_pnl import position_pnl
+from riskd.model.reduce_only import reduce_only_stage
 from riskd.model.unlocks import last_unlock
 from riskd.rules.evaluation import RuleInForce
 from riskd.rules.interface import Gauge
@@ -62,6 +63,18 @@ class FlatteningReport(msgspec.Struct, frozen=True, kw_only=True):
     begun: datetime
 
 
+class ReduceOnlyReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A stage in which an account may only close what it holds.
+
+    :ivar reasons: why, by the ids of the rules that ask for it.
+    :ivar held: the contracts that may still be held, short ones negative, by name.
+    """
+
+    since: datetime
+    reasons: dict[str, str]
+    held: dict[str, int]
+
+
 class AccountReport(msgspec.Struct, frozen=True, kw_only=True):
     """An account of the daemon.
 
@@ -70,6 +83,7 @@ class AccountReport(msgspec.Struct, frozen=True, kw_only=True):
     :ivar trades: trades of this trading day.
     :ivar can_trade: the broker's permission; ``None`` before the broker first reported it.
     :ivar locks: the locks in force; the one that ends last comes first.
+    :ivar reduce_only: the stage in which it may only close what it holds.
     :ivar unlocked_beyond: the rules beyond whose limits an operator has unlocked the account in this trading day.
     """
 
@@ -83,6 +97,7 @@ class AccountReport(msgspec.Struct, frozen=True, kw_only=True):
     locks: tuple[LockoutSet, ...]
     flattening: FlatteningReport | None
     unlocked_beyond: tuple[str, ...] = ()
+    reduce_only: ReduceOnlyReport | None = None
 
 
 class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,7 +176,16 @@ def report_account(state: AccountState, now: datetime) -> AccountReport:
         if plan is None
         else FlatteningReport(rule_id=plan.rule_id, reason=plan.reason, begun=plan.begun),
         unlocked_beyond=unlock.beyond if unlock else (),
+        reduce_only=_report_reduce_only(state),
     )
+
+
+def _report_reduce_only(state: AccountState) -> ReduceOnlyReport | None:
+    stage = reduce_only_stage(state)
+    if stage is None:
+        return None
+    held = {contract_name(state, contract_id): size for contract_id, size in stage.held.items()}
+    return ReduceOnlyReport(since=stage.since, reasons=dict(stage.reasons), held=held)
 
 
 def _report_position(state: AccountState, position: GatewayUserPosition) -> PositionReport:

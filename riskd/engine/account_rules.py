@@ -14,6 +14,7 @@ from riskd.engine.limits_in_force import (
     read_journaled,
 )
 from riskd.engine.locks_and_days import Day
+from riskd.engine.reduce_only import ReduceOnlyStage
 from riskd.engine.tracked_account import TrackedAccount
 from riskd.engine.unlocking import (
     exceeded,
@@ -24,9 +25,10 @@ from riskd.engine.unlocking import (
 )
 from riskd.model.account import AccountState, Limit
 from riskd.model.events import EventData
+from riskd.model.reduce_only import REDUCE_ONLY
 from riskd.model.unlocks import UNLOCKED, Unlock, last_unlock
-from riskd.rules.evaluation import Decision, evaluate
-from riskd.rules.interface import IRule, Kind, Trigger
+from riskd.rules.evaluation import Decision, Evaluation, evaluate
+from riskd.rules.interface import Flatten, IRule, Kind, Trigger
 
 _log = Logger()
 
@@ -41,7 +43,9 @@ class AccountRules:
     :param catalogue: all rules there are, by key: those that held a locked account before a restart
         hold it until the lock ends, whatever the settings say now.
     :param report_problem: takes a source and a sentence; an empty sentence ends the problem of that source.
+    :param report_notice: takes a sentence about what the account's state has.
     :ivar limits: the limits in force.
+    :ivar reduce_only: the stage in which the account may only close what it holds.
     :ivar wakes: when each rule wants to be evaluated again, by slot.
     """
 
@@ -51,15 +55,18 @@ class AccountRules:
         configured: LimitsInForce,
         catalogue: Mapping[str, IRule],
         report_problem: Callable[[str, str], None],
+        report_notice: Callable[[str], None],
     ) -> None:
         self._account = account
         self._configured = self.limits = configured
         self._catalogue = catalogue
         self._report_problem = report_problem
+        self.reduce_only = ReduceOnlyStage(account.account_id, report_notice)
         self._day: Day | None = None
         self._unlock: Unlock | None = None
         self.wakes: dict[str, datetime] = {}
         self._warnings: dict[str, tuple[str, ...]] = {}
+        self._problems: dict[str, str] = {}
         self._failing: list[str] = []
 
     # What the account is held to.
@@ -81,19 +88,21 @@ class AccountRules:
     def hold_to(self, limits: LimitsInForce) -> None:
         """Put these limits in force.
 
-        Timers, warnings and failures of rules that are not among them are forgotten.
+        Timers, warnings, problems and failures of rules that are not among them are forgotten.
         """
         self.limits = limits
         self._publish_limits()
         slots = {one.slot for one in limits.rules}
         self.wakes = {slot: at for slot, at in self.wakes.items() if slot in slots}
         self._warnings = {slot: known for slot, known in self._warnings.items() if slot in slots}
+        for slot in [slot for slot in self._problems if slot not in slots]:
+            self._note_problem(slot, "")
         for slot in [slot for slot in self._failing if slot not in slots]:
             self._note_success(slot)
 
     def _publish_limits(self) -> None:
         unlock = {} if self._unlock is None else {UNLOCKED: self._unlock.limit}
-        self._account.set_limits({**self.limits.journaled, **unlock})
+        self._account.set_limits({**self.limits.journaled, **unlock, **self.reduce_only.limits})
 
     # What an operator has unlocked.
 
@@ -114,6 +123,11 @@ class AccountRules:
         unlock = last_unlock(known)
         if unlock is not None and (self._unlock is None or self._unlock.at < unlock.at):
             self._change_unlock(unlock)
+
+    def recover_reduce_only(self, known: AccountState) -> None:
+        """Take over the reduce-only stage in the journal, unless there is one."""
+        if self.reduce_only.recover(known):
+            self._publish_limits()
 
     def forget_unlock(self) -> bool:
         """Forget the unlock: its trading day has ended; return whether there was one."""
@@ -171,10 +185,11 @@ class AccountRules:
             exceeded = self.exceeded(now)
             ended = [rule_id for rule_id in unlock.excused if rule_id not in exceeded]
             self._change_unlock(without_excuses(unlock, ended))
+        trigger = Trigger(kind=kind, now=now, next_reset=self.day_of(now).end, subject=subject)
         evaluation = evaluate(
             state,
             self.limits.rules,
-            Trigger(kind=kind, now=now, next_reset=self.day_of(now).end, subject=subject),
+            trigger,
             is_locked=is_locked,
             is_strict=self.limits.is_strict,
             due=due,
@@ -190,9 +205,52 @@ class AccountRules:
         for slot, warnings in evaluation.warnings.items():
             self._note_warnings(slot, warnings)
             self._note_success(slot)
+        for slot, problem in evaluation.problems.items():
+            if problem != self._problems.get(slot, ""):
+                self._note_problem(slot, problem)
         for slot, error in evaluation.faults:
             self._note_failure(slot, error)
-        return evaluation.decisions
+        return evaluation.decisions + self._reducing(evaluation, trigger, is_locked, is_under_way)
+
+    def _reducing(
+        self,
+        evaluation: Evaluation,
+        trigger: Trigger,
+        is_locked: bool,
+        is_under_way: Callable[[Decision], bool],
+    ) -> tuple[Decision, ...]:
+        """Follow the reduce-only stage; return what is to be done about forbidden orders."""
+        flattens = [
+            each.command for each in evaluation.decisions if isinstance(each.command, Flatten)
+        ]
+        # Its positions and orders are dealt with.
+        is_closing = is_locked or any(each.keep is None or each.lock for each in flattens)
+        before = self.reduce_only.stage
+        self.reduce_only.note(evaluation.reduce_only)
+        decisions = self.reduce_only.update(
+            evaluation.state,
+            trigger,
+            self._reducing_rules,
+            may_begin=not is_closing,
+        )
+        self.wakes.pop(REDUCE_ONLY, None)
+        if (wake_at := self.reduce_only.wake_at(trigger.now)) is not None:
+            self.wakes[REDUCE_ONLY] = wake_at
+        if self.reduce_only.stage is not before:
+            self._publish_limits()
+            self.reduce_only.report_change(before)
+        if is_closing:
+            return ()
+        return tuple(each for each in decisions if not is_under_way(each))
+
+    def _reducing_rules(self) -> dict[str, str]:
+        """Return the rules that may ask for the reduce-only stage, by slot.
+
+        An operator has unlocked the others beyond their limits.
+        """
+        beyond = () if self._unlock is None else self._unlock.beyond
+        rule_ids = {one.slot: one.rule.rule_id for one in self.limits.rules}
+        return {slot: rule_id for slot, rule_id in rule_ids.items() if rule_id not in beyond}
 
     def pop_due(self, now: datetime) -> list[str]:
         """Return and forget the slots of the rules that wanted to be evaluated by now."""
@@ -213,6 +271,14 @@ class AccountRules:
                     # Twisted takes an argument called warning for one of Python's.
                     doubt=warning,
                 )
+
+    def _note_problem(self, slot: str, problem: str) -> None:
+        self._problems.pop(slot, None)
+        if problem:
+            self._problems[slot] = problem
+        account_id = self._account.account_id
+        sentence = f"Account {account_id}, {slot}: {problem}" if problem else ""
+        self._report_problem(f"{slot} {account_id} unguarded", sentence)
 
     def _note_success(self, slot: str) -> None:
         if slot in self._failing:

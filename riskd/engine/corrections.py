@@ -6,17 +6,11 @@ A trade is broadcast once, so no trade event can report it.  The published copy 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
-from twisted.logger import Logger
-
-from riskd.journal.interface import IJournal
 from riskd.model.broker import BrokerTrade, is_same_on_wire
 from riskd.model.events import GatewayUserTrade
-from riskd.model.formatting import counted, dollars
-
-_log = Logger()
+from riskd.model.formatting import dollars
 
 _MAX_REMEMBERED: Final = 1024
 """How many amended trades are remembered."""
@@ -71,36 +65,3 @@ class Versions:
         ][-_MAX_VERSIONS:]
         if len(self._earlier) > _MAX_REMEMBERED:
             del self._earlier[next(iter(self._earlier))]
-
-
-class Corrections:
-    """Announces corrections once the published copy has them.
-
-    Several that come while the copy is written are one announcement.
-
-    :param journal: publishes the copy.
-    :param announce: takes the sentence.
-    """
-
-    def __init__(self, journal: IJournal, announce: Callable[[str], None]) -> None:
-        self._journal = journal
-        self._announce = announce
-        self._sentences: list[str] = []
-
-    def report(self, sentence: str) -> None:
-        """Announce a correction that the account's state already has."""
-        _log.warn("{sentence}", sentence=sentence)
-        self._sentences.append(sentence)
-        if len(self._sentences) == 1:
-            written = self._journal.make_durable()
-            written.addCallback(lambda _: self._journal.published())
-            written.addCallback(lambda _: self._announce_all())
-            written.addErrback(
-                lambda failure: _log.failure("announcing a correction: internal error", failure)
-            )
-
-    def _announce_all(self) -> None:
-        sentences, self._sentences = self._sentences, []
-        more = len(sentences) - 1
-        note = f" ({counted(more, 'more correction')})" if more else ""
-        self._announce(f"{sentences[0]}{note}")

@@ -100,6 +100,7 @@ class RiskEngine:
         if isinstance(enforcer, Enforcer):
             enforcer.on_settled = self._settled
         self.rules = rules
+        rules.reduce_only.is_dry_run = self._dry_run is not None
         self._clock = clock
         self._broker_clock = broker_clock
         self._now = broker_clock.now
@@ -117,6 +118,7 @@ class RiskEngine:
         """Put a locked account's journaled limits in force again, beside the settings."""
         self._memory_before = known.risk.memory
         self.rules.recover_unlock(known)
+        self.rules.recover_reduce_only(known)
         if self._is_locked():
             self.rules.recover(known.limits)
 

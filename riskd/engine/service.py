@@ -30,13 +30,13 @@ from riskd.engine.account_rules import AccountRules
 from riskd.engine.broker import Broker
 from riskd.engine.clock_effects import ClockEffects
 from riskd.engine.clocks import Clocks
-from riskd.engine.corrections import Corrections
 from riskd.engine.enforcement.dry_run import DryRun
 from riskd.engine.enforcement.enforcer import Enforcer
 from riskd.engine.guarded_account import GuardedAccount
 from riskd.engine.intake import Intake, errors_logged
 from riskd.engine.interface import IOperated, IOperatedAccount
 from riskd.engine.limits_in_force import LimitsInForce
+from riskd.engine.notices import Notices
 from riskd.engine.order_of_truth import SETTLED_SECONDS
 from riskd.engine.reconciliation import ReconciliationLoop
 from riskd.engine.risk import RiskEngine
@@ -124,7 +124,8 @@ class EngineService(Service):
         self._observe_reaction = observe_reaction
         self.accounts: dict[int, GuardedAccount] = {}
         self._configured = frozenset(each.id for each in settings.accounts)
-        corrections = Corrections(journal, self._announce_note)
+        corrections = Notices(journal, self._announce_note, "correction")
+        self._notices = Notices(journal, self._announce_note)
         intake = Intake(
             self.accounts, gateway, clock, self.now, corrections.report, self.clocks.stamped
         )
@@ -167,7 +168,9 @@ class EngineService(Service):
         else:
             enforcer = DryRun(account, self._clock, self.now)
         limits = LimitsInForce(settings.rules, self._is_strict, settings.schedule)
-        rules = AccountRules(account, limits, self._catalogue, self.report_problem)
+        rules = AccountRules(
+            account, limits, self._catalogue, self.report_problem, self._notices.report
+        )
         risk_engine = RiskEngine(
             account,
             rules,

@@ -87,6 +87,26 @@ PRODUCTS: Final[dict[str, Product]] = {
 """The products that riskd knows by itself, by their code; the gateway's data has precedence."""
 
 
+MICROS: Final[dict[str, str]] = {
+    # Contract sizes as in the contract specifications of CME Group.
+    "MNQ": "NQ",
+    "MES": "ES",
+    "M2K": "RTY",
+    "MYM": "YM",
+    "MCL": "CL",
+    "MNG": "NG",
+    "MGC": "GC",
+    "MHG": "HG",
+    "M6E": "6E",
+    "M6A": "6A",
+    "M6B": "6B",
+    "MCD": "6C",
+    "MSF": "6S",
+    "MJY": "6J",
+}
+"""The tickers of micros, with the ticker of the product of which each is a tenth."""
+
+
 @lru_cache(maxsize=1024)
 def known_contract(contract_id: str) -> Contract | None:
     """Return the contract by the table of products; ``None`` for another product."""

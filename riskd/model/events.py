@@ -61,6 +61,11 @@ class OrderSide(IntEnum):
     BUY = 1
     SELL = 2
 
+    @property
+    def sign(self) -> int:
+        """1 for buying, -1 for selling."""
+        return 1 if self is OrderSide.BUY else -1
+
 
 class OrderState(IntEnum):
     """The state of an order; all but ``ACTIVE`` are final."""

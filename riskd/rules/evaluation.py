@@ -76,6 +76,8 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     :ivar decisions: what to do, in this order.
     :ivar wakes: when each evaluated rule wants its next check, by slot.
     :ivar warnings: what each evaluated rule cannot check at present, by slot.
+    :ivar problems: why each evaluated rule does not guard the account, by slot.
+    :ivar reduce_only: why each evaluated rule lets the account only close what it holds, by slot.
     :ivar faults: the rules that failed.
     """
 
@@ -83,6 +85,8 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     decisions: tuple[Decision, ...] = ()
     wakes: dict[str, datetime | None] = {}
     warnings: dict[str, tuple[str, ...]] = {}
+    problems: dict[str, str] = {}
+    reduce_only: dict[str, str] = {}
     faults: tuple[Fault, ...] = ()
 
 
@@ -110,6 +114,8 @@ def evaluate(
     decisions: list[Decision] = []
     wakes: dict[str, datetime | None] = {}
     warnings: dict[str, tuple[str, ...]] = {}
+    problems: dict[str, str] = {}
+    reduce_only: dict[str, str] = {}
     faults: list[Fault] = []
     begun_with = state.risk.memory
     for each in _rules_to_evaluate(rules, trigger.kind, is_locked, due):
@@ -127,6 +133,8 @@ def evaluate(
             state = with_risk(state, memory={**memory, slot: result.memory})
         wakes[slot] = result.wake_at
         warnings[slot] = result.warnings
+        problems[slot] = result.problem
+        reduce_only[slot] = result.reduce_only
         if not result.commands:
             continue
         commands = _strict(result.commands) if is_strict else result.commands
@@ -142,6 +150,8 @@ def evaluate(
         decisions=tuple(decisions),
         wakes=wakes,
         warnings=warnings,
+        problems=problems,
+        reduce_only=reduce_only,
         faults=tuple(faults),
     )
 
@@ -181,7 +191,7 @@ def _check(result: RuleResult) -> None:
     """Check a result before anything acts on it or writes it down.
 
     :raises TypeError: a part of it is not what its type says.
-    :raises ValueError: its memory is not Unicode text, which would stop the journal.
+    :raises ValueError: a text of it is not Unicode, which would stop the journal.
     """
     if not isinstance(result, RuleResult):
         raise TypeError(f"expected a RuleResult, got {result!r}")
@@ -190,14 +200,22 @@ def _check(result: RuleResult) -> None:
             raise TypeError(f"memory: expected a text or None, got {result.memory!r}")
         result.memory.encode()
     _check_moment("wake_at", result.wake_at)
+    for name in ("problem", "reduce_only"):
+        _check_text(name, getattr(result, name))
     for warning in result.warnings:
-        if not isinstance(warning, str):
-            raise TypeError(f"warnings: expected texts, got {warning!r}")
+        _check_text("warnings", warning)
     for command in result.commands:
         if not isinstance(command, _COMMANDS) or not isinstance(command.reason, str):
             raise TypeError(f"expected a command with a reason, got {command!r}")
         if isinstance(command, Flatten):
             _check_flatten(command)
+
+
+def _check_text(name: str, text: object) -> None:
+    if not isinstance(text, str):
+        raise TypeError(f"{name}: expected a text, got {text!r}")
+    # It goes to the journal or to clients.
+    text.encode()
 
 
 def _check_flatten(flatten: Flatten) -> None:

@@ -131,12 +131,19 @@ class RuleResult(msgspec.Struct, frozen=True, kw_only=True):
         check; ``None`` leaves the present one.
     :ivar wake_at: when the rule wants its next ``TIMER`` check; replaces the time of earlier results.
     :ivar warnings: what the rule cannot check at present, in sentences for a trader.
+    :ivar problem: why the rule does not guard the account at all, in a sentence for a trader: the daemon's
+        status is ``ERROR`` until a result has none.
+    :ivar reduce_only: why the account may only close what it holds, in words without a full stop; it may
+        until a result has none.  Without figures that change often, since each change is journaled.  See
+        :mod:`riskd.rules.reduce_only`.
     """
 
     commands: tuple[Command, ...] = ()
     memory: str | None = None
     wake_at: datetime | None = None
     warnings: tuple[str, ...] = ()
+    problem: str = ""
+    reduce_only: str = ""
 
 
 NOTHING = RuleResult()

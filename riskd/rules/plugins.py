@@ -1,4 +1,4 @@
-"""Find the rules, riskd's twelve and a user's own.
+"""Find the rules, riskd's and a user's own.
 
 All of them are Twisted plugins.
 
@@ -48,7 +48,8 @@ def find_rules() -> dict[str, IRule]:
     # getPlugins skips what it cannot load and only logs it, so all modules are loaded before.
     if problems := [*_load(getModule(twisted.plugins.__name__).iterModules())]:
         raise RuleDiscoveryError(*problems)
-    rules = sorted(getPlugins(IRule), key=_sort_key)
+    # Twisted's cache of plugins may be older than the table of riskd's own.
+    rules = sorted({*RULES, *getPlugins(IRule)}, key=_sort_key)
     problems = [f"{_name(rule)}: {each}" for rule in rules for each in _problems_of(rule)]
     problems += _collisions(rules)
     if problems:

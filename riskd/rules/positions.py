@@ -6,8 +6,9 @@ close.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Final
 
 from riskd.model.account import AccountState
@@ -76,22 +77,36 @@ def signed_size(position: BrokerPosition) -> int:
 
 
 def reduce_largest(
-    positions: Iterable[BrokerPosition], excess: int, least: Mapping[str, int] | None = None
+    positions: Iterable[BrokerPosition],
+    excess: int | Decimal,
+    least: Mapping[str, int] | None = None,
+    weight_of: Callable[[BrokerPosition], int | Decimal] = lambda _position: 1,
 ) -> dict[str, int]:
     """Take ``excess`` contracts away, from the largest position first.
 
-    Of positions of equal size, the first in ``positions`` is reduced first.
+    Of positions of equal size, the first in ``positions`` is reduced first.  Where contracts weigh different
+    amounts, no more of a heavy one is taken than fits, and the rest of the lightest that is left.
 
+    :param excess: the weight to take away, at least.
     :param least: how many contracts have to stay, by contract id; elsewhere none.
+    :param weight_of: returns what one contract of a position weighs.
     :return: how many contracts stay of each position that is reduced, by contract id, in that order.
     """
     least = least or {}
+    weighted = [(weight_of(position), position) for position in positions]
+    sizes = {each.contract_id: each.size for _weight, each in weighted}
+    largest = sorted(weighted, key=lambda each: each[0] * each[1].size, reverse=True)
+    lightest = sorted(weighted, key=lambda each: each[0])
     keep: dict[str, int] = {}
-    for position in sorted(positions, key=lambda each: each.size, reverse=True):
-        taken = min(excess, position.size - least.get(position.contract_id, 0))
-        if taken > 0:
-            keep[position.contract_id] = position.size - taken
-            excess -= taken
+    for order, rounding in ((largest, ROUND_FLOOR), (lightest, ROUND_CEILING)):
+        for weight, position in order:
+            contract_id = position.contract_id
+            wanted = int((Decimal(excess) / weight).to_integral_value(rounding))
+            left = keep.get(contract_id, sizes[contract_id])
+            taken = min(wanted, left - least.get(contract_id, 0))
+            if taken > 0:
+                keep[contract_id] = left - taken
+                excess -= taken * weight
     return keep
 
 
@@ -101,6 +116,25 @@ def close_position(
     """Return the command to close one position and leave the others alone."""
     keep = {position.contract_id: 0}
     return Flatten(reason=reason, keep=keep, asks_broker_first=asks_broker_first)
+
+
+def opened_by(order: BrokerOrder, contracts: int, held: int) -> int:
+    """Return how many contracts an order would open if it were filled alone.
+
+    It opens what it adds to a position, and what it has left after it has closed one.
+
+    :param contracts: how many contracts it would fill.
+    :param held: the signed size of the position in its contract.
+    """
+    if held * order.side.sign >= 0:
+        return contracts
+    return max(0, contracts - abs(held))
+
+
+def held_in(state: AccountState, contract_id: str) -> int:
+    """Return the signed size of the position in a contract."""
+    position = state.positions.get(contract_id)
+    return 0 if position is None else signed_size(position)
 
 
 def contracts_left(orders: Iterable[BrokerOrder]) -> int:

@@ -1,4 +1,4 @@
-"""The twelve rules in the order of evaluation.
+"""riskd's own rules in the order of evaluation.
 
 A user's own rules follow them by their ids.
 """
@@ -15,7 +15,9 @@ from riskd.rules.builtin import (
     max_contracts,
     max_contracts_per_instrument,
     max_unrealized_profit,
+    news_blackout,
     no_stop_loss_grace,
+    order_limits,
     session_block_outside,
     symbol_blocks,
     trade_frequency_limit,
@@ -35,4 +37,6 @@ RULES: Final = (
     auth_loss_guard.RULE,
     symbol_blocks.RULE,
     trade_management.RULE,
+    news_blackout.RULE,
+    order_limits.RULE,
 )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, ClassVar, Self
 
 import msgspec
 
@@ -14,6 +14,7 @@ from riskd.rules.interface import Lock, Trigger
 Contracts = Annotated[int, msgspec.Meta(gt=0, le=10_000)]
 Trades = Annotated[int, msgspec.Meta(gt=0, le=1_000_000)]
 Ticks = Annotated[int, msgspec.Meta(gt=0, le=1_000_000)]
+Percent = Annotated[int, msgspec.Meta(gt=0, lt=100)]
 Seconds = Annotated[int, msgspec.Meta(gt=0, le=31 * 24 * 3600)]
 Minutes = Annotated[int, msgspec.Meta(gt=0, le=31 * 24 * 60)]
 Ticker = Annotated[
@@ -27,6 +28,15 @@ Ticker = Annotated[
 
 The name of a single contract, such as ``ESZ6``, is refused: a rule for it would never act.
 """
+
+
+FileName = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,1000}$", description='a path such as "news.toml"'
+    ),
+]
+"""The path of a file that a rule reads; a relative one starts at the configuration's directory."""
 
 
 class LockoutUntil(StrEnum):
@@ -64,7 +74,20 @@ class RuleSettings(Table, frozen=True, kw_only=True):
     :ivar enabled: ``false`` switches the rule off.
     """
 
+    FROM_FILES: ClassVar[tuple[str, ...]] = ()
+    """The fields that :meth:`with_files` sets; they are no keys of the table."""
+
     enabled: bool = True
+
+    def with_files(self, _read: Callable[[str], str]) -> Self:
+        """Return the settings with the content of the files that they name, if any.
+
+        It is called when the configuration is read: at the start and at each reload.
+
+        :param _read: returns the text of the file with a name, and raises a
+            :exc:`~riskd.host.errors.UserError` if it cannot be read.
+        """
+        return self
 
 
 def expect_no_repeats(key: str, kind: str, values: Sequence[object]) -> None:

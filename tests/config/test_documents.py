@@ -83,6 +83,8 @@ def in_effect(settings: Settings) -> Any:
 def fields_of(kind: type[msgspec.Struct]) -> Iterator[str]:
     """Yield the keys of a table and of the tables within it."""
     for field in msgspec.structs.fields(kind):
+        if field.name in getattr(kind, "FROM_FILES", ()):
+            continue
         yield field.encode_name
         for inner in structs_in(field.type):
             yield from fields_of(inner)

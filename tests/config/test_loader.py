@@ -8,6 +8,7 @@ import sys
 from datetime import date, time
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -172,7 +173,7 @@ loss_limit = -5
             ),
             (
                 "riskd.toml, line 1: strict_mode: expected true or false, got 1",
-                "riskd.toml, line 2: colour: unknown key; known are gateway, practice, server, strict_mode, enforce, accounts, defaults, rules",
+                "riskd.toml, line 2: colour: unknown key; known are gateway, practice, server, strict_mode, enforce, accounts, defaults, rules, files",
                 'riskd.toml, line 4: gateway.kind: expected one of "practice", "projectx", got "projectxx"; did you mean projectx?',
                 "riskd.toml, line 5: rules.max_contract: there is no such rule; did you mean max_contracts?",
                 "riskd.toml, line 7: rules.max_contracts.limit: expected a whole number above 0 up to 10000, got 0",
@@ -372,3 +373,34 @@ class PurityTests(SynchronousTestCase):
             [sys.executable, "-c", code], capture_output=True, text=True, check=True
         )
         self.assertEqual(result.stdout, "[]\n")
+
+
+class FileTests(SynchronousTestCase):
+    """The files that rules name."""
+
+    RULE = f'[rules.news_blackout]\nfile = "news.csv"\n{ACCOUNT}'
+    TEXT = '# until: 2026-12-31 "\x7f\\ü\nat,name\n2026-12-10T13:30:00Z,"C, P"\n'
+
+    def load(self, text: str | None) -> Any:
+        """Return the rule's settings, and check that they can be made of the settings' text alone."""
+        path = temporary_directory(self) / "riskd.toml"
+        path.write_text(self.RULE)
+        if text is not None:
+            path.with_name("news.csv").write_text(text)
+        settings = load_settings(path, CATALOGUE)
+        self.assertEqual(parse(settings.text), settings)
+        (account,) = settings.accounts
+        return rules_of(account)["news_blackout"]
+
+    def test_a_file_is_read_beside_the_configuration_and_kept_in_its_text(self) -> None:
+        rule = self.load(self.TEXT.replace(' "\x7f\\ü', ""))
+        self.assertEqual([news.name for news in rule.calendar.news], ["C, P"])
+
+    def test_a_file_that_cannot_be_used_says_why(self) -> None:
+        self.assertIn("news.csv: cannot be read: No such file", self.load(None).problem)
+        self.assertIn("until: expected a time", self.load(self.TEXT).problem)
+
+    def test_what_a_file_says_is_no_key(self) -> None:
+        text = f'[rules.news_blackout]\nfile = "n"\nproblem = "none"\n{ACCOUNT}'
+        error = self.assertRaises(ConfigError, parse, text)
+        self.assertIn("rules.news_blackout.problem: unknown key", str(error))

@@ -16,6 +16,7 @@ from riskd.model.trading_day import ResetSchedule
 from riskd.rules.evaluation import RuleInForce
 from riskd.rules.interface import NOTHING, Kind, Rule, RuleResult, Trigger
 from riskd.rules.settings import RuleSettings
+from tests.support.broker_values import broker_order
 
 NOON = datetime(2026, 11, 23, 18, tzinfo=UTC)
 FAILED = "A-1 failed and does not guard account 123; the log says why"
@@ -38,6 +39,7 @@ class AccountRulesTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.result = NOTHING
         self.problems: list[tuple[str, str]] = []
+        self.notices: list[str] = []
         rule = Rule("A-1", "a_1", RuleSettings, frozenset(Kind), self.check)
         limits = LimitsInForce((RuleInForce(rule, RuleSettings()),), False, ResetSchedule())
         account = TrackedAccount(
@@ -53,6 +55,7 @@ class AccountRulesTests(SynchronousTestCase):
             limits,
             {},
             lambda source, sentence: self.problems.append((source, sentence)),
+            self.notices.append,
         )
 
     def check(self, _state: AccountState, _settings: object, _trigger: Trigger) -> RuleResult:
@@ -101,6 +104,30 @@ class AccountRulesTests(SynchronousTestCase):
         self.result = NOTHING
         self.evaluate()
         self.assertEqual(self.rules.wakes, {})
+
+    def test_the_reduce_only_stage_is_reported_once_and_a_lock_takes_its_place(self) -> None:
+        state = AccountState(account_id=123, orders={7: broker_order(id=7)})
+        self.result = RuleResult(reduce_only="enough")
+
+        def decided(*, kind: Kind = Kind.QUOTE, is_locked: bool = False) -> list[str]:
+            decisions = self.rules.evaluate(
+                state, kind, NOON, lambda _: False, is_locked=is_locked
+            )
+            return [decision.command.reason for decision in decisions]
+
+        self.assertEqual(decided(is_locked=True), [])
+        self.assertEqual(self.notices, [])
+        forbidden = "Only exits are allowed: order to sell 1 MNQZ6; enough"
+        self.assertEqual(decided(), [forbidden])
+        begun = "Account 123 may only reduce its positions: enough (A-1)"
+        self.assertEqual(self.notices, [begun])
+        # The next quote says nothing new of orders.
+        self.assertEqual(decided(), [])
+        self.assertEqual(decided(kind=Kind.REVIEW), [forbidden])
+        self.assertEqual(decided(kind=Kind.REVIEW, is_locked=True), [])
+        self.result = NOTHING
+        self.assertEqual(decided(), [])
+        self.assertEqual(self.notices, [begun, "Account 123 may open positions again"])
 
     def test_journaled_limits_are_held_until_the_lock_ends(self) -> None:
         self.rules.reload(NO_LIMITS, is_locked=True)

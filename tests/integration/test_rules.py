@@ -18,6 +18,7 @@ import pytest_twisted
 from riskd.gateway.enums import GatewayOrderSide, GatewayOrderType
 from riskd.journal.reader import read_published
 from riskd.model.account import AccountState
+from riskd.model.reduce_only import reduce_only_stage
 from riskd.practice.market import front_contract
 from tests.integration.brokers import EmbeddedBroker, RemoteBroker, WallClock
 from tests.integration.event_stream import EventStream
@@ -51,7 +52,7 @@ async def guard(
         await each.stop()
 
 
-# The twelve rules, in the order of their ids.
+# The rules, in the order of their ids.
 
 
 @pytest_twisted.ensureDeferred
@@ -389,7 +390,79 @@ async def test_012_trade_management(guard: Guard) -> None:
     assert daemon.is_flat
 
 
-# Lockouts and trading days.
+@pytest_twisted.ensureDeferred
+async def test_017_news_blackout(guard: Guard) -> None:
+    daemon = await guard(
+        """
+        [rules.news_blackout]
+        [files."news.toml"]
+        text = "[[news]]\\nat = 2026-11-23T18:02:00Z\\ntickers = [\\"MNQ\\"]\\nname = \\"CPI\\""
+        """
+    )
+    await daemon.hold_other_contracts()
+    order = await daemon.trade(BUY, 1, limit="20900")
+    await daemon.enforced(
+        "RULE-017", "REJECT_ORDER", positions_closed=0, orders_canceled=1, order_id=order
+    )
+    await daemon.trade(BUY, 1)
+    await daemon.enforced(
+        "RULE-017", "CLOSE_ALL_POSITIONS", positions_closed=1, orders_canceled=0, contractId=MNQ
+    )
+    assert daemon.held == {ES: 1}
+    await daemon.publishes()
+
+
+@pytest_twisted.ensureDeferred
+async def test_019_order_limits(guard: Guard) -> None:
+    daemon = await guard("[rules.order_limits]\nmax_size = 3")
+    await daemon.hold_other_contracts()
+    order = await daemon.trade(BUY, 4, limit="20900")
+    await daemon.enforced(
+        "RULE-019", "REJECT_ORDER", positions_closed=0, orders_canceled=1, order_id=order
+    )
+    await daemon.trade(BUY, 2)
+    # At the market, it is filled before it can be canceled.
+    await daemon.trade(BUY, 4)
+    await daemon.enforced(
+        "RULE-019", "CLOSE_ALL_POSITIONS", positions_closed=1, orders_canceled=0, contractId=MNQ
+    )
+    assert daemon.held == {ES: 1, MNQ: 2}
+    await daemon.publishes()
+
+
+# Lockouts, the reduce-only stage and trading days.
+
+
+@pytest_twisted.ensureDeferred
+async def test_near_a_limit_an_account_may_only_close_what_it_holds(guard: Guard) -> None:
+    daemon = await guard("[rules.daily_realized_loss]\nloss_limit = 500\nreduce_only_at = 40")
+    await daemon.trade(BUY, 1, ES)
+    exits = {
+        await daemon.trade(SELL, 1, ES, stop="5700"),
+        await daemon.trade(SELL, 1, ES, limit="5900"),
+    }
+    await daemon.lose(100)
+    await daemon.receives(
+        "daemon_status",
+        status="RUNNING",
+        message="Account 123 may only reduce its positions: the day's loss has reached 40 % of its "
+        "limit of $500.00 (RULE-003)",
+    )
+    # A client reads the copy when it receives that.
+    stage = reduce_only_stage(daemon._published())
+    assert stage is not None
+    assert stage.held == {ES: 1}
+    order = await daemon.trade(BUY, 1, limit="20900")
+    await daemon.enforced(
+        "RULE-003", "REJECT_ORDER", positions_closed=0, orders_canceled=1, order_id=order
+    )
+    await daemon.trade(BUY, 2, ES)
+    await daemon.enforced(
+        "RULE-003", "CLOSE_ALL_POSITIONS", positions_closed=1, orders_canceled=0, contractId=ES
+    )
+    assert daemon.held == {ES: 1}
+    assert daemon.working.keys() == exits
+    assert not daemon.received("lockout_set")
 
 
 @pytest_twisted.ensureDeferred

@@ -22,6 +22,7 @@ from riskd.gateway.payload_listener import PayloadListener
 from riskd.journal.store import Store
 from riskd.model.broker import BrokerAccount
 from riskd.model.events import EnforcementAction, LockoutSet
+from riskd.model.reduce_only import reduce_only_stage
 from riskd.model.wire import decode
 from riskd.recording.format import (
     Recording,
@@ -115,6 +116,20 @@ class DayTests(RecordedTestCase):
         daemon.advance(5)
         self.assertIn("RULE-003", daemon.account(ACCOUNT).account_state.lockouts)
         self.assertIn(b"RULE-003", b"".join(daemon.broadcasts))
+        self.check(daemon)
+
+    def test_a_reduce_only_stage_over_a_kill(self) -> None:
+        stage = "[rules.daily_realized_loss]\nloss_limit = 500\nreduce_only_at = 40\n"
+        daemon = self.quiet(f"{stage}[rules.order_limits]\nmax_size = 9\n{ONE_ACCOUNT}")
+        self.lose(daemon, points=60)
+        self.hold(daemon, size=1)
+        self.assertIn(b"may only reduce its positions", b"".join(daemon.broadcasts))
+        self.assertIn(b"CLOSE_ALL_POSITIONS", b"".join(daemon.broadcasts))
+        self.check(daemon, daemon.kill())
+        daemon.begin()
+        self.hold(daemon, size=10)
+        self.assertIsNotNone(reduce_only_stage(daemon.account(ACCOUNT).account_state))
+        self.assertIn(b"CLOSE_ALL_POSITIONS", b"".join(daemon.broadcasts))
         self.check(daemon)
 
     def test_a_journal_that_cannot_be_opened_at_first(self) -> None:

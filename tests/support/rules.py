@@ -225,6 +225,8 @@ INVALID_RESULTS: dict[str, Any] = {
     "a moment that is a text": RuleResult(wake_at="tomorrow"),  # type: ignore[arg-type]
     "memory that is no text": RuleResult(memory={"trades": 3}),  # type: ignore[arg-type]
     "a warning that is no text": RuleResult(warnings=(7,)),  # type: ignore[arg-type]
+    "a problem that is no text": RuleResult(problem=None),  # type: ignore[arg-type]
+    "a reason to reduce that is no text": RuleResult(reduce_only=True),  # type: ignore[arg-type]
     "no commands": RuleResult(commands=None),  # type: ignore[arg-type]
     "a command that is a text": RuleResult(commands=("close",)),  # type: ignore[arg-type]
     "a reason that is no text": RuleResult(commands=(Flatten(reason=None),)),  # type: ignore[arg-type]

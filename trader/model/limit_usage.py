@@ -17,6 +17,7 @@ import msgspec
 
 from riskd.model.account import AccountState, Limit
 from riskd.model.formatting import contract_name
+from riskd.model.reduce_only import REDUCE_ONLY_KEY
 from riskd.model.trading_day import ResetSchedule
 from riskd.model.unlocks import UNLOCKED_KEY, last_unlock
 from riskd.rules.builtin import daily_realized_loss, daily_unrealized_loss, max_unrealized_profit
@@ -97,7 +98,7 @@ def limit_usages(view: View, now: datetime) -> tuple[LimitUsage, ...]:
     return tuple(
         usage
         for rule_id, limit in sorted(view.account.limits.items())
-        if limit.key not in (_DAILY_RESET, _STRICT_MODE, UNLOCKED_KEY)
+        if limit.key not in (_DAILY_RESET, _STRICT_MODE, UNLOCKED_KEY, REDUCE_ONLY_KEY)
         for usage in _usages_of(rule_id, limit, view, now)
     )
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from riskd.model.events import LockoutSet, Status
+from riskd.model.reduce_only import reduce_only_stage
 from trader.model.formatting import clock, countdown, until
 from trader.model.limit_usage import unlocked_beyond
 from trader.model.view import View, is_current, is_empty, is_stopping
@@ -14,6 +15,8 @@ from trader.ui.styled_text import StyledLine, justify, length, wrap
 
 _UNCONFIRMED: Final = "These numbers are old: the broker has not confirmed them yet"
 _LOCKED: Final = "New orders are canceled; you can still close what you hold"
+
+_ONLY_EXITS: Final = "you can only close what you hold"
 
 _NEXT_TRADE: Final = "the next trade locks it again"
 
@@ -50,7 +53,7 @@ def _gateway_badges(view: View) -> StyledLine:
 
 
 def banner(view: View, now: datetime, width: int) -> list[StyledLine]:
-    """Return the urgent lines: source, lockout, unlock, daemon and flash.
+    """Return the urgent lines: source, lockout, stage, unlock, daemon and flash.
 
     The line of the flash is always there, so that nothing below it jumps.
     """
@@ -58,6 +61,10 @@ def banner(view: View, now: datetime, width: int) -> list[StyledLine]:
     lockout = view.account.lockout
     if lockout is not None:
         lines += wrap("alert", f"LOCKED OUT {lock_end(lockout, now)}: {lockout.reason}", width)
+    stage = reduce_only_stage(view.account)
+    if stage is not None and lockout is None:
+        sentence = f"REDUCE ONLY: {stage.reason} ({stage.rule_id}); {_ONLY_EXITS}"
+        lines += wrap("warning", sentence, width)
     if beyond := unlocked_beyond(view.account):
         sentence = f"Account unlocked beyond its limit ({', '.join(beyond)}): {_NEXT_TRADE}"
         lines += wrap("warning", sentence, width)

@@ -8,6 +8,7 @@ from typing import Final
 from riskd.model.account import end_of_lock
 from riskd.model.events import EnforcementAction, LockoutSet, Status
 from riskd.model.formatting import ACTIONS
+from riskd.model.reduce_only import reduce_only_stage
 from trader.model.day_trades import trades_behind
 from trader.model.formatting import clock, until
 from trader.model.limit_usage import limit_usages, rule_name, unlocked_beyond
@@ -28,6 +29,10 @@ _MIN_ACTIONS: Final = 3
 
 _LOCKS_AGAIN: Final = (
     "The next trade that leaves it beyond the limit locks it again, and so does a tighter limit."
+)
+_STAGE_ALLOWED: Final = "Still allowed: holding what you hold, and orders that only close it."
+_STAGE_FORBIDDEN: Final = (
+    "Not allowed: orders that open, add or reverse are canceled, what they fill is closed."
 )
 _ALLOWED: Final = "Still allowed: closing positions, stops and limits that only close them."
 _FORBIDDEN: Final = "Not allowed: other orders are canceled, new positions are closed."
@@ -54,12 +59,26 @@ def _lockouts(view: View, now: datetime, columns: int, room: int) -> list[Styled
     """Return why the account is locked, with as many trades as have room."""
     locks = sorted(view.account.lockouts.values(), key=end_of_lock, reverse=True)
     if not locks:
-        return [_not_locked(view), *_unlocked(view, columns)]
+        return [
+            *(_reduce_only(view, now, columns) or [_not_locked(view)]),
+            *_unlocked(view, columns),
+        ]
     for max_trades in range(_MAX_TRADES, 0, -1):
         lines = [line for lock in locks for line in _lockout(view, lock, now, columns, max_trades)]
         if len(lines) <= room:
             break
     return lines
+
+
+def _reduce_only(view: View, now: datetime, columns: int) -> list[StyledLine]:
+    """Return why the account may only close what it holds; nothing if it may trade."""
+    stage = reduce_only_stage(view.account)
+    if stage is None:
+        return []
+    lines = wrap("caution", f"Reduce only since {until(stage.since, now)}, not locked", columns)
+    rules = ", ".join(f"{rule_id} {rule_name(rule_id)}" for rule_id in stage.reasons)
+    sentences = [f"Why: {stage.reason}", f"Rule: {rules}", _STAGE_ALLOWED, _STAGE_FORBIDDEN]
+    return lines + _sentences(sentences, columns)
 
 
 def _unlocked(view: View, columns: int) -> list[StyledLine]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from twisted.logger import globalLogBeginner
@@ -12,14 +13,18 @@ from twisted.logger import globalLogBeginner
 from riskd.app.riskctl.finding import journal_directory, say
 from riskd.app.riskctl.tables import enforcement_summary, enforcement_table
 from riskd.config.loader import load_settings
+from riskd.config.settings import AccountSettings
 from riskd.gateway.projectx.credentials import CredentialsError, read_key_file
 from riskd.host.errors import UserError
 from riskd.journal.audit_log import read_log
+from riskd.model.account import AccountState
 from riskd.model.formatting import counted
 from riskd.model.safe_text import printable
 from riskd.recording.format import Recording, TimerFired
 from riskd.recording.replay import replay
 from riskd.recording.what_if import what_if
+from riskd.rules.evaluation import evaluate
+from riskd.rules.interface import Kind, Trigger
 from riskd.rules.plugins import find_rules
 
 
@@ -40,6 +45,8 @@ def check_config(options: argparse.Namespace) -> int:
     for account in settings.accounts:
         if not account.rules:
             _write(f"{path}: warning: account {account.id} is guarded by no rule")
+        for problem in _problems(account):
+            _write(f"{path}: warning: account {account.id}, {problem}")
     # A rule counts once, however many accounts it guards.
     rules = {rule.rule.rule_id for account in settings.accounts for rule in account.rules}
     dry_run = "" if settings.enforce else "; a dry run, nothing is enforced"
@@ -48,6 +55,15 @@ def check_config(options: argparse.Namespace) -> int:
         f"{counted(len(rules), 'rule')}{dry_run}"
     )
     return 0
+
+
+def _problems(account: AccountSettings) -> Iterator[str]:
+    """Yield why rules would not guard an account if riskd started now."""
+    state, now = AccountState(account_id=account.id), datetime.now(UTC)
+    begins = Trigger(kind=Kind.REVIEW, now=now, next_reset=account.schedule.next_reset(now))
+    for slot, problem in evaluate(state, account.rules, begins).problems.items():
+        if problem:
+            yield f"{slot}: {problem}"
 
 
 def show_journal(options: argparse.Namespace) -> int:

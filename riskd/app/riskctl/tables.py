@@ -88,7 +88,7 @@ def _status_row(account: AccountReport, now: datetime) -> tuple[str, ...]:
 
 def _until(account: AccountReport, now: datetime) -> str:
     if not account.locks:
-        return "no"
+        return "no" if account.reduce_only is None else "no, reduce only"
     end = account.locks[0].locked_until
     if end is None:
         return "until it is unlocked"
@@ -106,6 +106,11 @@ def _details(account: AccountReport, now: datetime, *, is_dry_run: bool) -> Iter
         yield f"{name}: {what} since {when(plan.begun, now)}: {plan.reason} ({plan.rule_id})"
     if account.unlocked_beyond:
         yield f"{name}: unlocked {beyond_limits(account.unlocked_beyond)}"
+    if account.reduce_only is not None:
+        stage = account.reduce_only
+        for rule_id, reason in stage.reasons.items():
+            since = when(stage.since, now)
+            yield f"{name}: REDUCE ONLY since {since}: {reason} ({rule_id})"
     for lock in account.locks:
         end = "" if lock.locked_until is None else f" until {when(lock.locked_until, now)}"
         yield f"{name}: LOCKED{end}: {lock.reason} ({lock.rule_id})"

@@ -17,8 +17,10 @@ import msgspec
 from riskd.model.account import AccountState, with_locks, with_risk
 from riskd.model.events import LockoutSet
 from riskd.model.lockouts import is_in_force
+from riskd.model.reduce_only import reduce_only_stage
 from riskd.rules.evaluation import Decision, RuleInForce, evaluate
 from riskd.rules.interface import Command, Flatten, LiftLock, PlaceStop, Trigger
+from riskd.rules.reduce_only import stage_decisions
 
 
 class _Breach(NamedTuple):
@@ -109,6 +111,7 @@ def _lasting(
 ) -> set[_Breach]:
     """Return the breaches of a rule about which it would still decide something."""
     wanted: set[_Breach] = set()
+    stage = reduce_only_stage(state)
     for known in (state, _unremembered(state, rule)):
         # Strict mode changes what is done about a breach, not whether it is one.
         evaluation = evaluate(known, (rule,), review)
@@ -116,6 +119,8 @@ def _lasting(
             # A rule that fails or warns cannot see that a breach is over.
             return reported
         wanted |= set(map(_breach, evaluation.decisions))
+        if stage is not None and evaluation.reduce_only.get(rule.slot):
+            wanted |= set(map(_breach, stage_decisions(known, stage)))
     return reported & wanted
 
 

@@ -31,7 +31,7 @@ from riskd.rules.interface import (
     recall,
     remember,
 )
-from riskd.rules.settings import LockoutUntil, RuleSettings
+from riskd.rules.settings import LockoutUntil, Percent, RuleSettings
 
 
 class Action(StrEnum):
@@ -47,12 +47,15 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
     :ivar loss_limit: dollars; a loss of as much is a breach.
     :ivar lockout_until: when the lock ends; without effect if ``action`` sets no lock.
     :ivar include_fees: whether the broker's fees and commissions count as losses.
+    :ivar reduce_only_at: the share of ``loss_limit``, in per cent, from which on the account may only close what
+        it holds, for as long as the day's loss is as large; ``None``: no such share.
     """
 
     loss_limit: Decimal = Decimal("500.00")
     action: Action = Action.CLOSE_ALL_AND_LOCKOUT
     lockout_until: LockoutUntil = LockoutUntil.DAILY_RESET
     include_fees: bool = False
+    reduce_only_at: Percent | None = None
 
 
 class _Breach(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +83,25 @@ class _Memory(msgspec.Struct, frozen=True):
 
 
 def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
+    """Decide whether the day's loss ends trading, or only opening positions."""
+    result = _check_limit(state, settings, trigger)
+    if settings.reduce_only_at is None:
+        return result
+    threshold = settings.loss_limit * settings.reduce_only_at / 100
+    if _result(state, settings) > -threshold:
+        return result
+    # It ends with the day, even if nothing happens.
+    return msgspec.structs.replace(
+        result,
+        wake_at=trigger.next_reset,
+        reduce_only=(
+            f"the day's loss has reached {settings.reduce_only_at} % of its limit of "
+            f"{dollars(settings.loss_limit)}"
+        ),
+    )
+
+
+def _check_limit(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
     """Close everything, and lock the account, when the day's loss reaches the limit.
 
     A day beyond its limit is a new breach after each trade, when its result becomes worse, and when the limit

@@ -1,17 +1,17 @@
 """RULE-009: the hours in which an account may trade.
 
 Hours are wall-clock times, so a change of the clocks moves them.  Hours whose end is not after their start
-go over midnight; they belong to the date on which they start, and so do holidays.  Whatever the hours say,
+go over midnight; they belong to the date on which they start, and so do holidays in a list.  Whatever the hours say,
 all trading ends over the weekend, from Friday 16:00 to Sunday 17:00 in Chicago.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from itertools import count
-from typing import Annotated, Final, Literal, NamedTuple
+from typing import Annotated, ClassVar, Final, Literal, NamedTuple, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -19,6 +19,7 @@ import msgspec
 from riskd.model.account import AccountState
 from riskd.model.formatting import contract_name
 from riskd.model.lockouts import is_exit
+from riskd.rules.holidays import ExchangeHolidays, Window, cme_holidays
 from riskd.rules.interface import (
     Command,
     Flatten,
@@ -77,25 +78,38 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
 
     :ivar timezone: the IANA name of the zone of ``allowed_hours``.
     :ivar sessions: the hours of roots that have their own; a breach of these closes only that contract.
-    :ivar holidays: dates on which no trading hours start.
+    :ivar holidays: dates on which no trading hours start; or ``CME`` for the holidays and the early closes of
+        CME's Globex.
     :ivar close_positions_at_session_end: whether the rule also closes positions that were opened within
         the hours; otherwise only those that were opened outside.
     :ivar lockout_outside_session: whether a position outside ``allowed_hours`` locks the account until
         they start again; otherwise the rule only closes the position.
+    :ivar exchange: the holidays of the exchange that ``holidays`` names.
     """
+
+    FROM_FILES: ClassVar[tuple[str, ...]] = ("exchange",)
 
     allowed_hours: Hours = Hours()
     timezone: str = "America/Chicago"
     action: Literal["CANCEL_ORDER"] = "CANCEL_ORDER"
     sessions: Mapping[Ticker, Session] = {}
-    holidays: tuple[date, ...] = ()
+    holidays: Annotated[
+        tuple[date, ...] | Literal["CME"],
+        msgspec.Meta(description='dates such as [2026-12-25, 2027-01-01], or "CME"'),
+    ] = ()
     close_positions_at_session_end: bool = True
     lockout_outside_session: bool = True
+    exchange: ExchangeHolidays | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_zone(self.timezone)
         expect_no_repeats("sessions", "root", [root.upper() for root in self.sessions])
+
+    def with_files(self, _read: Callable[[str], str]) -> Self:
+        """Return the settings with the holidays of the exchange."""
+        exchange = cme_holidays() if self.holidays == "CME" else None
+        return msgspec.structs.replace(self, exchange=exchange)
 
     def session(self, root: str | None) -> Session | None:
         """Return the hours of a root that has its own."""
@@ -106,7 +120,8 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
         """Return the calendar of a session, or that of the account."""
         hours = session or self.allowed_hours
         zone = (session and session.timezone) or self.timezone
-        return Calendar(hours.start, hours.end, zone, self.holidays)
+        holidays = () if self.holidays == "CME" else self.holidays
+        return Calendar(hours.start, hours.end, zone, holidays, self.exchange)
 
 
 def _check_zone(name: str) -> None:
@@ -116,13 +131,6 @@ def _check_zone(name: str) -> None:
         raise ValueError(
             f"timezone: expected an IANA name such as America/Chicago, got {name!r}"
         ) from None
-
-
-class Window(NamedTuple):
-    """A time in which trading is allowed, in UTC; at ``end`` it is over."""
-
-    start: datetime
-    end: datetime
 
 
 class Calendar(NamedTuple):
@@ -135,6 +143,7 @@ class Calendar(NamedTuple):
     end: str
     zone: str
     holidays: tuple[date, ...]
+    exchange: ExchangeHolidays | None = None
 
     def is_open(self, now: datetime) -> bool:
         """Return whether trading is allowed at ``now``."""
@@ -165,21 +174,32 @@ def _windows(calendar: Calendar, now: datetime) -> Iterator[Window]:
     today = now.astimezone(ZoneInfo(calendar.zone)).date()
     # Yesterday's window may go over midnight, and holidays may follow one another.
     for ahead in count(-1):
-        window = _window_of(calendar, today + timedelta(days=ahead))
-        if window.start < window.end:
-            yield window
+        yield from _windows_of(calendar, today + timedelta(days=ahead))
 
 
 @lru_cache(maxsize=1024)
-def _window_of(calendar: Calendar, day: date) -> Window:
-    """Return the window that starts on ``day``; an empty one if none does."""
+def _windows_of(calendar: Calendar, day: date) -> tuple[Window, ...]:
+    """Return the parts of the window that starts on ``day``, in their order."""
     zone = ZoneInfo(calendar.zone)
     start = _moment(day, time.fromisoformat(calendar.start), zone)
     if day in calendar.holidays:
-        return Window(start, start)
+        return ()
     last_day = day if calendar.start < calendar.end else day + timedelta(days=1)
     end = _moment(last_day, time.fromisoformat(calendar.end), zone)
-    return _without_weekend(Window(start, end))
+    window = _without_weekend(Window(start, end))
+    closures = [] if calendar.exchange is None else calendar.exchange.closures(window)
+    windows = [window]
+    for closure in closures:
+        windows = [part for each in windows for part in _without(each, closure)]
+    return tuple(sorted(each for each in windows if each.start < each.end))
+
+
+def _without(window: Window, closure: Window) -> tuple[Window, Window]:
+    """Return the parts of a window before and after a closure; either may be empty."""
+    return (
+        Window(window.start, min(window.end, closure.start)),
+        Window(max(window.start, closure.end), window.end),
+    )
 
 
 def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
@@ -193,7 +213,7 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
     return RuleResult(
         commands=_commands(state, settings, trigger),
         wake_at=min(edges, default=None),
-        warnings=_warnings(state, settings),
+        warnings=_warnings(state, settings, trigger.now),
     )
 
 
@@ -244,10 +264,15 @@ def _calendar_of(state: AccountState, settings: Settings, contract_id: str) -> C
     return settings.calendar(settings.session(state.root(contract_id)))
 
 
-def _warnings(state: AccountState, settings: Settings) -> tuple[str, ...]:
+def _warnings(state: AccountState, settings: Settings, now: datetime) -> tuple[str, ...]:
+    exchange = settings.exchange
+    outdated: tuple[str, ...] = ()
+    if exchange is not None and not exchange.are_known(now):
+        known = f"the holidays of {settings.holidays} are known until {exchange.known_until}"
+        outdated = (f"{known}, later ones do not count; a newer riskd may know them",)
     if not settings.sessions:
-        return ()
-    return tuple(
+        return outdated
+    return outdated + tuple(
         f"{position.contract_id}: symbol unknown, the account's hours are taken for its own"
         for position in state.open_positions
         if state.root(position.contract_id) is None

@@ -35,6 +35,17 @@ class CheckConfigTests(SynchronousTestCase):
         self.assertEqual((status, err), (0, ""))
         self.assertEqual(out, f"{self.path} is correct: 2 accounts, 2 rules\n")
 
+    def test_a_rule_that_would_not_guard_the_account_is_a_warning(self) -> None:
+        rule = '[rules.news_blackout]\nfile = "news.csv"\n[[accounts]]\nid = 7\n'
+        status, out, _ = self.check(rule)
+        directory = Path(self.path).parent
+        self.assertEqual(status, 0)
+        self.assertEqual(
+            out.splitlines()[0],
+            f"{self.path}: warning: account 7, RULE-017: news is not guarded against, "
+            f"{directory}/news.csv: cannot be read: No such file or directory",
+        )
+
     def test_a_dry_run_is_pointed_out(self) -> None:
         _, out, _ = self.check("enforce = false\n[rules.max_contracts]\n[[accounts]]\nid = 1\n")
         self.assertEqual(

@@ -18,6 +18,7 @@ from riskd.control.peer import user_name
 from riskd.control.protocol import MAX_PATH_BYTES
 from riskd.model.account import Flattening
 from riskd.model.events import Action, LockoutSet
+from riskd.model.reduce_only import REDUCE_ONLY, ReduceOnly
 from riskd.model.unlocks import UNLOCKED, Unlock
 from riskd.rules.interface import Gauge
 from tests.support.control import NOW, AbortableTransport, a_rule
@@ -72,6 +73,18 @@ class OnlineTests(AskingTestCase):
         self.assertIn("123: unlocked beyond its limit (RULE-003, RULE-007)", self.ask("status"))
         report = json.loads(self.ask("status", "--json"))
         self.assertEqual(report["accounts"][0]["unlocked_beyond"], ["RULE-003", "RULE-007"])
+
+    def test_the_reduce_only_stage_is_listed(self) -> None:
+        stage = ReduceOnly(since=NOW, reasons={"RULE-003": "80 % lost"}, held={"MNQ": 2})
+        self.account.account_state = msgspec.structs.replace(
+            self.account.account_state, limits={REDUCE_ONLY: stage.limit}
+        )
+        text = self.ask("status")
+        self.assertIn("no, reduce only", text)
+        self.assertRegex(text, r"123: REDUCE ONLY since .+: 80 % lost \(RULE-003\)")
+        (report,) = json.loads(self.ask("status", "--json"))["accounts"]
+        self.assertEqual(report["reduce_only"]["reasons"], {"RULE-003": "80 % lost"})
+        self.assertEqual(report["reduce_only"]["held"], {"MNQ": 2})
 
     def test_an_unlock_of_an_account_that_is_not_locked_fails(self) -> None:
         self.begin("unlock", "123", "--reason", "x")

@@ -102,6 +102,46 @@ class LimitTests(SynchronousTestCase):
         self.assertEqual(gauge.limit - gauge.current <= 0, is_breach(state))
 
 
+class ReduceOnlyTests(SynchronousTestCase):
+    """``reduce_only_at``: a share of the limit from which on the account may only close what it holds."""
+
+    REASON = "the day's loss has reached 80 % of its limit of $500.00"
+
+    def test_the_share_is_exact_to_the_cent(self) -> None:
+        for amount, asks in (("-399.99", False), ("-400.00", True), ("-499.99", True)):
+            result = checked(after_trades(amount), reduce_only_at=80)
+            self.assertEqual(result.reduce_only, self.REASON if asks else "", amount)
+            self.assertEqual(result.wake_at, RESET if asks else None)
+            self.assertEqual(result.commands, ())
+        third = {"loss_limit": "100.01", "reduce_only_at": 33}
+        # 33.0033
+        self.assertFalse(checked(after_trades("-33.00"), **third).reduce_only)
+        self.assertTrue(checked(after_trades("-33.01"), **third).reduce_only)
+
+    def test_it_lasts_as_long_as_the_loss(self) -> None:
+        self.assertEqual(checked(after_trades("-450", "60"), reduce_only_at=80).reduce_only, "")
+        self.assertTrue(checked(after_trades("-450", "50"), reduce_only_at=80).reduce_only)
+
+    def test_beyond_the_limit_both_are_asked_for(self) -> None:
+        result = checked(after_trades("-500"), reduce_only_at=80)
+        self.assertTrue(flatten_of(result).lock)
+        self.assertTrue(result.reduce_only)
+
+    def test_fees_count_if_they_count_for_the_limit(self) -> None:
+        state = with_charges(after_trades("-399"), (0, "1"))
+        self.assertFalse(checked(state, reduce_only_at=80).reduce_only)
+        self.assertTrue(checked(state, reduce_only_at=80, include_fees=True).reduce_only)
+
+    def test_without_the_key_nothing_is_asked_for(self) -> None:
+        self.assertEqual(checked(after_trades("-499.99")), NOTHING)
+
+    def test_invalid_shares_are_rejected(self) -> None:
+        for share in (0, 100, -1, 80.5, True):
+            table = {"reduce_only_at": share}
+            error = self.assertRaises(msgspec.ValidationError, msgspec.convert, table, Settings)
+            self.assertIn("reduce_only_at", str(error))
+
+
 class FeeTests(SynchronousTestCase):
     """The broker's charges."""
 

@@ -152,6 +152,88 @@ class ReductionTests(SynchronousTestCase):
         self.assertEqual(gauge.current, min(before, limit))
 
 
+MES = "CON.F.US.MES.U25"
+
+
+class WeightTests(SynchronousTestCase):
+    """``weights``: a micro counts a tenth, or what the settings say."""
+
+    def weighted(self, weights: dict[str, str], *events: Event) -> Decimal | None:
+        settings = settings_of(Settings, weights=weights)
+        (gauge,) = gauges(state_after(*events), settings, NOON)
+        return gauge.current
+
+    def test_micros_are_a_tenth_and_the_table_has_exceptions(self) -> None:
+        held = [position(MNQ, 3), position(MES, 2, SHORT), position(ES, 4), position(UNKNOWN, 1)]
+        for weights, expected in (
+            ({}, "5.5"),
+            ({"MNQ": "0.5"}, "6.7"),
+            ({"mnq": "1", "ES": "2"}, "12.2"),
+            ({"RTY": "7"}, "5.5"),
+        ):
+            self.assertEqual(self.weighted(weights, *held), Decimal(expected), weights)
+        # Without weights, contracts are whole numbers.
+        self.assertEqual(str(count(*held, count_type=CountType.NET)), "10")
+
+    def test_a_tenth_above_the_limit_is_a_breach(self) -> None:
+        held = [position(ES, 4), position(MES, 10)]
+        self.assertEqual(checked(state_after(*held), weights={}), NOTHING)
+        flatten = flatten_of(checked(state_after(*held, position(MES, 11)), weights={}))
+        reason = "Too many contracts: 5.1 weighted net contracts held (limit 5)"
+        self.assertEqual(flatten, Flatten(reason=reason))
+
+    def test_no_more_is_closed_than_the_excess_if_micros_can_make_it_up(self) -> None:
+        state = state_after(position(ES, 5), position(MES, 14))
+        for limit, expected in (
+            (6, [(MES, 10)]),
+            (5, [(ES, 4), (MES, 10)]),
+            (1, [(ES, 0), (MES, 10)]),
+        ):
+            result = checked(state, limit=limit, reduce_to_limit=True, weights={})
+            self.assertEqual(contracts_kept(result), expected, limit)
+        result = checked(state, limit=5, reduce_to_limit=True, weights={})
+        self.assertIn(", 5 to be closed", flatten_of(result).reason)
+        heavy = checked(state, limit=5, reduce_to_limit=True, weights={"MES": "0.3"})
+        # Of an excess of 4.2, ES makes up 4; the rest takes a whole contract.
+        self.assertEqual(contracts_kept(heavy), [(ES, 1), (MES, 13)])
+
+    @given(
+        st.dictionaries(st.sampled_from([ES, ES_DEC, MES, MNQ]), st.integers(1, 30)),
+        st.integers(1, 20),
+        st.dictionaries(
+            st.sampled_from(["ES", "MES", "MNQ"]),
+            st.sampled_from(["0.1", "0.25", "0.3", "1", "2.5"]),
+        ),
+    )
+    def test_what_stays_is_within_the_limit_by_less_than_a_contract(
+        self, held: dict[str, int], limit: int, weights: dict[str, str]
+    ) -> None:
+        settings = settings_of(Settings, limit=limit, reduce_to_limit=True, weights=weights)
+        state = state_after(*(position(name, size) for name, size in held.items()))
+        kept = contracts_kept(check(state, settings, review()))
+        state = state_after(*(position(name, size) for name, size in kept), state=state)
+        self.assertEqual(check(state, settings, review()), NOTHING)
+        if kept:
+            heaviest = max(settings.weight(root) for root in ("ES", "MES", "MNQ"))
+            (gauge,) = gauges(state, settings, NOON)
+            assert gauge.current is not None
+            self.assertGreater(gauge.current, limit - heaviest)
+
+    def test_invalid_weights_are_rejected(self) -> None:
+        for weights in (
+            {"MES": "0"},
+            {"MES": "-0.1"},
+            {"MES": "0.0001"},
+            {"MES": "1000.5"},
+            {"MESU5": "1"},
+            {"MES": "1", "mes": "1"},
+        ):
+            error = self.assertRaises(
+                msgspec.ValidationError, msgspec.convert, {"weights": weights}, Settings
+            )
+            self.assertIn("weights", str(error))
+
+
 class SettingsTests(SynchronousTestCase):
     """The rule's table in the configuration."""
 

@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.model.account import AccountState
 from riskd.model.events import Event, GatewayUserPosition, OrderType
 from riskd.rules.builtin.session_block_outside import Settings, check, gauges
+from riskd.rules.holidays import cme_holidays
 from riskd.rules.interface import Flatten, Kind, Lock, RejectOrder, RuleResult, Trigger
 from tests.support.rules import (
     BUY,
@@ -160,6 +161,73 @@ class HoursTests(SynchronousTestCase):
                 ("2025-07-20 19:00", True),
             ),
         )
+
+    def test_the_holidays_of_the_exchange_close_it_or_close_it_early(self) -> None:
+        nearly_always = {"allowed_hours": {"start": "17:00", "end": "16:00"}}
+        settings = settings_of(Settings, holidays="CME", **nearly_always).with_files(str)
+        self.check_table(
+            settings,
+            (
+                # Thanksgiving, the day after it, and Christmas.
+                ("2026-11-26 11:59", True),
+                ("2026-11-26 12:00", False),
+                ("2026-11-26 16:59", False),
+                ("2026-11-26 17:00", True),
+                ("2026-11-27 12:14", True),
+                ("2026-11-27 12:15", False),
+                ("2026-12-24 12:14", True),
+                ("2026-12-24 12:15", False),
+                ("2026-12-24 17:00", False),
+                ("2026-12-25 15:59", False),
+                ("2026-12-27 16:59", False),
+                ("2026-12-27 17:00", True),
+                # A holiday in the middle of a week.
+                ("2025-12-24 17:00", False),
+                ("2025-12-25 16:59", False),
+                ("2025-12-25 17:00", True),
+            ),
+        )
+        without = settings_of(Settings, **nearly_always).with_files(str)
+        self.check_table(without, (("2026-11-26 12:00", True), ("2026-12-24 17:00", True)))
+
+    def test_an_early_close_may_be_within_the_hours(self) -> None:
+        hours = {"allowed_hours": {"start": "08:30", "end": "20:00"}}
+        settings = settings_of(Settings, holidays="CME", **hours).with_files(str)
+        self.check_table(
+            settings,
+            (
+                ("2026-11-26 11:59", True),
+                ("2026-11-26 12:00", False),
+                ("2026-11-26 17:00", True),
+                ("2026-11-26 20:00", False),
+            ),
+        )
+        calendar = settings.calendar(None)
+        noon = chicago("2026-11-26 12:00")
+        self.assertEqual(calendar.next_start(noon), chicago("2026-11-26 17:00"))
+        self.assertEqual(calendar.next_edge(chicago("2026-11-26 09:00")), noon)
+
+    def test_holidays_that_are_not_known_yet_have_a_warning(self) -> None:
+        settings = settings_of(Settings, holidays="CME").with_files(str)
+        assert settings.exchange is not None
+        last = settings.exchange.known_until
+        warning = (
+            f"the holidays of CME are known until {last}, later ones do not count; a newer riskd may "
+            "know them"
+        )
+        tomorrow = last + timedelta(days=1)
+        for moment, warnings in ((f"{last} 23:59", ()), (f"{tomorrow} 00:00", (warning,))):
+            self.assertEqual(checked(state_after(), settings, chicago(moment)).warnings, warnings)
+
+    def test_the_kept_holidays_are_weekdays_and_known_for_a_while(self) -> None:
+        known = cme_holidays()
+        days = [*known.closed, *(day for day, _close in known.early_closes)]
+        self.assertEqual(len(days), len(set(days)))
+        for day in days:
+            self.assertLess(day.weekday(), 5, day)
+            self.assertLess(day, known.known_until)
+        for year in range(2025, known.known_until.year + 1):
+            self.assertGreater(len([day for day in days if day.year == year]), 9, year)
 
     def test_hours_follow_the_wall_clock(self) -> None:
         for moment, expected in (
@@ -417,6 +485,7 @@ class SettingsTests(SynchronousTestCase):
             ({"sessions": {"ES": {**session, "end": "08:30"}}}, "another time"),
             ({"sessions": {"ES": session, "es": session}}, "each root once, got ES twice"),
             ({"holidays": ["2025-02-30"]}, "holidays"),
+            ({"holidays": "NYSE"}, "holidays"),
             ({"lockout_outside_session": 1}, "lockout_outside_session"),
             ({"hours": {}}, "hours"),
         ):

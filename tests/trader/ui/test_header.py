@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from riskd.model.events import DRY_RUN_NOTE
+from riskd.model.reduce_only import REDUCE_ONLY, ReduceOnly
 from riskd.model.unlocks import UNLOCKED, Unlock
 from riskd.testing import make_event
 from tests.support.console import BEGIN, at
@@ -129,6 +130,22 @@ class BannerTests(ScreenTestCase):
         self.wait(10)
         self.poll_file()
         self.assertNotIn("beyond its limit", self.shown())
+
+    def test_the_reduce_only_stage_is_shown_on_each_page_unless_the_account_is_locked(
+        self,
+    ) -> None:
+        reason = "the day's loss has reached 80 % of its limit of $500.00"
+        stage = ReduceOnly(since=BEGIN, reasons={"RULE-003": reason})
+        self.file.publish(limits={REDUCE_ONLY: stage.limit}, seconds=1)
+        self.connect()
+        for page in range(len(PAGES)):
+            self.change(page=page)
+            shown = " ".join(self.shown().split())
+            sentence = f"REDUCE ONLY: {reason} (RULE-003); you can only close what you hold"
+            self.assertIn(sentence, shown)
+        self.assertEqual(self.style_of("REDUCE ONLY"), "warning")
+        self.receive("lockout_set")
+        self.assertNotIn("REDUCE ONLY", self.shown())
 
     def test_a_permanent_lockout_has_no_countdown(self) -> None:
         self.receive("lockout_set", reason="Account rule", locked_until=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from riskd.model.events import DRY_RUN_NOTE
+from riskd.model.reduce_only import REDUCE_ONLY, ReduceOnly
 from riskd.model.unlocks import UNLOCKED, Unlock
 from riskd.testing import make_event
 from tests.support.console import BEGIN, NOT_THERE, at
@@ -46,6 +47,21 @@ class LockoutsPageTests(PageTestCase):
             "The next trade that leaves it beyond the limit locks it again,",
         ):
             self.assertIn(words, shown)
+
+    def test_the_reduce_only_stage_names_its_rule_and_what_is_allowed(self) -> None:
+        reason = "the day's loss has reached 80 % of its limit of $500.00"
+        stage = ReduceOnly(since=BEGIN, reasons={"RULE-003": reason})
+        self.file.publish(limits={**LIMITS, REDUCE_ONLY: stage.limit})
+        self.connect()
+        shown = " ".join(self.shown(100, 30).split())
+        for words in (
+            f"Reduce only since {clock(BEGIN)}, not locked",
+            f"Why: {reason}",
+            "Rule: RULE-003 daily realized loss",
+            "orders that open, add or reverse are canceled",
+        ):
+            self.assertIn(words, shown)
+        self.assertNotIn("you may trade", shown)
 
     def test_a_lockout_shows_its_end_its_cause_and_what_is_allowed(self) -> None:
         self.lock()

@@ -1,0 +1,100 @@
+"""What an account holds by the fills that its orders have reported.
+
+Brokers report a fill twice, in its order and in its position, a moment apart and in either order.  In between, the
+position alone does not say what an order began with.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from riskd.model.account import AccountState
+from riskd.model.broker import BrokerOrder, BrokerPosition
+from riskd.rules.interface import Trigger
+from riskd.rules.positions import held_in
+
+_APART: Final = timedelta(seconds=2)
+"""How long orders and positions may tell different stories."""
+
+
+class Ledger(msgspec.Struct, frozen=True):
+    """What positions and orders have reported of one contract, in signed contracts.
+
+    :ivar size: the position as it was reported last.
+    :ivar ordered: fills that orders have reported, and the position not yet.
+    :ivar unordered: changes of the position that no order has reported yet.
+    :ivar at: when any of it was reported.
+    """
+
+    size: int
+    ordered: int
+    unordered: int
+    at: datetime
+
+
+class Fills(msgspec.Struct, frozen=True):
+    """What positions and orders have reported.
+
+    :ivar ledgers: by contract id.
+    :ivar parts: how many contracts each working order has filled, by order id.
+    """
+
+    ledgers: dict[str, Ledger] = {}
+    parts: dict[int, int] = {}
+
+    def held(self, contract_id: str) -> int:
+        """Return the signed number of contracts held, by all that was reported."""
+        ledger = self.ledgers.get(contract_id)
+        return 0 if ledger is None else ledger.size + ledger.ordered
+
+    def held_by_orders(self, contract_id: str) -> int:
+        """Return the signed number of contracts held, by what orders have reported.
+
+        That is the size before an order whose event is not counted yet.
+        """
+        ledger = self.ledgers.get(contract_id)
+        return 0 if ledger is None else ledger.size + ledger.ordered - ledger.unordered
+
+
+def with_positions(known: Fills, state: AccountState, trigger: Trigger) -> Fills:
+    """Return the fills with the positions as they are now."""
+    now, subject = trigger.now, trigger.subject
+    ledgers = dict(known.ledgers)
+    for contract_id in state.positions:
+        size, last = held_in(state, contract_id), ledgers.get(contract_id)
+        if last is None:
+            is_new = isinstance(subject, BrokerPosition) and subject.contract_id == contract_id
+            last = Ledger(0 if is_new else size, 0, 0, now)
+        if now - last.at >= _APART and (last.ordered or last.unordered):
+            last = Ledger(last.size, 0, 0, now)
+        if change := size - last.size:
+            known_of = _overlap(last.ordered, change)
+            unordered = last.unordered + change - known_of
+            last = Ledger(size, last.ordered - known_of, unordered, now)
+        ledgers[contract_id] = last
+    return Fills(ledgers, known.parts)
+
+
+def with_order(known: Fills, state: AccountState, trigger: Trigger) -> Fills:
+    """Return the fills with what an event says that its order has filled."""
+    parts = {order.id: order.filled for order in state.working_orders if order.filled}
+    order = trigger.subject
+    if not isinstance(order, BrokerOrder):
+        return Fills(known.ledgers, parts)
+    news = (order.filled - known.parts.get(order.id, 0)) * order.side.sign
+    if not news:
+        return Fills(known.ledgers, parts)
+    last = known.ledgers.get(order.contract_id) or Ledger(0, 0, 0, trigger.now)
+    known_of = _overlap(last.unordered, news)
+    ledger = Ledger(
+        last.size, last.ordered + news - known_of, last.unordered - known_of, trigger.now
+    )
+    return Fills({**known.ledgers, order.contract_id: ledger}, parts)
+
+
+def _overlap(first: int, second: int) -> int:
+    """Return what two signed numbers of contracts have in common."""
+    return min(first, second, key=abs) if first * second > 0 else 0

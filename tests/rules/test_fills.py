@@ -1,0 +1,110 @@
+"""What an account holds by the fills of its orders, in whatever order events come."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from riskd.model.account import AccountState
+from riskd.model.events import Event, OrderState, OrderType
+from riskd.rules.fills import Fills, with_order, with_positions
+from tests.support.rules import (
+    BUY,
+    LONG,
+    MNQ,
+    SELL,
+    SHORT,
+    order,
+    position,
+    review,
+    state_after,
+    trigger_of,
+)
+
+
+class Account:
+    def __init__(self, *events: Event) -> None:
+        self.state: AccountState = state_after(*events)
+        self.fills = with_positions(Fills(), self.state, review())
+
+    def then(self, event: Event, seconds: float = 0) -> int:
+        """Apply an event; return what is held after it by the fills of orders."""
+        self.state = state_after(event, state=self.state)
+        trigger = trigger_of(event, seconds)
+        self.fills = with_positions(self.fills, self.state, trigger)
+        self.fills = with_order(self.fills, self.state, trigger)
+        return self.held
+
+    @property
+    def held(self) -> int:
+        return self.fills.held(MNQ)
+
+    @property
+    def by_orders(self) -> int:
+        return self.fills.held_by_orders(MNQ)
+
+
+def filled(number: int, size: int, of: int | None = None, seconds: float = 0) -> Event:
+    """Return the event of an order that has filled so many contracts; a negative size sells."""
+    return order(
+        number,
+        side=BUY if size > 0 else SELL,
+        size=abs(of or size),
+        kind=OrderType.MARKET,
+        state=OrderState.ACTIVE if of else OrderState.FILLED,
+        filled=abs(size),
+        seconds=seconds,
+    )
+
+
+def held(size: int, seconds: float = 0) -> Event:
+    return position(MNQ, abs(size), LONG if size >= 0 else SHORT, seconds=seconds)
+
+
+class FillsTests(SynchronousTestCase):
+    def test_either_may_be_first(self) -> None:
+        account = Account(held(2))
+        self.assertEqual(account.then(filled(1, 3)), 5)
+        self.assertEqual(account.then(held(5, 1), 1), 5)
+        self.assertEqual(account.by_orders, 5)
+        self.assertEqual(account.then(held(1, 2), 2), 1)
+        self.assertEqual(account.by_orders, 5)
+        self.assertEqual(account.then(filled(2, -4), 2), 1)
+        self.assertEqual(account.by_orders, 1)
+
+    def test_parts_count_once(self) -> None:
+        account = Account(held(0))
+        self.assertEqual(account.then(filled(1, 2, 5)), 2)
+        self.assertEqual(account.then(held(2)), 2)
+        self.assertEqual(account.then(filled(1, 5, seconds=1), 1), 5)
+
+    def test_after_two_seconds_the_position_is_right(self) -> None:
+        account = Account(held(2))
+        account.then(held(0, 1), 1)
+        account.then(held(0, 2), 2.999)
+        self.assertEqual(account.by_orders, 2)
+        account.then(held(0, 3), 3)
+        self.assertEqual(account.by_orders, 0)
+        account.then(filled(1, 1), 4)
+        self.assertEqual(account.then(held(0, 6), 6), 0)
+
+    def test_what_is_held_at_first_is_known(self) -> None:
+        self.assertEqual(Account(held(-3)).fills.held(MNQ), -3)
+        # The first position of a contract is a change.
+        account = Account()
+        self.assertEqual((account.then(held(3)), account.by_orders), (3, 0))
+
+    @given(st.lists(st.integers(-5, 5).filter(bool), max_size=6), st.randoms())
+    def test_in_the_end_both_agree(self, sizes: list[int], random: object) -> None:
+        account, size = Account(held(0)), 0
+        orders = [filled(number, each) for number, each in enumerate(sizes, 1)]
+        positions = []
+        for each in sizes:
+            size += each
+            positions.append(held(size))
+        # Each stream is in order; how they are woven together is not known.
+        while orders or positions:
+            stream = random.choice([each for each in (orders, positions) if each])  # type: ignore[attr-defined]
+            account.then(stream.pop(0))
+        self.assertEqual((account.held, account.by_orders), (size, size))
