@@ -222,6 +222,7 @@ class ExchangeOracle:
     :ivar since: since when each breach has been there without a break.
     :ivar times: how often each rule came to be breached, of all contracts together.
     :ivar lag: for how many seconds riskd may not know what happened to a position.
+    :ivar flat_at: when no position was held last.
     """
 
     def __init__(
@@ -264,6 +265,7 @@ class ExchangeOracle:
         # What they breach, and by what; most looks find the same.
         self._by_formers: dict[str, tuple[object, list[Breach]]] = {}
         self._busy_since: float | None = None
+        self.flat_at = NEVER
         # Until when nothing could be done about any breach.
         self._forgiven_at = 0.0
         self.lag = 1.0
@@ -403,6 +405,8 @@ class ExchangeOracle:
             self.since.setdefault(each, now)
         for each in [each for each in self.since if each not in breaches]:
             del self.since[each]
+        if not self.positions():
+            self.flat_at = now
         if not self.positions() and not self.holds_forbidden_order():
             self._busy_since = None
         elif self._busy_since is None:

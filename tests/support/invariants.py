@@ -392,6 +392,10 @@ class Invariants:
             "no breach",
             action,
         )
+        if action.action in LOCKING and action.success:
+            was_flat = self.seconds - self._oracle.flat_at <= LADDER_SECONDS
+            is_late = self.seconds - self._silent_at < LADDER_SECONDS
+            self.check(was_flat or is_late, "announced as flat", action)
         self._check_told_once(action)
 
     def _was_locked_by(self, rule_id: str) -> bool:
