@@ -7,19 +7,23 @@ announce it: the risk engine does, unless the rules lock the account again at on
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 from twisted.logger import Logger
 
 from riskd.engine.tracked_account import TrackedAccount
 from riskd.model.account import AccountState, apply
+from riskd.model.equity import with_closed_days
 from riskd.model.events import Action, ClearedBy, DailyReset, Event
 from riskd.model.lockouts import ended_lock, lock_announcements, lock_of, locks_in_force
 from riskd.model.money import ZERO
 from riskd.model.trading_day import ResetSchedule
 
 _log = Logger()
+
+_MOST_DAYS: Final = 366
+"""How many days of a daemon that did not run are looked at one by one."""
 
 
 class Day(NamedTuple):
@@ -81,10 +85,24 @@ def end_day(account: TrackedAccount, schedule: ResetSchedule, now: datetime) -> 
         )
         count_day(account, schedule, now)
         return None
-    reset = _reset(account.state_with_pending, schedule.day_start(now), schedule)
+    began = schedule.day_start(now)
+    ends = _ends_between(account.state, began, schedule)
+    account.change_balance(with_closed_days(account.state, ends).balance)
+    reset = _reset(account.state_with_pending, began, schedule)
     account.change_risk(day_key=key)
     account.announce(reset)
     return ClearedBy.DAILY_RESET if reset.lockouts_cleared else None
+
+
+def _ends_between(state: AccountState, began: datetime, schedule: ResetSchedule) -> list[datetime]:
+    """Return when days ended before the last one, which ends at ``began``."""
+    ends: list[datetime] = []
+    if state.day_began is not None:
+        end = schedule.next_reset(state.day_began)
+        while end < began and len(ends) < _MOST_DAYS:
+            ends.append(end)
+            end = schedule.next_reset(end)
+    return ends
 
 
 def _reset(state: AccountState, began: datetime, schedule: ResetSchedule) -> DailyReset:

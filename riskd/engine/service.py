@@ -27,6 +27,7 @@ from zope.interface import implementer
 
 from riskd.config.settings import AccountSettings, Settings
 from riskd.engine.account_rules import AccountRules
+from riskd.engine.balances import Balances
 from riskd.engine.broker import Broker
 from riskd.engine.clock_effects import ClockEffects
 from riskd.engine.clocks import Clocks
@@ -124,9 +125,9 @@ class EngineService(Service):
         self._observe_reaction = observe_reaction
         self.accounts: dict[int, GuardedAccount] = {}
         self._configured = frozenset(each.id for each in settings.accounts)
-        corrections = Corrections(journal, self._announce_note)
+        self._corrections = Corrections(journal, self._announce_note)
         intake = Intake(
-            self.accounts, gateway, clock, self.now, corrections.report, self.clocks.stamped
+            self.accounts, gateway, clock, self.now, self._corrections.report, self.clocks.stamped
         )
         # Bound, not wrapped: a quote passes through as few functions as possible.
         self.receive = intake.receive
@@ -178,7 +179,10 @@ class EngineService(Service):
             lambda: self._reconciliation.request(guarded),
         )
         guarded = self.accounts[settings.id] = GuardedAccount(
-            account, risk_engine, self.clocks.broker
+            account,
+            risk_engine,
+            Balances(account, self._clock.seconds, self._corrections.report),
+            self.clocks.broker,
         )
         return guarded
 

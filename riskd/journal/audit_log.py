@@ -34,6 +34,9 @@ _ENTRIES: Final = (
 
 _DECODER: Final = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
 
+BALANCE: Final = "balance"
+"""The kind of the lines about balances: a payout, a deposit, or a figure that no trade explains."""
+
 CLOCK: Final = "clock"
 """The kind of the lines about clocks: a jump, a sleep, or a correction of the broker's time."""
 
@@ -48,7 +51,8 @@ class LogLine(msgspec.Struct, frozen=True):
     """One line of the log.
 
     :ivar at: when it happened, in UTC.
-    :ivar kind: an event type of the wire, :data:`OPERATOR_COMMAND`, :data:`CORRECTION` or :data:`CLOCK`.
+    :ivar kind: an event type of the wire, :data:`OPERATOR_COMMAND`, :data:`CORRECTION`,
+        :data:`BALANCE` or :data:`CLOCK`.
     :ivar data: the details, with every fraction as a ``Decimal``.
     """
 
