@@ -18,14 +18,17 @@ from riskd.control.reports import (
     RulesReport,
     StatusReport,
 )
-from riskd.journal.audit_log import CLOCK, CORRECTION, OPERATOR_COMMAND, LogLine
+from riskd.journal.audit_log import BALANCE, CLOCK, CORRECTION, OPERATOR_COMMAND, LogLine
 from riskd.model.clock_offset import REMEDY, WARNING, offset_words
 from riskd.model.events import EnforcementAction, EventError
 from riskd.model.formatting import RiskEvent, counted, describe, dollars
 from riskd.model.safe_text import json_text, printable
 from riskd.model.wire import from_fields
 
-_STATUS_HEADER: Final = ("ACCOUNT", "REALIZED", "OPEN", "TRADES", "POSITIONS", "ORDERS", "LOCKED")
+_STATUS_HEADER: Final = (
+    *("ACCOUNT", "REALIZED", "OPEN", "NET", "BALANCE", "EQUITY", "TRADES", "POSITIONS", "ORDERS"),
+    "LOCKED",
+)
 _RULES_HEADER: Final = ("RULE", "NAME", "LIMIT OF", "LIMIT", "CURRENT", "HEADROOM", "")
 _JOURNAL_HEADER: Final = ("AT", "WHAT", "DETAILS")
 _ENFORCEMENT_HEADER: Final = ("AT", "ACCOUNT", "RULE", "ACTION", "REASON")
@@ -45,7 +48,7 @@ def status_table(report: StatusReport, now: datetime) -> list[str]:
         _daemon_line(report, now),
         _clock_line(report),
         "",
-        *_table(_STATUS_HEADER, rows, right=range(6)),
+        *_table(_STATUS_HEADER, rows, right=range(9)),
     ]
     details = [
         line
@@ -79,6 +82,9 @@ def _status_row(account: AccountReport, now: datetime) -> tuple[str, ...]:
         str(account.account),
         dollars(account.realized_pnl),
         _figure(account.open_pnl, "$"),
+        _figure(account.net_pnl, "$"),
+        _figure(account.balance, "$"),
+        _figure(account.equity, "$"),
         str(account.trades),
         str(len(account.positions)),
         str(len(account.orders)),
@@ -113,6 +119,11 @@ def _details(account: AccountReport, now: datetime, *, is_dry_run: bool) -> Iter
         yield f"{name}: the broker does not let it trade"
     elif account.can_trade is None:
         yield f"{name}: the broker has not reported this account yet"
+    if account.brokers_balance is not None:
+        yield (
+            f"{name}: the broker says that its balance is {dollars(account.brokers_balance)}, which no trade "
+            "explains; the lower balance counts until the account is flat"
+        )
     for position in account.positions:
         yield f"{name}: {_position(position)}"
     for order in account.orders:
@@ -203,7 +214,7 @@ def _describe(line: LogLine) -> str:
     A line that another version of riskd wrote is returned as JSON.
     """
     try:
-        if line.kind == CORRECTION:
+        if line.kind in (BALANCE, CORRECTION):
             return str(line.data["message"])
         if line.kind == OPERATOR_COMMAND:
             beyond = line.data.get("beyond")

@@ -27,6 +27,7 @@ from riskd.control.reports import (
 )
 from riskd.journal.audit_log import LogLine
 from riskd.model.account import Flattening, RiskState
+from riskd.model.balance import Balance
 from riskd.model.events import Action, DaemonStatus, LockoutSet, Status
 from riskd.testing import make_event
 from tests.support.control import NOW, FakeAccount, position
@@ -39,6 +40,9 @@ class TableTests(ZonedTestCase):
     def test_the_status_lists_accounts_locks_and_positions(self) -> None:
         account = FakeAccount(123)
         account.apply(position())
+        account.account_state = msgspec.structs.replace(
+            account.account_state, balance=Balance(agreed=Decimal(50000), other=Decimal(48500))
+        )
         account.apply(
             LockoutSet(
                 reason="Daily loss",
@@ -60,11 +64,18 @@ class TableTests(ZonedTestCase):
                 "riskd 0.1.0 on the practice gateway: RUNNING since 13:00:00, Started",
                 "clock: this machine's clock is 0.042 s ahead of the broker's",
                 "",
-                "ACCOUNT  REALIZED  OPEN  TRADES  POSITIONS  ORDERS  LOCKED",
-                "    123     $0.00     -       0          1       0  until 15:00:05 (2:00:05 left)",
+                "ACCOUNT  REALIZED  OPEN  NET     BALANCE  EQUITY  TRADES  POSITIONS  ORDERS  LOCKED",
+                (
+                    "    123     $0.00     -    -  $48,500.00       -       0          1       0"
+                    "  until 15:00:05 (2:00:05 left)"
+                ),
                 "",
                 "123: LOCKED until 15:00:05: Daily loss (RULE-003)",
                 "123: the broker has not reported this account yet",
+                (
+                    "123: the broker says that its balance is $48,500.00, which no trade explains; "
+                    "the lower balance counts until the account is flat"
+                ),
                 "123: long 2 MNQZ6 at 21000.00, open -",
             ],
         )
