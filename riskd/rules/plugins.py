@@ -1,4 +1,4 @@
-"""Find the rules, riskd's twelve and a user's own.
+"""Find the rules, riskd's and a user's own.
 
 All of them are Twisted plugins.
 

@@ -1,4 +1,4 @@
-"""The twelve rules in the order of evaluation.
+"""The rules of riskd in the order of evaluation.
 
 A user's own rules follow them by their ids.
 """
@@ -10,11 +10,13 @@ from typing import Final
 from riskd.rules.builtin import (
     auth_loss_guard,
     cooldown_after_loss,
+    daily_net_loss,
     daily_realized_loss,
     daily_unrealized_loss,
     max_contracts,
     max_contracts_per_instrument,
     max_unrealized_profit,
+    maximum_loss,
     no_stop_loss_grace,
     session_block_outside,
     symbol_blocks,
@@ -27,6 +29,8 @@ RULES: Final = (
     max_contracts_per_instrument.RULE,
     daily_realized_loss.RULE,
     daily_unrealized_loss.RULE,
+    maximum_loss.RULE,
+    daily_net_loss.RULE,
     max_unrealized_profit.RULE,
     trade_frequency_limit.RULE,
     cooldown_after_loss.RULE,

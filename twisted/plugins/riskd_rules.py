@@ -1,4 +1,7 @@
-"""riskd's own rules as Twisted plugins; riskd finds them as it finds a user's."""
+"""riskd's own rules as Twisted plugins; riskd finds them as it finds a user's.
+
+A change here makes Twisted read the names again, which it caches: touch this file for each new rule.
+"""
 
 from twisted.plugin import IPlugin
 from zope.interface import alsoProvides

@@ -1,1 +1,1 @@
-"""The twelve rules of riskd, a module each."""
+"""The rules of riskd, a module each."""
