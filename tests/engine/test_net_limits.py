@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from riskd.config.settings import NO_FAULTS, Faults
+from riskd.journal.audit_log import read_days
 from riskd.model.equity import equity, highest_close, net_pnl
 from riskd.model.events import Action
 from riskd.rules.builtin.maximum_loss import Settings, floor_of
@@ -240,6 +241,39 @@ class MaximumLossTests(NetLimitTestCase):
         self.daemon.advance(3)
         self.assertEqual(self.daemon.state.balance.counted, self.brokers)
         self.assertEqual(self.floor, max(closes) - 2000)
+
+    def test_each_day_that_has_ended_is_in_the_journal(self) -> None:
+        """Two of three days have no daemon; the first has a payout and an enforcement action."""
+        self.daemon.advance(70)
+        self.lose(100)
+        self.daemon.trade(BUY, 1)
+        self.daemon.move(MNQ, "21050")
+        self.daemon.engine.accounts[ACCOUNT].flatten("enough", "trader")
+        self.daemon.advance(2)
+        self.daemon.gateway.transfer(ACCOUNT, Decimal(-300))
+        self.daemon.advance(12)
+        closes = [Decimal(50000), self.brokers]
+        self.daemon.kill()
+        self.daemon.stopped_for(hours=24)
+        self.daemon.move(MNQ, "21000")
+        self.daemon.trade_unseen(BUY, 1)
+        self.daemon.move(MNQ, "21200")
+        self.daemon.trade_unseen(SELL, 1)
+        closes.append(self.brokers)
+        self.daemon.stopped_for(hours=24)
+        self.daemon.restart()
+        self.daemon.advance(3)
+        days = read_days(self.daemon.directory, ACCOUNT)
+        self.assertEqual([str(each.day) for each in days], ["2026-11-23", "2026-11-24"])
+        self.assertEqual([each.start for each in days], closes[:2])
+        self.assertEqual([each.close for each in days], closes[1:])
+        self.assertEqual(
+            [each.net_pnl for each in days], [closes[1] - closes[0] + 300, closes[2] - closes[1]]
+        )
+        self.assertEqual(
+            [(each.trades, each.best, each.worst, each.enforced) for each in days],
+            [(2, Decimal(99), Decimal(-201), 1), (1, Decimal(399), Decimal(399), 0)],
+        )
 
     def test_balances_that_are_late_or_early_make_no_false_floor(self) -> None:
         self.daemon.trade(BUY, 1)

@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
+import msgspec
+
 from riskd.control.reports import (
     AccountReport,
     OrderReport,
@@ -18,8 +20,9 @@ from riskd.control.reports import (
     RulesReport,
     StatusReport,
 )
-from riskd.journal.audit_log import BALANCE, CLOCK, CORRECTION, OPERATOR_COMMAND, LogLine
+from riskd.journal.audit_log import BALANCE, CLOCK, CORRECTION, DAY, OPERATOR_COMMAND, LogLine
 from riskd.model.clock_offset import REMEDY, WARNING, offset_words
+from riskd.model.day_report import DayReport
 from riskd.model.events import EnforcementAction, EventError
 from riskd.model.formatting import RiskEvent, counted, describe, dollars
 from riskd.model.safe_text import json_text, printable
@@ -31,6 +34,7 @@ _STATUS_HEADER: Final = (
 )
 _RULES_HEADER: Final = ("RULE", "NAME", "LIMIT OF", "LIMIT", "CURRENT", "HEADROOM", "")
 _JOURNAL_HEADER: Final = ("AT", "WHAT", "DETAILS")
+_DAYS_HEADER: Final = ("DAY", "START", "CLOSE", "NET", "TRADES", "BEST", "WORST", "ENFORCED")
 _ENFORCEMENT_HEADER: Final = ("AT", "ACCOUNT", "RULE", "ACTION", "REASON")
 _CSV_HEADER: Final = ("at", "kind", "rule_id", "action", "reason", "success", "until", "details")
 
@@ -216,6 +220,9 @@ def _describe(line: LogLine) -> str:
     try:
         if line.kind in (BALANCE, CORRECTION):
             return str(line.data["message"])
+        if line.kind == DAY:
+            day = msgspec.convert(line.data, DayReport, strict=False)
+            return f"{day.day}: net {dollars(day.net_pnl)} in {counted(day.trades, 'trade')}"
         if line.kind == OPERATOR_COMMAND:
             beyond = line.data.get("beyond")
             note = f" {beyond_limits(beyond)}" if beyond else ""
@@ -228,7 +235,7 @@ def _describe(line: LogLine) -> str:
         data = from_fields(line.kind, 0, line.data).data
         if isinstance(data, RiskEvent):
             return describe(data, when)
-    except (EventError, KeyError):
+    except (EventError, KeyError, msgspec.ValidationError):
         pass
     return json_text(line.data)
 
@@ -271,6 +278,32 @@ def _harmless(cell: str) -> str:
     """Return a cell that a spreadsheet reads as text, never as a formula."""
     cell = printable(cell)
     return f"'{cell}" if cell.lstrip()[:1] and cell.lstrip()[0] in _FORMULA_STARTS else cell
+
+
+# The trading days.
+
+
+def days_table(days: Iterable[DayReport]) -> list[str]:
+    """Return trading days as lines for a terminal."""
+    rows = [
+        (
+            str(each.day),
+            *(_figure(amount, "$") for amount in (each.start, each.close, each.net_pnl)),
+            str(each.trades),
+            *(_figure(amount, "$") for amount in (each.best, each.worst)),
+            str(each.enforced),
+        )
+        for each in days
+    ]
+    return _table(_DAYS_HEADER, rows, right=range(1, 8), empty="no trading day has ended yet")
+
+
+def days_csv(days: Iterable[DayReport]) -> Iterator[str]:
+    """Yield trading days as CSV, with a header; amounts are plain numbers."""
+    yield ",".join(DayReport.__struct_fields__)
+    for each in days:
+        values = msgspec.structs.astuple(each)
+        yield ",".join("" if value is None else str(value) for value in values)
 
 
 # The enforcement of a replay.
