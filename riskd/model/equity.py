@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
+from operator import is_
 from typing import Final
 
 import msgspec
@@ -63,6 +64,29 @@ def open_pnl(state: AccountState) -> Decimal:
 
     An unknown P&L counts as zero.
     """
+    risk = state.risk
+    # Several rules ask at each quote.  What it depends on is replaced and never changed, so identity tells.
+    parts = (
+        *(state.positions, state.quotes, state.outdated_quotes, state.contracts),
+        *(risk.unmatched, risk.best_bid_asks),
+    )
+    if not all(map(is_, parts, _latest.parts)):
+        _latest.total = _open_pnl(state)
+        _latest.parts = parts
+    return _latest.total
+
+
+class _Latest:
+    """What :func:`open_pnl` has computed last, and from which parts of a state."""
+
+    parts: tuple[object, ...] = (None,) * 6
+    total = ZERO
+
+
+_latest: Final = _Latest()
+
+
+def _open_pnl(state: AccountState) -> Decimal:
     unmatched, total = state.risk.unmatched, ZERO
     for position in state.positions.values():
         if position.size:
