@@ -260,7 +260,7 @@ def _read_account(
         trades=reported(BrokerTrade, "trades", "trade_id"),
         realized_pnl=_amount(realized_pnl),
         trade_count=int(trade_count),
-        balance=Balance() if balance is None else _read_balance(balance),
+        balance=Balance() if balance is None else read_balance(balance),
         quotes=keyed("MarketQuote", "quotes", "contract_id"),
         lockouts=keyed("lockout_set", "lockouts", "rule_id"),
         enforcement=tuple(_data("enforcement_action", account_id, data) for (data,) in actions),
@@ -288,7 +288,7 @@ def _read_account(
     )
 
 
-def _read_balance(text: object) -> Balance:
+def read_balance(text: object) -> Balance:
     """Return a balance.
 
     :raises ValueError: it makes no sense.
