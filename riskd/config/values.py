@@ -49,8 +49,19 @@ def convert(value: Any, kind: Any) -> Any:
     :raises ValueError: the value does not fit.
     :raises ArithmeticError: likewise, for numbers such as ``nan``.
     """
-    own = _CONVERTERS.get(type(shape_of(kind)))
+    own = _own_converter(inspect.type_info(kind)) or _CONVERTERS.get(type(shape_of(kind)))
     return own(value) if own else msgspec.convert(value, kind)
+
+
+def _own_converter(info: inspect.Type) -> Callable[[Any], Any] | None:
+    """Return the converter that a type names in ``Meta(extra={"convert": ...})``."""
+    match info:
+        case inspect.Metadata(extra={"convert": converter}):
+            own: Callable[[Any], Any] = converter
+            return own
+        case inspect.UnionType(types=(inner, inspect.NoneType()) | (inspect.NoneType(), inner)):
+            return _own_converter(inner)
+    return None
 
 
 def _amount(value: Any) -> Decimal:

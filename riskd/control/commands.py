@@ -59,14 +59,18 @@ class Commands(CommandLocator):
         }
 
     @RulesCommand.responder
-    def rules(self, request: Request) -> dict[str, RulesReport]:
-        """Report an account's rules and how far it is from their limits."""
+    def rules(self, request: Request) -> Deferred[dict[str, RulesReport]]:
+        """Report an account's rules and how far it is from their limits.
+
+        What is reported is on the disk: no high is lower after a crash, and so no floor.
+        """
         account = self._account(request)
-        reports = (
+        reports = tuple(
             report_rule(rule, account.account_state, self._operated.now())
             for rule in account.rules
         )
-        return {"answer": RulesReport(account=request.account, rules=tuple(reports))}
+        answer = {"answer": RulesReport(account=request.account, rules=reports)}
+        return self._operated.make_durable().addCallback(lambda _: answer)
 
     @UnlockCommand.responder
     def unlock(self, request: Request) -> Deferred[dict[str, Outcome]]:

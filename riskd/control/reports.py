@@ -12,6 +12,7 @@ from decimal import Decimal
 import msgspec
 
 from riskd.model.account import AccountState
+from riskd.model.equity import equity, net_pnl
 from riskd.model.events import (
     DaemonStatus,
     GatewayUserOrder,
@@ -80,6 +81,12 @@ class AccountReport(msgspec.Struct, frozen=True, kw_only=True):
 
     :ivar realized_pnl: dollars of this trading day, before fees.
     :ivar open_pnl: dollars of all positions; ``None`` while one of them has no mark.
+    :ivar net_pnl: dollars of this trading day, after fees and with open P&L at what an exit would bring;
+        ``None`` while a position has no mark.
+    :ivar balance: dollars; the lower one while the broker has another balance than riskd can explain; ``None``
+        before the broker first reported it.
+    :ivar equity: the balance with open P&L at what an exit would bring; ``None`` while one of them is unknown.
+    :ivar brokers_balance: the broker's other balance; ``None`` while both agree.
     :ivar trades: trades of this trading day.
     :ivar can_trade: the broker's permission; ``None`` before the broker first reported it.
     :ivar locks: the locks in force; the one that ends last comes first.
@@ -98,6 +105,10 @@ class AccountReport(msgspec.Struct, frozen=True, kw_only=True):
     flattening: FlatteningReport | None
     unlocked_beyond: tuple[str, ...] = ()
     reduce_only: ReduceOnlyReport | None = None
+    net_pnl: Decimal | None = None
+    balance: Decimal | None = None
+    equity: Decimal | None = None
+    brokers_balance: Decimal | None = None
 
 
 class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -177,6 +188,10 @@ def report_account(state: AccountState, now: datetime) -> AccountReport:
         else FlatteningReport(rule_id=plan.rule_id, reason=plan.reason, begun=plan.begun),
         unlocked_beyond=unlock.beyond if unlock else (),
         reduce_only=_report_reduce_only(state),
+        net_pnl=net_pnl(state) if len(known) == len(positions) else None,
+        balance=state.balance.counted,
+        equity=equity(state) if len(known) == len(positions) else None,
+        brokers_balance=state.balance.other,
     )
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from riskd.engine.balances import Balances
 from riskd.engine.interface import IOperatedAccount
 from riskd.engine.risk import RiskEngine
 from riskd.engine.tracked_account import TrackedAccount
@@ -26,14 +27,20 @@ class GuardedAccount:
 
     :ivar account: the account.
     :ivar risk_engine: guards it.
+    :ivar balances: follows its balance.
     :param broker_clock: gives the broker's time.
     """
 
     def __init__(
-        self, account: TrackedAccount, risk_engine: RiskEngine, broker_clock: BrokerClock
+        self,
+        account: TrackedAccount,
+        risk_engine: RiskEngine,
+        balances: Balances,
+        broker_clock: BrokerClock,
     ) -> None:
         self.account = account
         self.risk_engine = risk_engine
+        self.balances = balances
         self._broker_clock = broker_clock
         self._now = broker_clock.now
 

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 from riskd.engine.corrections import Versions, amended_sentence, is_amended, voided_sentence
 from riskd.engine.guarded_account import GuardedAccount
-from riskd.engine.tracked_account import TrackedAccount
+from riskd.engine.tracked_account import TrackedAccount, has_room_for
 from riskd.gateway.interface import GatewayError, IGateway
 from riskd.gateway.quote_book import QuoteBook
 from riskd.gateway.timeouts import answer_in_time
@@ -81,6 +81,28 @@ def stamp_of(news: BrokerNews) -> datetime | None:
     return None
 
 
+def _without_future_stamp(news: BrokerNews, now: datetime) -> BrokerNews:
+    """Return news without a stamp that is too far ahead: later news would look late."""
+    if (
+        isinstance(news, (BrokerOrder, BrokerPosition))
+        and news.stamp is not None
+        and news.stamp > now + MAX_STAMP_AHEAD
+    ):
+        return msgspec.structs.replace(news, stamp=None)
+    return news
+
+
+def _dated(trade: BrokerTrade, known: BrokerTrade | None, now: datetime) -> BrokerTrade:
+    """Return a trade with the time of its execution.
+
+    A loss without a date belongs to the day in which it is reported.
+    """
+    if not is_placeholder(trade.execution_time):
+        return trade
+    executed = now if known is None else known.execution_time
+    return msgspec.structs.replace(trade, execution_time=executed)
+
+
 class Intake:
     """Applies the gateway's messages to the accounts that they are about.
 
@@ -125,19 +147,9 @@ class Intake:
             stamp = stamp_of(news)
             if stamp is not None:
                 self._stamped(stamp)
-            news = self._without_future_stamp(news)
+            news = _without_future_stamp(news, self._now())
             if account.truth.accepts_event(news, account.state, self._clock.seconds()):
-                self._apply(guarded, news, is_event=True)
-
-    def _without_future_stamp(self, news: BrokerNews) -> BrokerNews:
-        """Return news without a stamp that is too far ahead: later news would look late."""
-        if (
-            isinstance(news, (BrokerOrder, BrokerPosition))
-            and news.stamp is not None
-            and news.stamp > self._now() + MAX_STAMP_AHEAD
-        ):
-            return msgspec.structs.replace(news, stamp=None)
-        return news
+                self._apply(guarded, news)
 
     def apply_answer(
         self, account_id: int, news: BrokerNews, sent_at: float, *, is_evaluated: bool = True
@@ -152,9 +164,9 @@ class Intake:
         if guarded is None:
             return
         try:
-            news = self._without_future_stamp(news)
+            news = _without_future_stamp(news, self._now())
             if guarded.account.truth.accepts_answer(news, sent_at):
-                self._apply(guarded, news, is_event=False, is_evaluated=is_evaluated)
+                self._apply(guarded, news, sent_at, is_evaluated=is_evaluated)
         except Exception:  # noqa: BLE001  # see errors_logged, which would cost a fifth of a known trade
             _log_dropped(type(news).__name__)
 
@@ -236,12 +248,14 @@ class Intake:
         self,
         guarded: GuardedAccount,
         news: BrokerNews,
+        sent_at: float | None = None,
         *,
-        is_event: bool,
         is_evaluated: bool = True,
     ) -> None:
+        """Apply an event, or what an answer says, whose request was sent at ``sent_at``."""
+        is_event = sent_at is None
         if isinstance(news, (BrokerOrder, BrokerPosition, BrokerTrade)):
-            if not guarded.account.has_room_for(news, is_event=is_event):
+            if not has_room_for(guarded.account.state, news, is_event=is_event):
                 self._note_too_many(guarded.account)
                 return
             if isinstance(news, BrokerTrade):
@@ -252,6 +266,8 @@ class Intake:
                 self._apply_order(guarded, news, is_evaluated=is_evaluated)
             self._ensure_contract(news.contract_id)
         elif isinstance(news, BrokerAccount):
+            if news.balance is not None:
+                guarded.balances.reported(news.balance, sent_at)
             guarded.risk_engine.receive_account(may_trade=news.can_trade)
         if not isinstance(news, BrokerTrade):
             self._expect_commands()
@@ -274,13 +290,15 @@ class Intake:
         account = guarded.account
         known = account.state.trades.get(trade.id)
         if trade.is_voided:
-            self._void_trade(guarded, known, trade.id)
+            self._void_trade(guarded, known, trade, is_event=is_event)
             return
-        trade = self._dated(trade, known)
+        trade = _dated(trade, known, self._now())
         # Each reconciliation lists the trades of a day.
-        if known is not None and is_same_trade(trade, known):
+        is_same = known is not None and is_same_trade(trade, known)
+        if not is_same and not self._is_last_word(account, known, trade, is_event=is_event):
             return
-        if known is not None and not self._is_last_word(account, known, trade, is_event=is_event):
+        guarded.balances.count(trade, is_event=is_event)
+        if is_same:
             return
         is_of_day = account.state.is_of_trading_day(trade.execution_time)
         if known is None and not is_of_day and not is_event:
@@ -295,39 +313,56 @@ class Intake:
         is_charged = charges.get(trade.id) != charge and trade.id not in account.state.risk.voided
         if is_charged:
             account.change_risk(charges={**charges, trade.id: charge})
-        if trade.is_full_turn and account.update(trade):
-            if known is not None:
-                sentence = amended_sentence(account.account_id, known, trade)
-                self._correct(account, known, sentence)
-            guarded.risk_engine.receive(trade)
-        elif is_charged:
+        is_news = trade.is_full_turn and account.update(trade)
+        if is_news or is_charged:
+            guarded.balances.order_day()
+            self._evaluate_trade(guarded, known, trade, is_news=is_news)
+
+    def _evaluate_trade(
+        self,
+        guarded: GuardedAccount,
+        known: BrokerTrade | None,
+        trade: BrokerTrade,
+        *,
+        is_news: bool,
+    ) -> None:
+        if not is_news:
             # Half of a round turn is not broadcast as a trade, but its fees count.
             guarded.risk_engine.review()
-
-    def _dated(self, trade: BrokerTrade, known: BrokerTrade | None) -> BrokerTrade:
-        """Return a trade with the time of its execution.
-
-        A loss without a date belongs to the day in which it is reported.
-        """
-        if not is_placeholder(trade.execution_time):
-            return trade
-        executed = self._now() if known is None else known.execution_time
-        return msgspec.structs.replace(trade, execution_time=executed)
+            return
+        if known is not None:
+            sentence = amended_sentence(guarded.account.account_id, known, trade)
+            self._correct(guarded.account, known, sentence)
+        guarded.risk_engine.receive(trade)
 
     def _void_trade(
-        self, guarded: GuardedAccount, known: BrokerTrade | None, trade_id: int
+        self,
+        guarded: GuardedAccount,
+        known: BrokerTrade | None,
+        trade: BrokerTrade,
+        *,
+        is_event: bool,
     ) -> None:
         account = guarded.account
-        if account.void_trade(trade_id):
+        is_balance_moved = guarded.balances.void(trade, is_event=is_event)
+        if account.void_trade(trade.id):
+            guarded.balances.order_day()
             if known is not None:
                 self._correct(account, known, voided_sentence(account.account_id, known))
             guarded.risk_engine.review()
+        elif is_balance_moved:
+            guarded.risk_engine.review()
 
     def _is_last_word(
-        self, account: TrackedAccount, known: BrokerTrade, trade: BrokerTrade, *, is_event: bool
+        self,
+        account: TrackedAccount,
+        known: BrokerTrade | None,
+        trade: BrokerTrade,
+        *,
+        is_event: bool,
     ) -> bool:
-        """Return whether a trade replaces the known version of it."""
-        if not is_amended(known, trade):
+        """Return whether a trade is new or replaces the known version of it."""
+        if known is None or not is_amended(known, trade):
             return True
         if is_event:
             # Nothing orders two versions of a trade; the next answer does.

@@ -7,19 +7,26 @@ announce it: the risk engine does, unless the rules lock the account again at on
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import NamedTuple
+from itertools import pairwise
+from typing import Final, NamedTuple
 
 import msgspec
 from twisted.logger import Logger
 
 from riskd.engine.tracked_account import TrackedAccount
+from riskd.journal.audit_log import DAY
 from riskd.model.account import AccountState, apply
+from riskd.model.day_report import report_day
+from riskd.model.equity import with_closed_days
 from riskd.model.events import Action, ClearedBy, DailyReset, Event
 from riskd.model.lockouts import ended_lock, lock_announcements, lock_of, locks_in_force
 from riskd.model.money import ZERO
 from riskd.model.trading_day import ResetSchedule
 
 _log = Logger()
+
+_MOST_DAYS: Final = 366
+"""How many days of a daemon that did not run are looked at one by one."""
 
 
 class Day(NamedTuple):
@@ -81,10 +88,35 @@ def end_day(account: TrackedAccount, schedule: ResetSchedule, now: datetime) -> 
         )
         count_day(account, schedule, now)
         return None
-    reset = _reset(account.state_with_pending, schedule.day_start(now), schedule)
+    began = schedule.day_start(now)
+    ends = _ends_between(account.state, began, schedule)
+    account.change_balance(with_closed_days(account.state, ends).balance)
+    _note_days(account, [*ends, began], schedule)
+    reset = _reset(account.state_with_pending, began, schedule)
     account.change_risk(day_key=key)
     account.announce(reset)
     return ClearedBy.DAILY_RESET if reset.lockouts_cleared else None
+
+
+def _ends_between(state: AccountState, began: datetime, schedule: ResetSchedule) -> list[datetime]:
+    """Return when days ended before the last one, which ends at ``began``."""
+    ends: list[datetime] = []
+    if state.day_began is not None:
+        end = schedule.next_reset(state.day_began)
+        while end < began and len(ends) < _MOST_DAYS:
+            ends.append(end)
+            end = schedule.next_reset(end)
+    return ends
+
+
+def _note_days(account: TrackedAccount, ends: list[datetime], schedule: ResetSchedule) -> None:
+    """Keep the days that have ended in the journal, before their trades are dropped."""
+    state = account.state_with_pending
+    if state.day_began is None:
+        return
+    for began, ended in pairwise([state.day_began, *ends]):
+        report = report_day(state, schedule.day_key(began), began, ended)
+        account.note(DAY, **msgspec.structs.asdict(report))
 
 
 def _reset(state: AccountState, began: datetime, schedule: ResetSchedule) -> DailyReset:

@@ -34,7 +34,7 @@ from riskd.engine.guarded_account import GuardedAccount
 from riskd.engine.intake import errors_logged
 from riskd.engine.order_of_truth import thing_of
 from riskd.engine.together import together
-from riskd.engine.tracked_account import TrackedAccount
+from riskd.engine.tracked_account import TrackedAccount, missing_orders, missing_positions
 from riskd.gateway.interface import (
     Found,
     GatewayError,
@@ -189,6 +189,7 @@ class ReconciliationLoop:
                 is_due
                 or self.is_feed_lost
                 or guarded.account.truth.doubt_since is not None
+                or guarded.balances.asks()
                 or guarded.risk_engine.needs_reconciliation()
             ):
                 if not self._broker.gateway.has_room(REQUESTS):
@@ -316,7 +317,13 @@ async def reconcile(
     """
     ask = _ask_at_once if urgent else _ask_in_turn
     answers = await ask(guarded.account, broker)
-    await _apply(guarded, broker, answers, trail)
+    with guarded.balances.listing(answers.began):
+        await _apply(guarded, broker, answers, trail)
+    trades = answers.trades
+    if trades is not None:
+        lists = (trades, answers.positions)
+        is_complete = not any(each.unreadable or each.beyond for each in lists)
+        guarded.balances.searched(answers.trades_at, is_complete=is_complete)
     return Listing(answers.began, answers.positions, answers.orders, answers.trades is not None)
 
 
@@ -404,7 +411,7 @@ async def _apply(guarded: GuardedAccount, broker: Broker, answers: _Answers, tra
         await pace.applied()
     closed = [
         account.close_vanished(position, answers.positions_at)
-        for position in account.missing_positions(held)
+        for position in missing_positions(account.state, held)
         if truth.covers(thing_of(position), answers.positions_at, trail)
     ]
     # Of very many, the rules see all at once.
@@ -417,7 +424,7 @@ async def _apply(guarded: GuardedAccount, broker: Broker, answers: _Answers, tra
         await pace.applied()
     vanished = [
         order
-        for order in account.missing_orders(working)
+        for order in missing_orders(account.state, working)
         if truth.covers(thing_of(order), answers.orders_at, trail)
     ]
     for order in vanished[MOST_LOOKED_UP:]:

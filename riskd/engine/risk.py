@@ -269,6 +269,7 @@ class RiskEngine:
         if is_known and counted is not None and counted != self.rules.day_of(now).key:
             # A loss of the day that is over must not lock the account in the next one.
             self._end_due(now)
+        self._account.raise_highs()
         state = self._account.state_with_pending
         if self._dry_run is not None:
             limits = self.rules.limits

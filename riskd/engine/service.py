@@ -27,6 +27,7 @@ from zope.interface import implementer
 
 from riskd.config.settings import AccountSettings, Settings
 from riskd.engine.account_rules import AccountRules
+from riskd.engine.balances import Balances
 from riskd.engine.broker import Broker
 from riskd.engine.clock_effects import ClockEffects
 from riskd.engine.clocks import Clocks
@@ -181,7 +182,10 @@ class EngineService(Service):
             lambda: self._reconciliation.request(guarded),
         )
         guarded = self.accounts[settings.id] = GuardedAccount(
-            account, risk_engine, self.clocks.broker
+            account,
+            risk_engine,
+            Balances(account, self._clock.seconds, self._notices.report),
+            self.clocks.broker,
         )
         return guarded
 

@@ -16,6 +16,7 @@ changes those.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -33,6 +34,7 @@ from riskd.model.account import (
     BestBidAsk,
     Limit,
     LogEntry,
+    Unmatched,
     apply,
     apply_quote,
     begin_day,
@@ -40,8 +42,11 @@ from riskd.model.account import (
     is_opened,
     merge,
     says_the_same,
+    with_day_figures,
+    with_risk,
     without_trade,
 )
+from riskd.model.balance import Balance
 from riskd.model.bounds import (
     MORE_BY_EVENTS,
     MOST_CONTRACTS,
@@ -57,6 +62,7 @@ from riskd.model.broker import (
     on_wire,
 )
 from riskd.model.contracts import Contract
+from riskd.model.equity import after_exit_trade, after_position, with_highs
 from riskd.model.events import (
     DailyReset,
     EnforcementAction,
@@ -103,6 +109,8 @@ class TrackedAccount:
     :param seconds: gives the seconds of the steady clock.
     :ivar state: what is known of the account, without pending announcements.
     :ivar truth: decides which news of the broker apply.
+    :ivar is_balance_open: whether the broker's latest balance is not explained yet, so that no equity is a high.
+    :ivar unmatched_at: when an exit was last shown by a trade or a position alone, in steady seconds.
     """
 
     def __init__(
@@ -126,6 +134,8 @@ class TrackedAccount:
         self._journal = journal
         self._broadcast = broadcast
         self._pending: list[EventData] = []
+        self.is_balance_open = False
+        self.unmatched_at = -math.inf
         self.state = AccountState(account_id=account_id)
 
     @property
@@ -173,6 +183,8 @@ class TrackedAccount:
             self._entered_at[data.contract_id] = self._seconds()
         # A repeat is applied, too: what the wire carries next must not be older.
         self.state = after
+        if isinstance(data, BrokerPosition):
+            self._match_exits(after_position(state, data))
         if len(after.positions) > MOST_CONTRACTS:
             self._forget_flat()
         self._journal.changed()
@@ -225,12 +237,35 @@ class TrackedAccount:
         after = apply(self.state, Event(self.account_id, trade))
         if after is self.state:
             return False
-        self.state = after
+        before, self.state = self.state, after
         self._journal.changed()
         if known is None:
+            self._match_exits(after_exit_trade(before, trade))
             self._broadcast(Event(self.account_id, on_wire(trade)))
             return True
         return is_amended(known, trade)
+
+    def _match_exits(self, unmatched: Mapping[str, Unmatched]) -> None:
+        if unmatched != self.state.risk.unmatched:
+            self.unmatched_at = self._seconds()
+            self.note_in_memory(unmatched=unmatched)
+
+    def raise_highs(self) -> None:
+        """Raise the highs that trailing limits follow to what the equity is now."""
+        after = with_highs(self.state, is_balance_open=self.is_balance_open)
+        if after is not self.state:
+            self.state = after
+            self._journal.changed(only_quotes=True)
+
+    def change_balance(self, balance: Balance, **risk: Any) -> None:
+        """Change the balance, and what only the daemon needs."""
+        if risk or balance != self.state.balance:
+            self.state = with_risk(self.state, **risk)
+            self._change(balance=balance)
+
+    def note_in_memory(self, **changes: Any) -> None:
+        """Change what is not journaled; see :class:`riskd.model.account.RiskState`."""
+        self.state = with_risk(self.state, **changes)
 
     def _dated(
         self, reported: BrokerPosition | BrokerOrder, known: BrokerPosition | BrokerOrder | None
@@ -258,40 +293,6 @@ class TrackedAccount:
             self.change_risk(
                 best_bid_asks={**self.state.risk.best_bid_asks, contract_id: best_bid_ask}
             )
-
-    def missing_positions(self, held: Found[BrokerPosition]) -> list[BrokerPosition]:
-        """Return the known open positions that the broker's answer does not list."""
-        missing: set[int | str | None] = {each.contract_id for each in self.state.open_positions}
-        missing.difference_update([each.contract_id for each in held.items])
-        missing.difference_update([each.contract_id for each in held.unreadable])
-        # A set of these would take longer: there may be very many.
-        missing.difference_update(held.beyond)
-        return [each for each in self.state.open_positions if each.contract_id in missing]
-
-    def missing_orders(self, working: Found[BrokerOrder]) -> list[BrokerOrder]:
-        """Return the known working orders that the broker's answer does not list."""
-        missing: set[int | str | None] = set(self.state.orders)
-        missing.difference_update([each.id for each in working.items])
-        missing.difference_update([each.id for each in working.unreadable])
-        missing.difference_update(working.beyond)
-        return [order for order in self.state.working_orders if order.id in missing]
-
-    def has_room_for(
-        self, news: BrokerTrade | BrokerPosition | BrokerOrder, *, is_event: bool
-    ) -> bool:
-        """Return whether what is reported is known, or one of no more than riskd follows."""
-        state, more = self.state, MORE_BY_EVENTS if is_event else 0
-        if isinstance(news, BrokerTrade):
-            if news.id in state.trades or news.id in state.risk.charges:
-                return True
-            kept = max(len(state.risk.charges), len(state.risk.earlier_trades))
-            return kept < MOST_TRADES + more
-        if isinstance(news, BrokerOrder):
-            is_known = news.has_ended or news.id in state.orders
-            return is_known or len(state.orders) < MOST_ORDERS + more
-        known = state.positions.get(news.contract_id)
-        is_known = known is not None and bool(known.size)
-        return is_known or not news.size or len(state.open_positions) < MOST_POSITIONS + more
 
     def close_vanished(self, position: BrokerPosition, sent_at: float) -> BrokerPosition:
         """Close a position that the broker does not list; return it as it is now.
@@ -405,6 +406,7 @@ class TrackedAccount:
         before, self.state = self.state, apply(self.state, event)
         if isinstance(event.data, DailyReset):
             self._remember_past_trades(before)
+            self.state = with_day_figures(self.state)
         if isinstance(event.data, LockoutCleared):
             self._cleared_at = event.data.cleared_at
         self._journal.changed()
@@ -432,7 +434,7 @@ class TrackedAccount:
 
     def count_since(self, began: datetime) -> None:
         """Count the trades of the day that began at ``began``; announce no reset."""
-        self.state = begin_day(self.state, began)
+        self.state = with_day_figures(begin_day(self.state, began))
         # A day that a wrong clock had begun is undone, and its trades may come again.
         self._past_trades = {
             number: at for number, at in self._past_trades.items() if at is None or at < began
@@ -457,7 +459,7 @@ class TrackedAccount:
             key: quote for key, quote in known.quotes.items() if key not in self.state.quotes
         }
         news = [lock for rule, lock in known.lockouts.items() if rule not in self.state.lockouts]
-        self.state = merge(known, self.state)
+        self.state = with_day_figures(merge(known, self.state))
         # Clients that connected before could not read these in the published copy.
         for lockout in news:
             self._broadcast(Event(self.account_id, lockout))
@@ -470,3 +472,41 @@ class TrackedAccount:
 def _moment(data: EventData) -> datetime:
     moment: datetime = getattr(data, _DURABLE_FIRST[type(data)])
     return moment
+
+
+def missing_positions(state: AccountState, held: Found[BrokerPosition]) -> list[BrokerPosition]:
+    """Return the known open positions that the broker's answer does not list."""
+    missing: set[int | str | None] = {each.contract_id for each in state.open_positions}
+    missing.difference_update([each.contract_id for each in held.items])
+    missing.difference_update([each.contract_id for each in held.unreadable])
+    # A set of these would take longer: there may be very many.
+    missing.difference_update(held.beyond)
+    return [each for each in state.open_positions if each.contract_id in missing]
+
+
+def missing_orders(state: AccountState, working: Found[BrokerOrder]) -> list[BrokerOrder]:
+    """Return the known working orders that the broker's answer does not list."""
+    missing: set[int | str | None] = set(state.orders)
+    missing.difference_update([each.id for each in working.items])
+    missing.difference_update([each.id for each in working.unreadable])
+    missing.difference_update(working.beyond)
+    return [order for order in state.working_orders if order.id in missing]
+
+
+def has_room_for(
+    state: AccountState, news: BrokerTrade | BrokerPosition | BrokerOrder, *, is_event: bool
+) -> bool:
+    """Return whether what is reported is known, or one of no more than riskd follows."""
+    more = MORE_BY_EVENTS if is_event else 0
+    if isinstance(news, BrokerTrade):
+        if news.id in state.trades or news.id in state.risk.charges:
+            return True
+        risk = state.risk
+        kept = max(len(risk.charges), len(risk.earlier_trades), len(risk.results) - MOST_TRADES)
+        return kept < MOST_TRADES + more
+    if isinstance(news, BrokerOrder):
+        is_known = news.has_ended or news.id in state.orders
+        return is_known or len(state.orders) < MOST_ORDERS + more
+    known = state.positions.get(news.contract_id)
+    is_known = known is not None and bool(known.size)
+    return is_known or not news.size or len(state.open_positions) < MOST_POSITIONS + more

@@ -22,6 +22,7 @@ from riskd.journal.schema import (
     as_stamp,
     as_text,
 )
+from riskd.model.day_report import DayReport
 
 _ACTIONS: Final = (
     "SELECT at, 'enforcement_action', data, 0 AS source, number FROM enforcement"
@@ -34,11 +35,17 @@ _ENTRIES: Final = (
 
 _DECODER: Final = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
 
+BALANCE: Final = "balance"
+"""The kind of the lines about balances: a payout, a deposit, or a figure that no trade explains."""
+
 CLOCK: Final = "clock"
 """The kind of the lines about clocks: a jump, a sleep, or a correction of the broker's time."""
 
 CORRECTION: Final = "correction"
 """The kind of the lines about trades that the broker voided or amended."""
+
+DAY: Final = "day"
+"""The kind of the lines about trading days: a :class:`riskd.model.day_report.DayReport` each."""
 
 OPERATOR_COMMAND: Final = "operator"
 """The kind of the lines about operators' commands."""
@@ -48,13 +55,23 @@ class LogLine(msgspec.Struct, frozen=True):
     """One line of the log.
 
     :ivar at: when it happened, in UTC.
-    :ivar kind: an event type of the wire, :data:`OPERATOR_COMMAND`, :data:`CORRECTION` or :data:`CLOCK`.
+    :ivar kind: an event type of the wire, :data:`OPERATOR_COMMAND`, :data:`CORRECTION`,
+        :data:`BALANCE`, :data:`DAY` or :data:`CLOCK`.
     :ivar data: the details, with every fraction as a ``Decimal``.
     """
 
     at: datetime
     kind: str
     data: dict[str, Any]
+
+
+def read_days(directory: Path, account_id: int) -> list[DayReport]:
+    """Return the ended trading days of an account, oldest first.
+
+    :raises StateFileError: see :func:`read_log`.
+    """
+    days = [line for line in read_log(directory, account_id) if line.kind == DAY]
+    return [msgspec.convert(line.data, DayReport, strict=False) for line in days]
 
 
 def read_log(directory: Path, account_id: int, since: datetime | None = None) -> list[LogLine]:

@@ -14,6 +14,7 @@ import msgspec
 
 from riskd.journal.schema import as_stamp
 from riskd.model.account import AccountState, current_quotes
+from riskd.model.balance import Balance
 from riskd.model.wire import encode_data
 
 Statement = tuple[str, tuple[Any, ...]]
@@ -73,10 +74,18 @@ _TABLES: Final = (
         ("at", "amount"),
         lambda charge: (as_stamp(charge.at), str(charge.amount)),
     ),
+    _Table(
+        "results",
+        "trade_id",
+        attrgetter("risk.results"),
+        ("at", "amount"),
+        lambda result: (as_stamp(result.at), str(result.amount)),
+    ),
 )
 
 _ACCOUNT_VALUES: Final = attrgetter(
-    *("realized_pnl", "trade_count", "last_reset", "day_began", "risk.day_key", "risk.can_trade")
+    *("realized_pnl", "trade_count", "last_reset", "day_began", "risk.day_key", "risk.can_trade"),
+    "balance",
 )
 
 _PUT_CONTRACT: Final = (
@@ -85,8 +94,8 @@ _PUT_CONTRACT: Final = (
 )
 _PUT_ACCOUNT: Final = (
     "INSERT OR REPLACE INTO accounts"
-    " (account_id, realized_pnl, trade_count, last_reset, day_began, day_key, can_trade)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?)"
+    " (account_id, realized_pnl, trade_count, last_reset, day_began, day_key, can_trade, balance)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _PUT_FLATTENING: Final = "INSERT OR REPLACE INTO flattenings (account_id, data) VALUES (?, ?)"
 _DROP_FLATTENING: Final = "DELETE FROM flattenings WHERE account_id = ?"
@@ -163,4 +172,5 @@ def _account_row(state: AccountState) -> tuple[Any, ...]:
         as_stamp(began) if began else None,
         day_key.isoformat() if day_key else None,
         state.risk.can_trade,
+        None if state.balance == Balance() else msgspec.json.encode(state.balance).decode(),
     )

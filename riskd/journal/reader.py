@@ -33,6 +33,7 @@ from riskd.journal.schema import (
     upgrade,
 )
 from riskd.model.account import AccountState, Charge, Flattening, Limit, RiskState
+from riskd.model.balance import Balance, Result
 from riskd.model.broker import BrokerOrder, BrokerPosition, BrokerTrade
 from riskd.model.contracts import Contract
 from riskd.model.events import DaemonStatus
@@ -178,8 +179,8 @@ def read_snapshot(connection: sqlite3.Connection) -> Snapshot:
         )
     }
     rows = connection.execute(
-        "SELECT account_id, realized_pnl, trade_count, last_reset, day_began, day_key, can_trade"
-        " FROM accounts"
+        "SELECT account_id, realized_pnl, trade_count, last_reset, day_began, day_key, can_trade,"
+        " balance FROM accounts"
     )
     accounts = {
         row[0]: _read_account(connection, row, contracts, status) for row in rows.fetchall()
@@ -224,7 +225,7 @@ def _read_account(
     status: DaemonStatus | None,
 ) -> AccountState:
     """Return the account of a ``row`` of ``accounts``, with its rows of all tables."""
-    account_id, realized_pnl, trade_count, reset, began, day_key, can_trade = row
+    account_id, realized_pnl, trade_count, reset, began, day_key, can_trade, balance = row
 
     def rows(table: str, *columns: str) -> sqlite3.Cursor:
         return connection.execute(
@@ -259,6 +260,7 @@ def _read_account(
         trades=reported(BrokerTrade, "trades", "trade_id"),
         realized_pnl=_amount(realized_pnl),
         trade_count=int(trade_count),
+        balance=Balance() if balance is None else read_balance(balance),
         quotes=keyed("MarketQuote", "quotes", "contract_id"),
         lockouts=keyed("lockout_set", "lockouts", "rule_id"),
         enforcement=tuple(_data("enforcement_action", account_id, data) for (data,) in actions),
@@ -275,11 +277,27 @@ def _read_account(
                 trade_id: Charge(as_moment(at), _amount(amount))
                 for trade_id, at, amount in rows("charges", "trade_id", "at", "amount")
             },
+            results={
+                trade_id: Result(as_moment(at), _amount(amount))
+                for trade_id, at, amount in rows("results", "trade_id", "at", "amount")
+            },
             memory={rule: as_text(data) for rule, data in rows("rule_memory", "rule_id", "data")},
             flattening=flattenings[0] if flattenings else None,
             day_key=None if day_key is None else date.fromisoformat(day_key),
         ),
     )
+
+
+def read_balance(text: object) -> Balance:
+    """Return a balance.
+
+    :raises ValueError: it makes no sense.
+    """
+    balance = msgspec.json.decode(as_text(text), type=Balance)
+    amounts = [each for each in msgspec.structs.astuple(balance) if isinstance(each, Decimal)]
+    if not all(each.is_finite() for each in amounts):
+        raise ValueError(f"{text!r} is not a balance")
+    return balance
 
 
 def _amount(text: object) -> Decimal:

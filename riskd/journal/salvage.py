@@ -1,7 +1,8 @@
-"""Save lockouts and unfinished flattens from a damaged journal.
+"""Save lockouts, unfinished flattens and balances from a damaged journal.
 
 A trader must not get rid of a lock by damaging a file.  So a lock is saved from the journal or from its
-published copy, whichever still has it; if neither can be read, every account is locked.
+published copy, whichever still has it; if neither can be read, every account is locked.  A balance is saved for
+its highs: no floor of a trailing limit may fall.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from typing import Any, Final
 
 import msgspec
 
-from riskd.journal.reader import DAMAGES, uri_to_read
+from riskd.journal.reader import DAMAGES, read_balance, uri_to_read
 from riskd.journal.schema import JOURNAL_NAME, PUBLISHED_NAME, DamagedError
 from riskd.model.account import AccountState, Flattening, RiskState, with_locks
+from riskd.model.balance import Balance
 from riskd.model.events import LockoutSet
 from riskd.model.wire import decode_data
 
@@ -49,6 +51,7 @@ def salvage(
         )
         locks = {(account_id, DAMAGE_RULE): stand_in for account_id in account_ids}
     flattenings = _saved_flattenings(directory / JOURNAL_NAME)
+    balances = _saved_balances(directory)
     accounts = {}
     for account_id in {*account_ids, *(owner for owner, _rule in locks), *flattenings}:
         own = [lock for (owner, _rule), lock in locks.items() if owner == account_id]
@@ -58,6 +61,7 @@ def salvage(
         accounts[account_id] = AccountState(
             account_id=account_id,
             lockouts=with_locks({}, (*pending, *own)),
+            balance=balances.get(account_id, Balance()),
             risk=RiskState(flattening=flattening),
         )
     return accounts, outcome
@@ -94,6 +98,26 @@ def _read_locks(path: Path) -> _Locks:
             lock: Any = decode_data("lockout_set", account_id, data).data
             locks[account_id, lock.rule_id] = lock
     return locks
+
+
+def _saved_balances(directory: Path) -> dict[int, Balance]:
+    """Return the balances in the journal or its copy that can be read.
+
+    They are not settled: which executions they include is lost.
+    """
+    saved: dict[int, Balance] = {}
+    for name in (PUBLISHED_NAME, JOURNAL_NAME):
+        query = "SELECT account_id, balance FROM accounts WHERE balance IS NOT NULL"
+        with (
+            suppress(*DAMAGES),
+            closing(sqlite3.connect(uri_to_read(directory / name), uri=True)) as file,
+        ):
+            for account_id, data in file.execute(query):
+                with suppress(ValueError, TypeError):
+                    saved[account_id] = msgspec.structs.replace(
+                        read_balance(data), is_settled=False
+                    )
+    return saved
 
 
 def _saved_flattenings(path: Path) -> dict[int, Flattening]:

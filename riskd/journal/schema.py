@@ -108,6 +108,16 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     );
     CREATE INDEX log_by_account ON log (account_id, at);
     """,
+    """
+    ALTER TABLE accounts ADD COLUMN balance TEXT;
+    CREATE TABLE results (
+        account_id INTEGER NOT NULL,
+        trade_id INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        amount TEXT NOT NULL,
+        PRIMARY KEY (account_id, trade_id)
+    ) WITHOUT ROWID;
+    """,
 )
 """The SQL that makes each version of the schema from the version before; the first starts from nothing.
 
@@ -117,8 +127,8 @@ A released migration is never edited: journals on users' disks were made by it.
 which the broker's clock is ahead of the wall clock, such as ``-12.345``, absent while that is unknown;
 ``commits``, the number of commits so far, which shows whether the journal has lost what the published copy
 has; and those of :class:`riskd.journal.ownership.Record`: the gateway that the journal belongs to.  Rows of
-``enforcement`` and ``log`` are never deleted; the other tables hold the present state.  ``at`` and
-``day_began`` are stamps (:func:`as_stamp`).
+``enforcement`` and ``log`` are never deleted; the other tables hold the present state.  ``balance``
+is a :class:`riskd.model.balance.Balance` as JSON, absent while none is known.  ``at`` and ``day_began`` are stamps (:func:`as_stamp`).
 """
 
 FIRST_WITH_LOG: Final = 2
@@ -138,7 +148,7 @@ PUBLISHED_TABLES: Final = (
 )
 """The tables, in the newest version, whose rows are published."""
 
-PRIVATE_TABLES: Final = ("rule_memory", "charges", "flattenings", "log")
+PRIVATE_TABLES: Final = ("rule_memory", "charges", "results", "flattenings", "log")
 """The tables whose rows only the daemon may read; in the published copy they are empty."""
 
 _APPLICATION_ID: Final = 0x7269736B

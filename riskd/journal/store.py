@@ -53,10 +53,10 @@ _PUT_FACT: Final = "INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)"
 _PUBLISHED_ROWS: Final = {
     # Every user of the machine may read the copy.
     "facts": f"SELECT name, value FROM main.facts WHERE name NOT IN {PRIVATE_FACTS}",  # noqa: S608  # names of ours
-    # The last two columns of an account's row are private.
+    # Two columns of an account's row are private, and so are the executions that a settled balance includes.
     "accounts": (
-        "SELECT account_id, realized_pnl, trade_count, last_reset, day_began, NULL, NULL"
-        " FROM main.accounts"
+        "SELECT account_id, realized_pnl, trade_count, last_reset, day_began, NULL, NULL,"
+        " json_set(balance, '$.is_settled', json('false')) FROM main.accounts"
     ),
     # The actions of the trading day.  -1e18 is BEFORE_ALL: of a day whose beginning is unknown, all are
     # published.  An OR in its place would keep SQLite from using the index, and the table only grows.

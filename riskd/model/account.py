@@ -14,10 +14,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from itertools import accumulate
 from typing import Any, Final, TypeVar
 
 import msgspec
 
+from riskd.model.balance import Balance, Result, merge_balances
+from riskd.model.bounds import MOST_TRADES
 from riskd.model.broker import BrokerOrder, BrokerPosition, BrokerTrade
 from riskd.model.contracts import Contract, known_contract
 from riskd.model.events import (
@@ -41,6 +44,9 @@ _Reported = TypeVar("_Reported", BrokerTrade, BrokerPosition, BrokerOrder)
 _A_DAY: Final = timedelta(days=1)
 
 _Value = TypeVar("_Value")
+
+_KEPT_RESULTS: Final = timedelta(days=8)
+"""How long results of executions are kept: the broker may amend a trade of an earlier day."""
 
 _REMEMBERED_VOIDS: Final = 1024
 """How many voided trades are remembered."""
@@ -68,6 +74,20 @@ class Charge(msgspec.Struct, frozen=True):
 
     at: datetime
     amount: Decimal
+
+
+class Unmatched(msgspec.Struct, frozen=True):
+    """Closed contracts that only trades or only positions have shown so far.
+
+    See :mod:`riskd.model.equity`.
+
+    :ivar contracts: how many more the trades have closed than the positions; negative where the positions
+        are ahead.
+    :ivar pnl: of those that only the positions have shown, in dollars, at the mark of that moment.
+    """
+
+    contracts: int
+    pnl: Decimal = ZERO
 
 
 class Flattening(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,6 +131,10 @@ class RiskState(msgspec.Struct, frozen=True, kw_only=True):
     :ivar can_trade: the broker's permission to trade; ``None`` until the broker reported it.
     :ivar best_bid_asks: of contracts whose last price is not known yet, by contract id.
     :ivar charges: of the trading day, by trade id.
+    :ivar results: what each execution of the last days did to the balance, by trade id.
+    :ivar unmatched: exits that positions and trades do not both show yet, by contract id; not journaled.
+    :ivar is_listing: whether an answer that lists trades and positions is being applied, so that the two do not
+        fit each other; not journaled.
     :ivar earlier_trades: the execution times of full-turn trades in the 24 hours before the trading
         day, by trade id, since a rule's time window may span the daily reset.
     :ivar voided: the ids of voided trades, full or half turns; the broker's searches list them again.
@@ -123,6 +147,9 @@ class RiskState(msgspec.Struct, frozen=True, kw_only=True):
     can_trade: bool | None = None
     best_bid_asks: Mapping[str, BestBidAsk] = {}
     charges: Mapping[int, Charge] = {}
+    results: Mapping[int, Result] = {}
+    unmatched: Mapping[str, Unmatched] = {}
+    is_listing: bool = False
     earlier_trades: Mapping[int, datetime] = {}
     voided: tuple[int, ...] = ()
     memory: Mapping[str, str] = {}
@@ -152,6 +179,7 @@ class AccountState(msgspec.Struct, frozen=True, kw_only=True):
     :ivar trades: full-turn trades of the trading day, and earlier ones that arrived late, by trade id.
     :ivar realized_pnl: dollars realized in the trading day, gross of fees as the gateway reports them.
     :ivar trade_count: the number of full-turn trades of the trading day.
+    :ivar balance: the account's balance and highs.
     :ivar quotes: the latest quote of each contract, by contract id.
     :ivar outdated_quotes: the quote of each contract that was known when its position was opened,
         reversed or increased, by contract id; it does not value that position.
@@ -172,6 +200,7 @@ class AccountState(msgspec.Struct, frozen=True, kw_only=True):
     trades: Mapping[int, BrokerTrade] = {}
     realized_pnl: Decimal = ZERO
     trade_count: int = 0
+    balance: Balance = Balance()
     quotes: Mapping[str, MarketQuote] = {}
     outdated_quotes: Mapping[str, MarketQuote] = {}
     lockouts: Mapping[str, LockoutSet] = {}
@@ -355,7 +384,7 @@ def begin_day(state: AccountState, began: datetime) -> AccountState:
     """Return the state at the beginning of the trading day that began at ``began``.
 
     Trades, charges and enforcement actions of earlier days are dropped.  Those of the new day that
-    arrived before its announcement stay.
+    arrived before its announcement stay; :func:`with_day_figures` counts them.  The day's highs begin anew.
     """
     times = {number: trade.execution_time for number, trade in state.trades.items()}
     earlier_trades = {
@@ -366,13 +395,54 @@ def begin_day(state: AccountState, began: datetime) -> AccountState:
     charges = {
         number: charge for number, charge in state.risk.charges.items() if charge.at >= began
     }
+    results = state.risk.results
+    kept = [item for item in results.items() if item[1].at >= began - _KEPT_RESULTS]
+    if len(kept) < len(results) or len(kept) > MOST_TRADES:
+        # Room for as many again, so that no trade of the day is refused.
+        results = dict(kept[-MOST_TRADES:])
+    balance = state.balance
+    # Views apply a reset again that is in their snapshot already.
+    if began != state.day_began:
+        balance = msgspec.structs.replace(
+            balance, flows=ZERO, charges=ZERO, high_realized=ZERO, high_net=ZERO
+        )
     after = msgspec.structs.replace(
-        with_risk(state, charges=charges, earlier_trades=earlier_trades),
+        with_risk(state, charges=charges, earlier_trades=earlier_trades, results=results),
         day_began=began,
+        balance=balance,
         enforcement=tuple(done for done in state.enforcement if done.timestamp >= began),
     )
     trades = {number: trade for number, trade in state.trades.items() if times[number] >= began}
     return with_trades(after, trades)
+
+
+def with_day_figures(state: AccountState) -> AccountState:
+    """Return ``state`` with the trading day's charges and highest realized net P&L.
+
+    The high is that of the executions in the order of their times, whatever the order in which they came.
+    """
+    nets = {
+        (trade.execution_time, number): trade.profit_and_loss
+        for number, trade in state.trades.items()
+        if state.is_of_trading_day(trade.execution_time)
+    }
+    charges = {
+        number: charge
+        for number, charge in state.risk.charges.items()
+        if state.is_of_trading_day(charge.at)
+    }
+    for number, charge in charges.items():
+        key = (charge.at, number)
+        nets[key] = nets.get(key, ZERO) - charge.amount
+    sums = accumulate((nets[key] for key in sorted(nets)), initial=ZERO)
+    return msgspec.structs.replace(
+        state,
+        balance=msgspec.structs.replace(
+            state.balance,
+            charges=sum((charge.amount for charge in charges.values()), ZERO),
+            high_realized=max(sums),
+        ),
+    )
 
 
 def with_trades(state: AccountState, trades: dict[int, BrokerTrade]) -> AccountState:
@@ -452,6 +522,7 @@ def merge(known: AccountState, since: AccountState) -> AccountState:
         enforcement=tuple(dict.fromkeys((*known.enforcement, *since.enforcement))),
         last_reset=max(resets, key=lambda reset: reset.reset_time, default=None),
         day_began=max(starts, default=None),
+        balance=merge_balances(known.balance, since.balance, is_same_day=starts[1:] == starts[:1]),
         daemon=since.daemon or known.daemon,
         risk=_merge_risk(known.risk, since.risk),
     )
@@ -470,6 +541,7 @@ def _merge_risk(known: RiskState, since: RiskState) -> RiskState:
             for number, charge in {**known.charges, **since.charges}.items()
             if number not in since.voided
         },
+        results={**known.results, **since.results},
         earlier_trades={**known.earlier_trades, **since.earlier_trades},
         voided=tuple(dict.fromkeys((*known.voided, *since.voided))),
         memory={**known.memory, **since.memory},

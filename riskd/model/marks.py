@@ -78,6 +78,24 @@ def mark(state: AccountState, position: GatewayUserPosition) -> Mark | None:
     return None if price is None else Mark(price, best.at)
 
 
+def exit_price(state: AccountState, position: GatewayUserPosition) -> Decimal | None:
+    """Return the price of an exit: bid or ask, or else the mark.
+
+    Bid and ask count where they are near each other.  ``None`` without a mark.
+    """
+    contract_id = position.contract_id
+    quote = state.quotes.get(contract_id)
+    # By identity; see mark().
+    if quote is not None and state.outdated_quotes.get(contract_id) is not quote:
+        contract = state.contract(contract_id)
+        tick_size = ZERO if contract is None else contract.tick_size
+        price = _closing_price(quote.bid, quote.ask, position.type, tick_size)
+        if price is not None:
+            return price
+    found = mark(state, position)
+    return None if found is None else found.price
+
+
 def doubt_of(quote: MarketQuote, tick_size: Decimal) -> Doubt | None:
     """Return why the last price of a quote is not believed; ``None`` if it is.
 

@@ -9,7 +9,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decima
 from typing import Final
 
 ZERO: Final = Decimal("0.00")
-_CENT: Final = Decimal("0.01")
+CENT: Final = Decimal("0.01")
 
 _WIDE: Final = Context(prec=60)
 """Digits enough that no price and no size of the wire is rounded in between."""
@@ -34,7 +34,7 @@ def without_noise(amount: Decimal) -> Decimal:
 def to_cents(amount: Decimal) -> Decimal:
     """Return ``amount`` in dollars, rounded half-even to the cent."""
     # The or turns a negative zero into zero, or screens would show -0.00.
-    return amount.quantize(_CENT, ROUND_HALF_EVEN, _WIDE) or ZERO
+    return amount.quantize(CENT, ROUND_HALF_EVEN, _WIDE) or ZERO
 
 
 def profit(

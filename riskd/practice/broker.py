@@ -23,7 +23,7 @@ from riskd.gateway.interface import GatewayRefusedError
 from riskd.gateway.payload_listener import PayloadListener
 from riskd.gateway.targets import TRADE
 from riskd.host.timing import lasting_loop
-from riskd.model.money import is_on_tick
+from riskd.model.money import CENT, is_on_tick
 from riskd.practice.account_store import AccountStore
 from riskd.practice.corrections import Corrections
 from riskd.practice.event_schedule import EventSchedule
@@ -269,6 +269,19 @@ class PracticeBroker:
         :raises GatewayRefusedError: the account is unknown.
         """
         self.exchange.set_can_trade(account_id, can_trade)
+        self._publish()
+
+    def transfer(self, account_id: int, amount: Decimal) -> None:
+        """Pay out a negative amount from an account, or deposit one, as the broker does.
+
+        :raises GatewayRefusedError: the account is unknown.
+        :raises ValueError: the amount is zero or no whole number of cents.
+        """
+        if not amount.is_finite() or not amount or not is_on_tick(amount, CENT):
+            raise ValueError(
+                f"{amount} is not an amount of dollars and cents, above or below zero"
+            )
+        self.exchange.transfer(account_id, amount)
         self._publish()
 
     def void_trade(self, account_id: int, trade_id: int, *, is_reported: bool = True) -> None:

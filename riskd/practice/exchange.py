@@ -259,6 +259,15 @@ class Exchange:
         account.can_trade = can_trade
         self._report(ACCOUNT, account.payload())
 
+    def transfer(self, account_id: int, amount: Decimal) -> None:
+        """Pay out a negative amount, or take a deposit; no trade explains it.
+
+        :raises GatewayRefusedError: the account is unknown.
+        """
+        account = self.store.find_account("Practice/transfer", account_id)
+        account.balance += amount
+        self._report(ACCOUNT, account.payload())
+
     def void_trade(self, account_id: int, trade_id: int) -> None:
         """Take back a trade's P&L, fees and commissions; no position changes.
 

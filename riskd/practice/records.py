@@ -18,11 +18,9 @@ from riskd.gateway.enums import (
 )
 from riskd.gateway.fields import Payload
 from riskd.model.contracts import PRODUCTS, Contract
-from riskd.model.money import to_cents
+from riskd.model.money import CENT, to_cents
 
 STARTING_BALANCE: Final = Decimal("50000.00")
-
-_CENT: Final = Decimal("0.01")
 
 
 class Message(NamedTuple):
@@ -85,7 +83,7 @@ class Position:
         # An average with endless places was cut, and half a cent of P&L would round to the wrong side.
         # But entry prices are whole ticks and P&L is whole cents, so the sum of the prices is a multiple
         # of the price move that is worth one cent.
-        cent = contract.tick_size * _CENT / contract.tick_value
+        cent = contract.tick_size * CENT / contract.tick_value
         return cls(
             id=payload["id"],
             account_id=payload["accountId"],

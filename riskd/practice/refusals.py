@@ -43,6 +43,7 @@ _CODES: Final[Mapping[str, Mapping[str, int]]] = {
     # Requests that only the practice gateway has.
     "Practice/moveMarket": {"PriceInvalid": 2},
     "Practice/setCanTrade": _ACCOUNT_REQUEST,
+    "Practice/transfer": {**_ACCOUNT_REQUEST, "AmountInvalid": 2},
     "Practice/amendTrade": _CORRECTION,
     "Practice/voidTrade": _CORRECTION,
 }

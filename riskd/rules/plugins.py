@@ -49,7 +49,7 @@ def find_rules() -> dict[str, IRule]:
     if problems := [*_load(getModule(twisted.plugins.__name__).iterModules())]:
         raise RuleDiscoveryError(*problems)
     # Twisted's cache of plugins may be older than the table of riskd's own.
-    rules = sorted({*RULES, *getPlugins(IRule)}, key=_sort_key)
+    rules = sorted((*RULES, *getPlugins(IRule)), key=_sort_key)
     problems = [f"{_name(rule)}: {each}" for rule in rules for each in _problems_of(rule)]
     problems += _collisions(rules)
     if problems:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Final, Self
 
 import msgspec
 
@@ -38,6 +38,41 @@ FileName = Annotated[
 ]
 """The path of a file that a rule reads; a relative one starts at the configuration's directory."""
 
+_MAX_AMOUNT: Final = 10**12
+_MAX_PLACES: Final = 9
+
+
+def _amount_from_zero(value: Any) -> Decimal:
+    # True is an int in Python.
+    if type(value) not in (int, Decimal) or not (
+        0 <= value < _MAX_AMOUNT and round(Decimal(value), _MAX_PLACES) == value
+    ):
+        raise ValueError
+    return Decimal(value)
+
+
+def _stops_at(value: Any) -> str:
+    return value if value in ("start", "never") else str(_amount_from_zero(value))
+
+
+AmountFromZero = Annotated[
+    Decimal,
+    msgspec.Meta(
+        description="an amount from 0, such as 500 or 0.50, without quotes",
+        extra={"convert": _amount_from_zero},
+    ),
+]
+"""An amount in dollars that may be zero."""
+
+StopsAt = Annotated[
+    str,
+    msgspec.Meta(
+        description='"start", "never", or an amount from 0 without quotes',
+        extra={"convert": _stops_at},
+    ),
+]
+"""Where a floor stops: ``start``, ``never``, or an amount in dollars as text."""
+
 
 class LockoutUntil(StrEnum):
     """When a lock ends."""
@@ -60,10 +95,13 @@ class Scope(StrEnum):
 class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A table of the configuration; each amount in it is positive."""
 
+    FROM_ZERO: ClassVar[tuple[str, ...]] = ()
+    """The amounts that may be zero; see :data:`AmountFromZero`."""
+
     def __post_init__(self) -> None:
         # msgspec cannot bound decimals.  All of them are limits, and also a loss limit is positive.
         for name in self.__struct_fields__:
-            value = getattr(self, name)
+            value = None if name in self.FROM_ZERO else getattr(self, name)
             if isinstance(value, Decimal) and not (value.is_finite() and value > 0):
                 raise ValueError(f"{name}: expected an amount above zero, got {value}")
 

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.control.reports import AccountReport, RuleReport, report_account, report_rule
 from riskd.model.account import Flattening, RiskState
+from riskd.model.balance import Balance
 from riskd.model.events import Action, MarketQuote
 from riskd.rules.interface import Gauge
 from tests.support.broker_values import MNQ
@@ -44,6 +45,28 @@ class AccountTests(SynchronousTestCase):
             ("MNQZ6", "long", 2),
         )
         self.assertEqual((position_report.open_pnl, account.open_pnl), (Decimal(5), Decimal(5)))
+
+    def test_net_pnl_and_equity_count_what_an_exit_would_bring(self) -> None:
+        self.account.apply(position())
+        self.account.account_state = msgspec.structs.replace(
+            self.account.account_state,
+            balance=Balance(agreed=Decimal(50000), other=Decimal(49000), charges=Decimal("0.74")),
+        )
+        account = self.report()
+        self.assertEqual((account.net_pnl, account.equity), (None, None))
+        self.account.apply(
+            MarketQuote(
+                contract_id=MNQ,
+                bid=Decimal("21001.00"),
+                ask=Decimal("21001.50"),
+                last=Decimal("21001.25"),
+                timestamp=NOW,
+            )
+        )
+        account = self.report()
+        self.assertEqual((account.open_pnl, account.net_pnl), (Decimal(5), Decimal("3.26")))
+        self.assertEqual((account.balance, account.equity), (Decimal(49000), Decimal(49004)))
+        self.assertEqual(account.brokers_balance, Decimal(49000))
 
     def test_open_pnl_without_a_mark_is_none_and_not_zero(self) -> None:
         self.account.apply(position())

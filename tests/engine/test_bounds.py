@@ -11,6 +11,7 @@ from twisted.logger import capturedLogs
 from riskd.engine import tracked_account
 from riskd.engine.intake import LOOKUP_SECONDS, LOOKUPS
 from riskd.engine.reconciliation import MOST_EVALUATED, MOST_LOOKED_UP
+from riskd.engine.tracked_account import missing_positions
 from riskd.gateway.interface import Found
 from riskd.model.bounds import (
     MORE_BY_EVENTS,
@@ -164,10 +165,10 @@ class AnswerTests(EngineTestCase):
         self.begin()
         account = self.engine.accounts[123].account
         found = Found((), (), ("C1",))
-        self.assertEqual(account.missing_positions(found), [])
+        self.assertEqual(missing_positions(account.state, found), [])
         self.user("GatewayUserPosition", position(1, "C1"))
-        self.assertEqual(account.missing_positions(found), [])
-        self.assertEqual(len(account.missing_positions(Found(()))), 1)
+        self.assertEqual(missing_positions(account.state, found), [])
+        self.assertEqual(len(missing_positions(account.state, Found(()))), 1)
 
 
 class EventTests(EngineTestCase):

@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.engine import tracked_account
-from riskd.engine.tracked_account import TrackedAccount
+from riskd.engine.tracked_account import TrackedAccount, missing_positions
 from riskd.gateway.interface import Found
 from riskd.model.account import AccountState
 from riskd.model.broker import BrokerOrder, on_wire
@@ -230,12 +230,12 @@ class NewsTests(TrackedAccountTestCase):
         self.clock.advance(10)
         self.take(position(MNQ, 2))
         self.clock.rightNow = 3
-        (missing,) = self.account.missing_positions(Found(()))
+        (missing,) = missing_positions(self.account.state, Found(()))
         flat = self.account.close_vanished(missing, 0)
         self.assertEqual(self.told[-1], on_wire(flat))
         self.assertEqual((flat.size, flat.updated_at), (0, at(10)))
         self.assertEqual(self.state.open_positions, ())
-        self.assertEqual(self.account.missing_positions(Found(())), [])
+        self.assertEqual(missing_positions(self.account.state, Found(())), [])
 
     def test_a_vanished_order_is_not_working(self) -> None:
         working = order(7, seconds=10)

@@ -52,7 +52,7 @@ async def guard(
         await each.stop()
 
 
-# The rules, in the order of their ids.
+# riskd's own rules, in the order of their ids.
 
 
 @pytest_twisted.ensureDeferred
@@ -388,6 +388,54 @@ async def test_012_trade_management(guard: Guard) -> None:
     daemon.move(MNQ, "21007.50")
     await daemon.receives("GatewayUserTrade", profitAndLoss=Decimal("28.00"))
     assert daemon.is_flat
+
+
+@pytest_twisted.ensureDeferred
+async def test_013_daily_net_loss(guard: Guard) -> None:
+    daemon = await guard("[rules.daily_net_loss]\nloss_limit = 500")
+    await daemon.hold_other_contracts()
+    await daemon.lose(100)
+    await daemon.trade(BUY, 2)
+    await daemon.receives("GatewayUserPosition", contractId=MNQ, size=2)
+    daemon.move(MNQ, "20960")
+    assert daemon.held == {ES: 1, MNQ: 2}
+    daemon.move(MNQ, "20925")
+    reset = "2026-11-23T23:00:00Z"
+    await daemon.enforced(
+        "RULE-013",
+        "CLOSE_ALL_AND_LOCKOUT",
+        positions_closed=2,
+        orders_canceled=1,
+        locked_until=reset,
+    )
+    assert (await daemon.locked("RULE-013"))["locked_until"] == reset
+    assert daemon.is_flat
+    published = await daemon.publishes("RULE-013")
+    # Neither realized nor open losses alone have reached the limit.
+    assert published.balance.charges > 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_014_maximum_loss(guard: Guard) -> None:
+    daemon = await guard("[rules.maximum_loss]\ndrawdown = 500\nstarting_balance = 50000")
+    await daemon.hold_other_contracts()
+    await daemon.trade(BUY, 2)
+    await daemon.receives("GatewayUserPosition", contractId=MNQ, size=2)
+    daemon.move(MNQ, "20900")
+    assert daemon.held == {ES: 1, MNQ: 2}
+    daemon.move(MNQ, "20875")
+    await daemon.enforced(
+        "RULE-014",
+        "CLOSE_ALL_AND_LOCKOUT",
+        positions_closed=2,
+        orders_canceled=1,
+        locked_until=None,
+    )
+    assert (await daemon.locked("RULE-014"))["locked_until"] is None
+    assert daemon.is_flat
+    published = await daemon.publishes("RULE-014")
+    assert published.balance.expected is not None
+    assert published.balance.expected < 49510
 
 
 @pytest_twisted.ensureDeferred

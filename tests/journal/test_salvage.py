@@ -5,8 +5,11 @@ from __future__ import annotations
 import shutil
 from datetime import timedelta
 
+import msgspec
+
 from riskd.journal.salvage import DAMAGE_RULE
 from riskd.model.account import AccountState, RiskState, with_risk
+from riskd.model.balance import Balance
 from tests.support.journal import (
     NOON,
     DamageTestCase,
@@ -81,6 +84,16 @@ class SalvageTests(DamageTestCase):
                 self.store = self.open()
                 self.assertIn("its lockouts were saved", self.recovery.problem)
                 self.assertEqual(set(self.recovery.accounts[123].lockouts), {"RULE-003"})
+
+    def test_balances_are_saved_without_what_they_include(self) -> None:
+        self.damage(lambda content: content)
+        self.forget_commits()
+        self.open()
+        self.assertEqual(
+            self.recovery.accounts[123].balance,
+            msgspec.structs.replace(full_state().balance, is_settled=False),
+        )
+        self.assertEqual(self.recovery.accounts[456].balance, Balance())
 
     def test_every_account_is_locked_if_no_locks_can_be_read(self) -> None:
         self.damage(lambda _: b"x" * 5000)

@@ -271,6 +271,13 @@ class RequestTests(GatewayTestCase):
             self.refusal(self.gateway.place_order(123, self.driver.order(0))), ("Order/place", 4)
         )
 
+    def test_a_payout_is_delivered(self) -> None:
+        self.gateway.transfer(123, Decimal("-500.25"))
+        account = self.listener.user_events(ACCOUNT_EVENT)[-1]
+        self.assertEqual((account["id"], account["balance"]), (123, Decimal("49499.75")))
+        for amount in ("0", "0.001", "NaN"):
+            self.assertRaises(ValueError, self.gateway.transfer, 123, Decimal(amount))
+
     def test_a_voided_trade_is_delivered_again(self) -> None:
         self.successResultOf(self.gateway.place_order(123, self.driver.order(0)))
         (trade,) = self.listener.user_events(TRADE)

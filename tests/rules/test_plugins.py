@@ -15,6 +15,7 @@ from zope.interface.verify import verifyObject
 from riskd.config.loader import parse_settings
 from riskd.model.account import AccountState, apply
 from riskd.model.events import Event, GatewayUserTrade
+from riskd.rules import plugins
 from riskd.rules.evaluation import Evaluation, evaluate
 from riskd.rules.interface import Flatten, IRule, Kind, Lock, Trigger
 from riskd.rules.plugins import RuleDiscoveryError, find_rules
@@ -32,6 +33,10 @@ class OwnRulesTests(SynchronousTestCase):
     def test_all_are_found_in_the_order_of_the_table(self) -> None:
         self.assertEqual(list(find_rules().values()), list(RULES))
         self.assertEqual(list(find_rules()), [rule.key for rule in RULES])
+
+    def test_one_that_the_cache_of_plugins_lacks_is_found(self) -> None:
+        self.patch(plugins, "getPlugins", lambda _interface: RULES[1:])
+        self.assertEqual(list(find_rules().values()), list(RULES))
 
     def test_all_are_plugins(self) -> None:
         for rule in find_rules().values():

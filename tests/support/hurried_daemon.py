@@ -25,6 +25,7 @@ from riskd.engine.service import EngineService
 from riskd.host.loopback import listen
 from riskd.journal.state_directory import StateDirectory
 from riskd.model.account import AccountState, RiskState
+from riskd.model.balance import Balance
 from riskd.model.broker import on_wire
 from riskd.practice.gateway import PracticeGateway
 from riskd.practice.market import STEP_SECONDS
@@ -38,7 +39,13 @@ def plain(state: AccountState) -> Any:
     """Return a state as plain values that can be compared across processes."""
     # The published copy may have older quotes, and has nothing that is private to the daemon.
     known = msgspec.structs.replace(
-        state, final_orders={}, quotes={}, outdated_quotes={}, risk=RiskState()
+        state,
+        final_orders={},
+        quotes={},
+        outdated_quotes={},
+        # The copy alone has it.
+        balance=Balance(),
+        risk=RiskState(),
     )
     fields = msgspec.to_builtins(known, str_keys=True)
     # Of what the broker said, a client that follows the stream knows what the wire has.

@@ -27,6 +27,7 @@ from riskd.model.account import (
     apply,
     current_quotes,
 )
+from riskd.model.balance import Balance, Result
 from riskd.model.contracts import known_contract
 from riskd.model.events import Action, LockoutSet
 from riskd.testing import make_event
@@ -46,7 +47,8 @@ def as_recovered(state: AccountState) -> AccountState:
 
 def as_published(state: AccountState) -> AccountState:
     """Return what of ``state`` is published."""
-    return msgspec.structs.replace(_kept(state), risk=RiskState())
+    balance = msgspec.structs.replace(state.balance, is_settled=False)
+    return msgspec.structs.replace(_kept(state), balance=balance, risk=RiskState())
 
 
 def _kept(state: AccountState) -> AccountState:
@@ -102,9 +104,19 @@ def full_state() -> AccountState:
     return msgspec.structs.replace(
         state,
         limits={"RULE-001": Limit("max_contracts", '{"limit":5}')},
+        balance=Balance(
+            agreed=Decimal("50000.00"),
+            results=Decimal("-45.50"),
+            other=Decimal("49000.10"),
+            is_settled=True,
+            first=Decimal("50000.00"),
+            charges=Decimal("1.48"),
+            peak=Decimal("50010.25"),
+        ),
         risk=RiskState(
             can_trade=True,
             charges={1: Charge(NOON, Decimal("1.48"))},
+            results={1: Result(NOON, Decimal("-46.98"))},
             memory={"RULE-006": PRIVATE},
             flattening=flattening(lock("RULE-003")),
             day_key=date(2025, 1, 17),

@@ -236,6 +236,16 @@ class PracticeDaemon:
         ).addCallback(placed.append)
         return placed[0]
 
+    def trade_unseen(self, side: GatewayOrderSide, size: int) -> None:
+        """Trade at the market of the exchange itself, also while no daemon runs."""
+        order = {
+            "contractId": MNQ,
+            "type": int(GatewayOrderType.MARKET),
+            "side": int(side),
+            "size": size,
+        }
+        self.gateway.exchange.place_order(ACCOUNT, order, self.broker_time())
+
 
 def settings_of(config: str) -> Settings:
     """Return the settings of one practice account with rules, as TOML."""

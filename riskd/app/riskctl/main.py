@@ -14,7 +14,13 @@ from pathlib import Path
 from typing import Final
 
 from riskd.app.riskctl import offline, online
-from riskd.app.riskctl.tables import journal_csv, journal_json_lines, journal_table
+from riskd.app.riskctl.tables import (
+    days_csv,
+    days_table,
+    journal_csv,
+    journal_json_lines,
+    journal_table,
+)
 from riskd.host.errors import UserError
 from riskd.model.safe_text import printable
 
@@ -111,6 +117,12 @@ def parse(arguments: Sequence[str] | None, now: datetime) -> argparse.Namespace:
     form.add_argument("--csv", dest="format", action="store_const", const=journal_csv)
     form.add_argument("--jsonl", dest="format", action="store_const", const=journal_json_lines)
     journal.set_defaults(run=offline.show_journal, format=journal_table)
+
+    days = commands.add_parser(
+        "days", help="show the trading days that have ended", parents=[account]
+    )
+    days.add_argument("--csv", dest="format", action="store_const", const=days_csv)
+    days.set_defaults(run=offline.show_days, format=days_table)
 
     commands.add_parser(
         "unlock", help="end all locks of an account", parents=[account, reason]

@@ -16,7 +16,7 @@ from riskd.config.loader import load_settings
 from riskd.config.settings import AccountSettings
 from riskd.gateway.projectx.credentials import CredentialsError, read_key_file
 from riskd.host.errors import UserError
-from riskd.journal.audit_log import read_log
+from riskd.journal.audit_log import read_days, read_log
 from riskd.model.account import AccountState
 from riskd.model.formatting import counted
 from riskd.model.safe_text import printable
@@ -70,6 +70,14 @@ def show_journal(options: argparse.Namespace) -> int:
     """Write the journal's log of an account."""
     directory = journal_directory(options.state, options.account, say)
     for line in options.format(read_log(directory, options.account, options.since)):
+        sys.stdout.write(f"{line}\n")
+    return 0
+
+
+def show_days(options: argparse.Namespace) -> int:
+    """Write the trading days of an account."""
+    directory = journal_directory(options.state, options.account, say)
+    for line in options.format(read_days(directory, options.account)):
         sys.stdout.write(f"{line}\n")
     return 0
 

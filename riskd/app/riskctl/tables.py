@@ -8,7 +8,10 @@ from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import chain
 from typing import Final
+
+import msgspec
 
 from riskd.control.reports import (
     AccountReport,
@@ -18,16 +21,21 @@ from riskd.control.reports import (
     RulesReport,
     StatusReport,
 )
-from riskd.journal.audit_log import CLOCK, CORRECTION, OPERATOR_COMMAND, LogLine
+from riskd.journal.audit_log import BALANCE, CLOCK, CORRECTION, DAY, OPERATOR_COMMAND, LogLine
 from riskd.model.clock_offset import REMEDY, WARNING, offset_words
+from riskd.model.day_report import DayReport
 from riskd.model.events import EnforcementAction, EventError
 from riskd.model.formatting import RiskEvent, counted, describe, dollars
 from riskd.model.safe_text import json_text, printable
 from riskd.model.wire import from_fields
 
-_STATUS_HEADER: Final = ("ACCOUNT", "REALIZED", "OPEN", "TRADES", "POSITIONS", "ORDERS", "LOCKED")
+_STATUS_HEADER: Final = (
+    *("ACCOUNT", "REALIZED", "OPEN", "NET", "BALANCE", "EQUITY", "TRADES", "POSITIONS", "ORDERS"),
+    "LOCKED",
+)
 _RULES_HEADER: Final = ("RULE", "NAME", "LIMIT OF", "LIMIT", "CURRENT", "HEADROOM", "")
 _JOURNAL_HEADER: Final = ("AT", "WHAT", "DETAILS")
+_DAYS_HEADER: Final = ("DAY", "START", "CLOSE", "NET", "TRADES", "BEST", "WORST", "ENFORCED")
 _ENFORCEMENT_HEADER: Final = ("AT", "ACCOUNT", "RULE", "ACTION", "REASON")
 _CSV_HEADER: Final = ("at", "kind", "rule_id", "action", "reason", "success", "until", "details")
 
@@ -45,7 +53,7 @@ def status_table(report: StatusReport, now: datetime) -> list[str]:
         _daemon_line(report, now),
         _clock_line(report),
         "",
-        *_table(_STATUS_HEADER, rows, right=range(6)),
+        *_table(_STATUS_HEADER, rows, right=range(9)),
     ]
     details = [
         line
@@ -79,6 +87,9 @@ def _status_row(account: AccountReport, now: datetime) -> tuple[str, ...]:
         str(account.account),
         dollars(account.realized_pnl),
         _figure(account.open_pnl, "$"),
+        _figure(account.net_pnl, "$"),
+        _figure(account.balance, "$"),
+        _figure(account.equity, "$"),
         str(account.trades),
         str(len(account.positions)),
         str(len(account.orders)),
@@ -98,30 +109,44 @@ def _until(account: AccountReport, now: datetime) -> str:
 
 
 def _details(account: AccountReport, now: datetime, *, is_dry_run: bool) -> Iterator[str]:
-    name = account.account
+    details = chain(
+        _restrictions(account, now, is_dry_run=is_dry_run),
+        _brokers_view(account),
+        map(_position, account.positions),
+        map(_order, account.orders),
+    )
+    return (f"{account.account}: {detail}" for detail in details)
+
+
+def _restrictions(account: AccountReport, now: datetime, *, is_dry_run: bool) -> Iterator[str]:
+    """Yield what riskd holds an account to."""
     if account.flattening is not None:
         plan = account.flattening
         # A dry run keeps the flatten of an enforcing riskd, which goes on with it after a restart.
         what = "flatten that waits for a riskd that enforces," if is_dry_run else "FLATTENING"
-        yield f"{name}: {what} since {when(plan.begun, now)}: {plan.reason} ({plan.rule_id})"
+        yield f"{what} since {when(plan.begun, now)}: {plan.reason} ({plan.rule_id})"
     if account.unlocked_beyond:
-        yield f"{name}: unlocked {beyond_limits(account.unlocked_beyond)}"
+        yield f"unlocked {beyond_limits(account.unlocked_beyond)}"
     if account.reduce_only is not None:
-        stage = account.reduce_only
-        for rule_id, reason in stage.reasons.items():
-            since = when(stage.since, now)
-            yield f"{name}: REDUCE ONLY since {since}: {reason} ({rule_id})"
+        since = when(account.reduce_only.since, now)
+        for rule_id, reason in account.reduce_only.reasons.items():
+            yield f"REDUCE ONLY since {since}: {reason} ({rule_id})"
     for lock in account.locks:
         end = "" if lock.locked_until is None else f" until {when(lock.locked_until, now)}"
-        yield f"{name}: LOCKED{end}: {lock.reason} ({lock.rule_id})"
+        yield f"LOCKED{end}: {lock.reason} ({lock.rule_id})"
+
+
+def _brokers_view(account: AccountReport) -> Iterator[str]:
+    """Yield what is unusual in what the broker says of an account."""
     if account.can_trade is False:
-        yield f"{name}: the broker does not let it trade"
+        yield "the broker does not let it trade"
     elif account.can_trade is None:
-        yield f"{name}: the broker has not reported this account yet"
-    for position in account.positions:
-        yield f"{name}: {_position(position)}"
-    for order in account.orders:
-        yield f"{name}: {_order(order)}"
+        yield "the broker has not reported this account yet"
+    if account.brokers_balance is not None:
+        yield (
+            f"the broker says that its balance is {dollars(account.brokers_balance)}, which no trade explains; "
+            "the lower balance counts until the account is flat"
+        )
 
 
 def beyond_limits(rule_ids: Sequence[str]) -> str:
@@ -208,8 +233,11 @@ def _describe(line: LogLine) -> str:
     A line that another version of riskd wrote is returned as JSON.
     """
     try:
-        if line.kind == CORRECTION:
+        if line.kind in (BALANCE, CORRECTION):
             return str(line.data["message"])
+        if line.kind == DAY:
+            day = msgspec.convert(line.data, DayReport, strict=False)
+            return f"{day.day}: net {dollars(day.net_pnl)} in {counted(day.trades, 'trade')}"
         if line.kind == OPERATOR_COMMAND:
             beyond = line.data.get("beyond")
             note = f" {beyond_limits(beyond)}" if beyond else ""
@@ -222,7 +250,7 @@ def _describe(line: LogLine) -> str:
         data = from_fields(line.kind, 0, line.data).data
         if isinstance(data, RiskEvent):
             return describe(data, when)
-    except (EventError, KeyError):
+    except (EventError, KeyError, msgspec.ValidationError):
         pass
     return json_text(line.data)
 
@@ -265,6 +293,32 @@ def _harmless(cell: str) -> str:
     """Return a cell that a spreadsheet reads as text, never as a formula."""
     cell = printable(cell)
     return f"'{cell}" if cell.lstrip()[:1] and cell.lstrip()[0] in _FORMULA_STARTS else cell
+
+
+# The trading days.
+
+
+def days_table(days: Iterable[DayReport]) -> list[str]:
+    """Return trading days as lines for a terminal."""
+    rows = [
+        (
+            str(each.day),
+            *(_figure(amount, "$") for amount in (each.start, each.close, each.net_pnl)),
+            str(each.trades),
+            *(_figure(amount, "$") for amount in (each.best, each.worst)),
+            str(each.enforced),
+        )
+        for each in days
+    ]
+    return _table(_DAYS_HEADER, rows, right=range(1, 8), empty="no trading day has ended yet")
+
+
+def days_csv(days: Iterable[DayReport]) -> Iterator[str]:
+    """Yield trading days as CSV, with a header; amounts are plain numbers."""
+    yield ",".join(DayReport.__struct_fields__)
+    for each in days:
+        values = msgspec.structs.astuple(each)
+        yield ",".join("" if value is None else str(value) for value in values)
 
 
 # The enforcement of a replay.

@@ -27,7 +27,7 @@ from riskd.engine.enforcement.flattening import Closing, Listing, closes_all_of,
 from riskd.engine.enforcement.orders import OrderRequests
 from riskd.engine.enforcement.sent_commands import Done, Outcome, SentCommands
 from riskd.engine.order_of_truth import Thing, thing_of
-from riskd.engine.tracked_account import TrackedAccount
+from riskd.engine.tracked_account import TrackedAccount, missing_orders, missing_positions
 from riskd.model.account import Flattening
 from riskd.model.broker import BrokerOrder, BrokerPosition, Opening, Unreadable
 from riskd.model.events import OrderState, OrderType
@@ -268,12 +268,12 @@ class FullCloses:
         account = self._account
         positions = [
             held
-            for held in account.missing_positions(listing.positions)
+            for held in missing_positions(account.state, listing.positions)
             if self._sent.was_sent(thing_of(held), held.opening)
         ]
         orders = [
             order
-            for order in account.missing_orders(listing.orders)
+            for order in missing_orders(account.state, listing.orders)
             if self._sent.was_sent(thing_of(order))
         ]
         return positions, orders

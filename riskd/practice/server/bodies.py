@@ -177,6 +177,12 @@ class SetCanTrade(AccountBody, frozen=True, kw_only=True):
     can_trade: bool
 
 
+class Transfer(AccountBody, frozen=True, kw_only=True):
+    """``Practice/transfer``; a negative amount is paid out."""
+
+    amount: Decimal
+
+
 class VoidTrade(AccountBody, frozen=True, kw_only=True):
     """``Practice/voidTrade``.
 

@@ -210,6 +210,13 @@ async def _set_can_trade(backend: Backend, body: bodies.SetCanTrade) -> None:
     backend.gateway.set_can_trade(body.account_id, body.can_trade)
 
 
+async def _transfer(backend: Backend, body: bodies.Transfer) -> None:
+    try:
+        backend.gateway.transfer(body.account_id, body.amount)
+    except ValueError as error:
+        raise refusal("Practice/transfer", "AmountInvalid", str(error)) from None
+
+
 async def _void_trade(backend: Backend, body: bodies.VoidTrade) -> None:
     backend.gateway.void_trade(body.account_id, body.trade_id, is_reported=body.is_reported)
 
@@ -259,6 +266,7 @@ ENDPOINTS: Final[Mapping[str, Endpoint]] = {
     "/api/Trade/search": Endpoint(bodies.SearchSince, _search_trades, {"trades": []}),
     "/api/Practice/moveMarket": Endpoint(bodies.MoveMarket, _move_market),
     "/api/Practice/setCanTrade": Endpoint(bodies.SetCanTrade, _set_can_trade),
+    "/api/Practice/transfer": Endpoint(bodies.Transfer, _transfer),
     "/api/Practice/voidTrade": Endpoint(bodies.VoidTrade, _void_trade),
     "/api/Practice/amendTrade": Endpoint(bodies.AmendTrade, _amend_trade),
 }

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 
 import msgspec
 
 from riskd.app.riskctl.tables import (
+    days_csv,
+    days_table,
     enforcement_summary,
     enforcement_table,
     journal_csv,
@@ -27,6 +29,8 @@ from riskd.control.reports import (
 )
 from riskd.journal.audit_log import LogLine
 from riskd.model.account import Flattening, RiskState
+from riskd.model.balance import Balance
+from riskd.model.day_report import DayReport
 from riskd.model.events import Action, DaemonStatus, LockoutSet, Status
 from riskd.testing import make_event
 from tests.support.control import NOW, FakeAccount, position
@@ -39,6 +43,9 @@ class TableTests(ZonedTestCase):
     def test_the_status_lists_accounts_locks_and_positions(self) -> None:
         account = FakeAccount(123)
         account.apply(position())
+        account.account_state = msgspec.structs.replace(
+            account.account_state, balance=Balance(agreed=Decimal(50000), other=Decimal(48500))
+        )
         account.apply(
             LockoutSet(
                 reason="Daily loss",
@@ -60,14 +67,53 @@ class TableTests(ZonedTestCase):
                 "riskd 0.1.0 on the practice gateway: RUNNING since 13:00:00, Started",
                 "clock: this machine's clock is 0.042 s ahead of the broker's",
                 "",
-                "ACCOUNT  REALIZED  OPEN  TRADES  POSITIONS  ORDERS  LOCKED",
-                "    123     $0.00     -       0          1       0  until 15:00:05 (2:00:05 left)",
+                "ACCOUNT  REALIZED  OPEN  NET     BALANCE  EQUITY  TRADES  POSITIONS  ORDERS  LOCKED",
+                (
+                    "    123     $0.00     -    -  $48,500.00       -       0          1       0"
+                    "  until 15:00:05 (2:00:05 left)"
+                ),
                 "",
                 "123: LOCKED until 15:00:05: Daily loss (RULE-003)",
                 "123: the broker has not reported this account yet",
+                (
+                    "123: the broker says that its balance is $48,500.00, which no trade explains; "
+                    "the lower balance counts until the account is flat"
+                ),
                 "123: long 2 MNQZ6 at 21000.00, open -",
             ],
         )
+
+    def test_days_are_a_table_or_plain_numbers(self) -> None:
+        day = DayReport(
+            day=date(2026, 11, 23),
+            start=Decimal("50000.00"),
+            close=Decimal("49898.26"),
+            net_pnl=Decimal("-101.74"),
+            trades=2,
+            best=Decimal("99.00"),
+            worst=Decimal("-201.00"),
+            enforced=1,
+        )
+        unknown = msgspec.structs.replace(
+            day, start=None, close=None, trades=0, best=None, worst=None
+        )
+        self.assertEqual(
+            days_table([day, unknown]),
+            [
+                "DAY              START       CLOSE       NET  TRADES    BEST     WORST  ENFORCED",
+                "2026-11-23  $50,000.00  $49,898.26  -$101.74       2  $99.00  -$201.00         1",
+                "2026-11-23           -           -  -$101.74       0       -         -         1",
+            ],
+        )
+        self.assertEqual(
+            list(days_csv([day, unknown])),
+            [
+                "day,start,close,net_pnl,trades,best,worst,enforced",
+                "2026-11-23,50000.00,49898.26,-101.74,2,99.00,-201.00,1",
+                "2026-11-23,,,-101.74,0,,,1",
+            ],
+        )
+        self.assertEqual(days_table([]), ["no trading day has ended yet"])
 
     def test_the_clocks_offset_is_shown_with_what_to_do(self) -> None:
         def line(offset: float | None) -> str:

@@ -59,6 +59,17 @@ class AccountAndContractTests(PracticeServerTestCase):
         self.ask("Practice/setCanTrade", accountId=123, canTrade=True)
         self.assertEqual(self.found(True), [123, 456])
 
+    def test_a_payout_and_a_deposit_move_the_balance(self) -> None:
+        for amount, balance in ((-1500.25, 48499.75), (0.25, 48500.0)):
+            self.ask("Practice/transfer", accountId=123, amount=amount)
+            accounts = self.ask("Account/search", onlyActiveAccounts=True)["accounts"]
+            self.assertEqual([each["balance"] for each in accounts], [balance, 50000.0])
+        for amount in (0, 0.001):
+            refused = self.refused("Practice/transfer", accountId=123, amount=amount)
+            self.assertEqual(refused["errorCode"], 2)
+            self.assertIn("dollars and cents", refused["errorMessage"])
+        self.assertEqual(self.refused("Practice/transfer", accountId=9, amount=1)["errorCode"], 1)
+
     def found(self, only_active: bool) -> list[int]:
         accounts = self.ask("Account/search", onlyActiveAccounts=only_active)["accounts"]
         return [account["id"] for account in accounts]

@@ -1,0 +1,145 @@
+"""The balance of an account: the broker's last word, and what has changed since.
+
+The broker reports a balance without a stamp, late, several times, and before or after the trades that
+explain it.  So riskd computes the *expected* balance: the last one on which both agreed, and the result of
+every trade since, half-turns included, since each of them is charged.  A void takes back the result of its
+trade, and an amendment the difference, of whatever day the trade is.
+
+What the broker reports is a *figure*.  Which figures agree, which are late copies and which are a payout or a
+deposit is decided by :mod:`riskd.engine.balances`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+
+import msgspec
+
+from riskd.model.money import ZERO
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What one execution has done to the balance, in dollars; 0 once it is voided.
+
+    :ivar at: the broker's time of the execution.
+    """
+
+    at: datetime
+    amount: Decimal
+
+
+class Balance(msgspec.Struct, frozen=True, kw_only=True):
+    """The balance of an account and the highs of trailing limits, in dollars.
+
+    :ivar agreed: the last balance on which the broker and riskd agreed; ``None`` before the first.
+    :ivar results: of all executions since then.
+    :ivar other: the broker's figure that no trade explains and that is no payout yet; ``None`` if there is
+        none.
+    :ivar is_settled: whether it is known which executions ``agreed`` includes.
+    :ivar first: the first balance that riskd knew.
+    :ivar flows: the deposits of the trading day less its payouts.
+    :ivar payouts: all payouts so far, positive.
+    :ivar charges: the broker's fees and commissions of the trading day.
+    :ivar high_realized: the highest net P&L that the trades of the day have reached; 0 at least.
+    :ivar high_net: the highest net P&L of the day, open P&L included; 0 at least.
+    :ivar peak: the highest equity so far.
+    :ivar earlier_close: the highest balance at the end of a trading day before the last one that has ended.
+    """
+
+    agreed: Decimal | None = None
+    results: Decimal = ZERO
+    other: Decimal | None = None
+    is_settled: bool = False
+    first: Decimal | None = None
+    flows: Decimal = ZERO
+    payouts: Decimal = ZERO
+    charges: Decimal = ZERO
+    high_realized: Decimal = ZERO
+    high_net: Decimal = ZERO
+    peak: Decimal | None = None
+    earlier_close: Decimal | None = None
+
+    @property
+    def expected(self) -> Decimal | None:
+        """The balance by riskd's account; ``None`` while none is known."""
+        return None if self.agreed is None else self.agreed + self.results
+
+    @property
+    def counted(self) -> Decimal | None:
+        """The balance that limits count: the lower one of two figures."""
+        expected = self.expected
+        if expected is None or self.other is None:
+            return expected
+        return min(expected, self.other)
+
+
+def after_result(balance: Balance, change: Decimal) -> Balance:
+    """Return the balance after an execution, a void or an amendment.
+
+    Before it is known which executions the balance includes, only a loss counts: it may include the gain.
+    """
+    if balance.agreed is None:
+        return balance
+    if not balance.is_settled:
+        change = min(change, ZERO)
+    other = None if balance.other is None else balance.other + change
+    return msgspec.structs.replace(balance, results=balance.results + change, other=other)
+
+
+def after_agreement(balance: Balance, figure: Decimal, *, is_settled: bool) -> Balance:
+    """Return the balance once the broker's figure and riskd agree."""
+    return msgspec.structs.replace(
+        balance,
+        agreed=figure,
+        results=ZERO,
+        other=None,
+        is_settled=is_settled,
+        first=figure if balance.first is None else balance.first,
+    )
+
+
+def after_flow(balance: Balance, figure: Decimal) -> Balance:
+    """Return the balance once a difference is a payout or a deposit."""
+    flow = figure - (balance.expected or ZERO)
+    agreed = after_agreement(balance, figure, is_settled=True)
+    return msgspec.structs.replace(
+        agreed, flows=balance.flows + flow, payouts=balance.payouts + max(-flow, ZERO)
+    )
+
+
+def merge_balances(known: Balance, since: Balance, *, is_same_day: bool) -> Balance:
+    """Return a journaled balance and that of this run as one.
+
+    No high is lower than either.
+
+    :param since: gathered without the journaled one.
+    :param is_same_day: whether both are of one trading day.
+    """
+    if since.agreed is None:
+        merged = msgspec.structs.replace(known, charges=since.charges)
+    else:
+        merged = msgspec.structs.replace(
+            since,
+            first=known.first if known.first is not None else since.first,
+            payouts=known.payouts + since.payouts,
+            peak=_highest(known.peak, since.peak),
+            earlier_close=_highest(known.earlier_close, since.earlier_close),
+        )
+    if not is_same_day:
+        return merged
+    return msgspec.structs.replace(
+        merged,
+        flows=known.flows + since.flows,
+        high_net=max(known.high_net, since.high_net),
+    )
+
+
+def _highest(*amounts: Decimal | None) -> Decimal | None:
+    return max((each for each in amounts if each is not None), default=None)
+
+
+def balance_at(expected: Decimal, results: Mapping[int, Result], moment: datetime) -> Decimal:
+    """Return the balance at a moment: without what was executed since."""
+    return expected - sum([each.amount for each in results.values() if each.at >= moment], ZERO)

@@ -1,0 +1,219 @@
+"""Equity and the net P&L of the trading day, exact to the cent.
+
+Equity is the balance plus the open P&L.  The net P&L of the day is the realized P&L of the day's trades, less
+their fees and commissions, plus the open P&L.  A void or an amendment of an earlier day's trade moves the
+balance and not the net P&L of today.
+
+The open P&L counts here at what an exit would bring: at the bid for a long position and at the ask for a short
+one, where both are known, believed and near each other; otherwise at the mark of :mod:`riskd.model.marks`.
+RULE-004 and the screens use that mark throughout, which is the last price if it is believed.  So this open
+P&L is usually lower by what half the spread costs.
+
+An exit is reported as a trade and as a change of the position, in either order and some tenths of a second
+apart.  In between, its P&L would count twice, as realized and as open, or not at all.  So for each contract
+riskd counts how many closed contracts only one of the two has shown (:class:`riskd.model.account.Unmatched`):
+those that only a trade has shown are open no more, and those that only the position has shown keep the P&L
+that they had at that moment until the trade comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from decimal import Decimal
+from operator import is_
+from typing import Final
+
+import msgspec
+
+from riskd.model.account import AccountState, Unmatched, is_opened
+from riskd.model.balance import balance_at
+from riskd.model.broker import BrokerPosition, BrokerTrade
+from riskd.model.events import GatewayUserPosition
+from riskd.model.marks import exit_price
+from riskd.model.money import ZERO, profit, to_cents
+
+_NONE: Final = Unmatched(0)
+
+
+def exit_pnl(
+    state: AccountState, position: GatewayUserPosition, size: int | None = None
+) -> Decimal | None:
+    """Return the dollars that closing a position now would bring.
+
+    ``None`` if that is unknown.
+
+    :param size: of how many of its contracts; by default of all.
+    """
+    contract = state.contract(position.contract_id)
+    price = None if contract is None else exit_price(state, position)
+    if contract is None or price is None:
+        return None
+    return profit(
+        side=position.type.sign,
+        size=position.size if size is None else size,
+        entry=position.average_price,
+        exit_=price,
+        tick_size=contract.tick_size,
+        tick_value=contract.tick_value,
+    )
+
+
+def open_pnl(state: AccountState) -> Decimal:
+    """Return the dollars that closing all positions would bring.
+
+    An unknown P&L counts as zero.
+    """
+    risk = state.risk
+    # Several rules ask at each quote.  What it depends on is replaced and never changed, so identity tells.
+    parts = (
+        *(state.positions, state.quotes, state.outdated_quotes, state.contracts),
+        *(risk.unmatched, risk.best_bid_asks),
+    )
+    if not all(map(is_, parts, _latest.parts)):
+        _latest.total = _open_pnl(state)
+        _latest.parts = parts
+    return _latest.total
+
+
+class _Latest:
+    """What :func:`open_pnl` has computed last, and from which parts of a state."""
+
+    parts: tuple[object, ...] = (None,) * 6
+    total = ZERO
+
+
+_latest: Final = _Latest()
+
+
+def _open_pnl(state: AccountState) -> Decimal:
+    unmatched, total = state.risk.unmatched, ZERO
+    for position in state.positions.values():
+        if position.size:
+            ahead = (
+                max(unmatched.get(position.contract_id, _NONE).contracts, 0) if unmatched else 0
+            )
+            total += exit_pnl(state, position, max(position.size - ahead, 0)) or ZERO
+    for each in unmatched.values():
+        total += each.pnl
+    return total
+
+
+def net_realized(state: AccountState) -> Decimal:
+    """Return the realized P&L of the trading day, less its fees and commissions."""
+    return state.realized_pnl - state.balance.charges
+
+
+def net_pnl(state: AccountState) -> Decimal:
+    """Return the net P&L of the trading day, in dollars."""
+    return net_realized(state) + open_pnl(state)
+
+
+def equity(state: AccountState) -> Decimal | None:
+    """Return the equity in dollars; ``None`` while no balance is known.
+
+    While the broker has another balance than riskd can explain, the lower of the two counts.
+    """
+    balance = state.balance.counted
+    return None if balance is None else balance + open_pnl(state)
+
+
+def day_start_balance(state: AccountState) -> Decimal | None:
+    """Return the balance at the beginning of the trading day.
+
+    ``None`` while no balance is known.  It follows from the present one: what the broker changes later of an earlier day's trades has changed it.
+    """
+    expected = state.balance.expected
+    return None if expected is None else expected - net_realized(state) - state.balance.flows
+
+
+def highest_close(state: AccountState) -> Decimal | None:
+    """Return the highest known balance at the end of a trading day."""
+    start = day_start_balance(state)
+    known = [each for each in (start, state.balance.earlier_close) if each is not None]
+    return max(known, default=None)
+
+
+def with_closed_days(state: AccountState, ends: Iterable[datetime]) -> AccountState:
+    """Return the state before a daily reset, with the balances at the ends of days.
+
+    :param ends: when the days ended that began after the counted one, without the last: of days on which the
+        daemon did not run.
+    """
+    expected, highest = state.balance.expected, highest_close(state)
+    if expected is None or highest is None:
+        return state
+    closes = [balance_at(expected, state.risk.results, end) for end in ends]
+    balance = msgspec.structs.replace(state.balance, earlier_close=max([highest, *closes]))
+    return msgspec.structs.replace(state, balance=balance)
+
+
+def with_highs(state: AccountState, *, is_balance_open: bool = False) -> AccountState:
+    """Return the state with the highs that its equity reaches.
+
+    The same object if none is higher.
+
+    While exits are unmatched or an answer is being applied, the P&L is too uncertain for a high.
+
+    :param is_balance_open: whether the broker's latest balance is not explained yet, so that the equity is
+        uncertain.
+    """
+    balance = state.balance
+    if state.risk.unmatched or state.risk.is_listing:
+        return state
+    pnl = open_pnl(state)
+    net, peak, expected = net_realized(state) + pnl, balance.peak, balance.expected
+    is_certain = balance.is_settled and balance.other is None and not is_balance_open
+    if is_certain and expected is not None and (peak is None or expected + pnl > peak):
+        peak = expected + pnl
+    if net <= balance.high_net and peak is balance.peak:
+        return state
+    balance = msgspec.structs.replace(balance, high_net=max(net, balance.high_net), peak=peak)
+    return msgspec.structs.replace(state, balance=balance)
+
+
+def after_exit_trade(state: AccountState, trade: BrokerTrade) -> Mapping[str, Unmatched]:
+    """Return the unmatched exits after a new full-turn trade.
+
+    :param state: the account before the trade.
+    """
+    unmatched, contract_id = state.risk.unmatched, trade.contract_id
+    known = unmatched.get(contract_id, _NONE)
+    position = state.positions.get(contract_id)
+    held = position.size if position is not None else 0
+    # No more can be closed than is held: the trade is older than what is known of the position.
+    contracts = min(known.contracts + trade.quantity, max(held, 0))
+    return _with(unmatched, contract_id, known, contracts)
+
+
+def after_position(state: AccountState, position: BrokerPosition) -> Mapping[str, Unmatched]:
+    """Return the unmatched exits after a position has changed.
+
+    :param state: the account before the change.
+    """
+    unmatched, contract_id = state.risk.unmatched, position.contract_id
+    before = state.positions.get(contract_id)
+    if before is None or not before.size:
+        return unmatched
+    is_other = is_opened(before, position) or not position.size
+    closed = before.size if is_other else before.size - position.size
+    if closed <= 0:
+        return unmatched
+    known = unmatched.get(contract_id, _NONE)
+    contracts = known.contracts - closed
+    if contracts >= 0:
+        return _with(unmatched, contract_id, known, contracts)
+    # Only those of them that no trade has shown; what was ahead before keeps its figure.
+    new = min(closed, -contracts)
+    pnl = known.pnl + (exit_pnl(state, before, new) or ZERO)
+    return {**unmatched, contract_id: Unmatched(contracts, pnl)}
+
+
+def _with(
+    unmatched: Mapping[str, Unmatched], contract_id: str, known: Unmatched, contracts: int
+) -> Mapping[str, Unmatched]:
+    """Return ``unmatched`` with a new count; the P&L of a part is its share."""
+    if not contracts:
+        return {key: each for key, each in unmatched.items() if key != contract_id}
+    pnl = to_cents(known.pnl * contracts / known.contracts) if contracts < 0 else ZERO
+    return {**unmatched, contract_id: Unmatched(contracts, pnl)}

@@ -1,0 +1,122 @@
+"""RULE-013: the largest net loss of a trading day, open losses and fees included.
+
+Net P&L and its highs: :mod:`riskd.model.equity`.  Source of the trailing daily loss, whose limit follows the day's
+highest balance: TopstepX's help page on daily loss limits, read in November 2026.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Final
+
+from riskd.model.account import AccountState
+from riskd.model.equity import net_pnl
+from riskd.model.formatting import dollars
+from riskd.model.lockouts import lock_of
+from riskd.model.money import ZERO
+from riskd.model.open_pnl import pnl_warnings
+from riskd.rules.interface import NOTHING, Flatten, Gauge, Kind, Rule, RuleResult, Trigger
+from riskd.rules.settings import LockoutUntil, RuleSettings
+
+
+class Action(StrEnum):
+    """What the rule does about a breach."""
+
+    CLOSE_ALL_AND_LOCKOUT = "CLOSE_ALL_AND_LOCKOUT"
+    CLOSE_ALL_POSITIONS = "CLOSE_ALL_POSITIONS"
+
+
+class Trailing(StrEnum):
+    """What the limit follows upwards within the day."""
+
+    NONE = "none"
+    REALIZED = "realized"
+    EQUITY = "equity"
+
+
+class Settings(RuleSettings, frozen=True, kw_only=True):
+    """The table ``daily_net_loss``.
+
+    :ivar loss_limit: dollars; a net loss of as much is a breach.
+    :ivar include_fees: whether the broker's fees and commissions count as losses.
+    :ivar trailing: from where the loss counts: the beginning of the day, or the day's highest net P&L,
+        realized or with open P&L.
+    :ivar lockout_until: when the lock ends; without effect if ``action`` sets no lock.
+    """
+
+    loss_limit: Decimal = Decimal("1000.00")
+    include_fees: bool = True
+    trailing: Trailing = Trailing.NONE
+    action: Action = Action.CLOSE_ALL_AND_LOCKOUT
+    lockout_until: LockoutUntil = LockoutUntil.DAILY_RESET
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.trailing is not Trailing.NONE and not self.include_fees:
+            raise ValueError(
+                f"include_fees: expected true with trailing {self.trailing}, got false"
+            )
+
+
+def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
+    """Close everything and lock the account when the net loss reaches the limit."""
+    if state.risk.is_listing:
+        return NOTHING
+    warnings = pnl_warnings(state, trigger.now)
+    loss = _loss(state, settings)
+    is_idle = not (state.open_positions or state.orders)
+    locks = settings.action is Action.CLOSE_ALL_AND_LOCKOUT
+    if (
+        loss < settings.loss_limit
+        or lock_of(state, RULE.rule_id, trigger.now) is not None
+        or (is_idle and not locks)
+    ):
+        return RuleResult(warnings=warnings)
+    since = {
+        Trailing.NONE: "",
+        Trailing.REALIZED: " below the day's highest balance",
+        Trailing.EQUITY: " below the day's highest equity",
+    }[settings.trailing]
+    reason = (
+        f"Daily net loss limit hit: {dollars(-loss)}{since} (limit {dollars(settings.loss_limit)})"
+    )
+    lock = settings.lockout_until.lock(trigger) if locks else None
+    return RuleResult(commands=(Flatten(reason=reason, lock=lock),), warnings=warnings)
+
+
+def _loss(state: AccountState, settings: Settings) -> Decimal:
+    """Return the net loss in dollars, from where the settings count it."""
+    net = net_pnl(state)
+    if not settings.include_fees:
+        net += state.balance.charges
+    balance = state.balance
+    if settings.trailing is Trailing.NONE:
+        high = ZERO
+    elif settings.trailing is Trailing.REALIZED:
+        high = balance.high_realized
+    else:
+        high = max(balance.high_realized, balance.high_net)
+    return high - net
+
+
+def gauges(state: AccountState, settings: Settings, _now: datetime) -> tuple[Gauge, ...]:
+    """Return the net loss; a day in profit has a negative one."""
+    name = "net daily loss" if settings.include_fees else "net daily loss before fees"
+    if settings.trailing is not Trailing.NONE:
+        name = "net loss from the day's high"
+    return (Gauge(name=name, limit=settings.loss_limit, current=_loss(state, settings), unit="$"),)
+
+
+RULE: Final = Rule(
+    "RULE-013",
+    "daily_net_loss",
+    Settings,
+    # Not on trades: it looks at what the account holds, and an exit at its mark changes no net P&L.
+    frozenset({Kind.POSITION, Kind.QUOTE, Kind.ACCOUNT}),
+    check,
+    gauges,
+    # A loss that is realized during a cooldown must still end the day.
+    runs_while_locked=True,
+)

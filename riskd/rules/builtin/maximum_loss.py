@@ -1,0 +1,152 @@
+"""RULE-014: the largest loss of an account, which ends it.
+
+The firm's floor is the equity at or below which the account is lost; the broker does not report it, so riskd computes
+it from the balances that it has seen.  Sources of the three ways to trail: the help pages of Topstep (at the end of
+each day, until the floor has reached the starting balance) and Tradeify (also at each moment), read in November 2026.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import ClassVar, Final
+
+from riskd.model.account import AccountState
+from riskd.model.equity import equity, highest_close
+from riskd.model.formatting import dollars
+from riskd.model.lockouts import lock_of
+from riskd.model.money import ZERO
+from riskd.model.open_pnl import pnl_warnings
+from riskd.rules.interface import (
+    NOTHING,
+    Flatten,
+    Gauge,
+    Kind,
+    Lock,
+    Rule,
+    RuleResult,
+    Trigger,
+)
+from riskd.rules.settings import AmountFromZero, RuleSettings, StopsAt
+
+_EXIT_COSTS: Final = Decimal("2.50")
+"""What one side of a contract costs at most in fees and commissions, in dollars."""
+
+_NO_BALANCE: Final = "no balance yet, the floor is unknown"
+
+
+class Trailing(StrEnum):
+    """When the floor follows the account upwards."""
+
+    END_OF_DAY = "end_of_day"
+    INTRADAY = "intraday"
+    STATIC = "static"
+
+
+class AfterPayout(StrEnum):
+    """Where the floor is after a payout."""
+
+    KEEP = "keep"
+    START = "start"
+    ZERO = "zero"
+
+
+class Settings(RuleSettings, frozen=True, kw_only=True):
+    """The table ``maximum_loss``.
+
+    :ivar drawdown: dollars by which the floor is below the highest balance or equity.
+    :ivar trailing: when the floor follows it.
+    :ivar starting_balance: dollars; by default the first balance that riskd has seen.
+    :ivar stops_at: the highest that the floor rises to: ``start``, which is the starting balance, an amount, or
+        ``never``.
+    :ivar after_payout: whether a payout leaves the floor, or raises it to the starting balance or to 0.
+    :ivar buffer: dollars above the floor at which positions are closed; by default what closing them costs: a
+        tick and the fees of each contract.
+    """
+
+    FROM_ZERO: ClassVar[tuple[str, ...]] = ("starting_balance", "buffer")
+
+    drawdown: Decimal = Decimal("2000.00")
+    trailing: Trailing = Trailing.END_OF_DAY
+    starting_balance: AmountFromZero | None = None
+    stops_at: StopsAt = "start"
+    after_payout: AfterPayout = AfterPayout.KEEP
+    buffer: AmountFromZero | None = None
+
+
+def floor_of(state: AccountState, settings: Settings) -> Decimal | None:
+    """Return the equity at which the account is lost; ``None`` while it is unknown."""
+    balance, start = state.balance, settings.starting_balance
+    if start is None:
+        start = balance.first
+    if start is None or balance.expected is None:
+        return None
+    high = start
+    if settings.trailing is Trailing.END_OF_DAY:
+        high = max(start, highest_close(state) or start)
+    elif settings.trailing is Trailing.INTRADAY:
+        high = max(start, balance.peak if balance.peak is not None else start)
+    floor = high - settings.drawdown
+    if settings.stops_at != "never":
+        floor = min(floor, start if settings.stops_at == "start" else Decimal(settings.stops_at))
+    if balance.payouts and settings.after_payout is not AfterPayout.KEEP:
+        floor = max(floor, start if settings.after_payout is AfterPayout.START else ZERO)
+    return floor
+
+
+def _buffer(state: AccountState, settings: Settings) -> Decimal:
+    """Return how far above the floor positions are closed; 0 while it is flat."""
+    if settings.buffer is not None:
+        return settings.buffer if state.open_positions else ZERO
+    total = ZERO
+    for position in state.open_positions:
+        contract = state.contract(position.contract_id)
+        tick = ZERO if contract is None else contract.tick_value
+        total += position.size * (tick + _EXIT_COSTS)
+    return total
+
+
+def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
+    """Close everything and lock the account before the equity reaches the floor."""
+    if state.risk.is_listing:
+        return NOTHING
+    now, floor = equity(state), floor_of(state, settings)
+    if now is None or floor is None:
+        return RuleResult(warnings=(_NO_BALANCE,))
+    warnings = pnl_warnings(state, trigger.now)
+    buffer = _buffer(state, settings)
+    if now > floor + buffer or lock_of(state, RULE.rule_id, trigger.now) is not None:
+        return RuleResult(warnings=warnings)
+    above = f", buffer {dollars(buffer)}" if buffer else ""
+    reason = f"Maximum loss hit: equity {dollars(now)} (floor {dollars(floor)}{above})"
+    return RuleResult(commands=(Flatten(reason=reason, lock=Lock(until=None)),), warnings=warnings)
+
+
+def gauges(state: AccountState, settings: Settings, _now: datetime) -> tuple[Gauge, ...]:
+    """Return how much of the drawdown is used; what is left is how far the floor is."""
+    now, floor = equity(state), floor_of(state, settings)
+    if now is None or floor is None:
+        return (Gauge(name="maximum loss", limit=settings.drawdown, unit="$", words=_NO_BALANCE),)
+    return (
+        Gauge(
+            name="maximum loss",
+            limit=settings.drawdown,
+            current=settings.drawdown - (now - floor),
+            unit="$",
+            words=f"floor {dollars(floor)} by riskd's estimate",
+        ),
+    )
+
+
+RULE: Final = Rule(
+    "RULE-014",
+    "maximum_loss",
+    Settings,
+    # Not on trades; see RULE-013.
+    frozenset({Kind.POSITION, Kind.QUOTE, Kind.ACCOUNT}),
+    check,
+    gauges,
+    # What ends the account must be noticed in a cooldown, too.
+    runs_while_locked=True,
+)

@@ -1,0 +1,341 @@
+"""RULE-013 and RULE-014 in a daemon on the practice exchange: breach, lock, restart and days."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from riskd.config.settings import NO_FAULTS, Faults
+from riskd.journal.audit_log import read_days
+from riskd.model.equity import equity, highest_close, net_pnl
+from riskd.model.events import Action
+from riskd.rules.builtin.maximum_loss import Settings, floor_of
+from tests.support.guarded_account import GuardTestCase
+from tests.support.practice_daemon import ACCOUNT, BUY, ES, MNQ, SELL
+
+NET_LOSS = """
+[rules.daily_net_loss]
+loss_limit = 500
+"""
+
+MAXIMUM_LOSS = """
+[rules.maximum_loss]
+starting_balance = 50000
+"""
+
+INTRADAY = f'{MAXIMUM_LOSS}trailing = "intraday"\nstops_at = "never"\n'
+
+
+class NetLimitTestCase(GuardTestCase):
+    @property
+    def brokers(self) -> Decimal:
+        found: Decimal = self.daemon.gateway.exchange.store.account(ACCOUNT)["balance"]
+        return found
+
+    def fall(self, *lasts: str) -> None:
+        for last in lasts:
+            self.daemon.move(MNQ, last)
+            self.daemon.advance(0.5)
+
+    def pass_a_day(self) -> None:
+        """Let the daily reset, five hours after the start, come and go."""
+        self.daemon.stopped_for(hours=24)
+        self.daemon.advance(2)
+
+    def assert_flat_and_locked(self, rule_id: str) -> None:
+        self.daemon.advance(3)
+        self.assertEqual(self.daemon.held, {})
+        self.assertEqual([lock.rule_id for lock in self.daemon.locks], [rule_id])
+        self.assertEqual(
+            [each.action for each in self.daemon.actions], [Action.CLOSE_ALL_AND_LOCKOUT]
+        )
+
+
+class NetLossTests(NetLimitTestCase):
+    """``daily_net_loss``."""
+
+    config = NET_LOSS
+
+    def test_realized_and_open_losses_and_fees_count_together(self) -> None:
+        self.lose(100)
+        realized = self.brokers - 50000
+        self.assertLess(realized, -200)
+        self.daemon.trade(BUY, 2)
+        entry = Decimal("21000.25")
+        fees = self.brokers - 50000 - realized
+        # What is left of 500, in points of two MNQ, $4 a point; a tick each are bid and entry away.
+        left = (500 + realized + fees) / 4
+        last = entry - left + Decimal("0.25")
+        last -= last % Decimal("0.25")
+        self.fall(str(last + Decimal("0.25")))
+        self.assertEqual(self.daemon.locks, [])
+        self.fall(str(last))
+        self.assert_flat_and_locked("RULE-013")
+        self.assertLessEqual(self.brokers, 49500)
+        self.assertGreater(self.brokers, 49490)
+        self.assertEqual(net_pnl(self.daemon.state), self.brokers - 50000)
+
+    def test_the_lock_ends_with_the_day_and_the_next_one_begins_at_zero(self) -> None:
+        self.daemon.trade(BUY, 3)
+        self.fall("20910")
+        self.assert_flat_and_locked("RULE-013")
+        self.pass_a_day()
+        self.assertEqual(len(self.daemon.cleared), 1)
+        self.assertEqual(net_pnl(self.daemon.state), 0)
+        self.daemon.trade(BUY, 1)
+        self.daemon.advance(3)
+        self.assertEqual(self.daemon.held, {MNQ: 1})
+
+    def test_a_losing_exit_whose_position_is_reported_late_does_not_count_twice(self) -> None:
+        self.daemon.trade(BUY, 1)
+        self.fall("20850")
+        self.daemon.gateway.faults = Faults(position_delay_seconds=0.5)
+        self.daemon.trade(SELL, 1)
+        # The trade is there, and the position still looks open.
+        self.assertEqual(len(self.daemon.state.open_positions), 1)
+        self.assertLess(self.daemon.state.realized_pnl, -300)
+        self.fall("20849", "20850")
+        self.daemon.advance(3)
+        self.assertEqual(self.daemon.actions, [])
+        self.assertEqual(net_pnl(self.daemon.state), self.brokers - 50000)
+
+    def test_a_breach_that_no_event_reported_is_found_by_the_searches(self) -> None:
+        self.daemon.gateway.faults = Faults(lost_events=1.0)
+        self.lose(260)
+        self.daemon.gateway.faults = NO_FAULTS
+        self.daemon.advance(65)
+        self.assertEqual([lock.rule_id for lock in self.daemon.locks], ["RULE-013"])
+
+    def test_partial_news_of_a_day_are_no_breach(self) -> None:
+        """While riskd was away the day lost 450 and gained 400; 100 are open now."""
+        self.daemon.kill()
+        for last in ("20775", "21200"):
+            self.daemon.trade_unseen(BUY, 1)
+            self.daemon.move(MNQ, last)
+            self.daemon.trade_unseen(SELL, 1)
+            self.daemon.move(MNQ, "21000")
+        self.daemon.trade_unseen(BUY, 1)
+        self.daemon.move(MNQ, "20950")
+        self.daemon.restart()
+        self.daemon.move(MNQ, "20949.75")
+        self.daemon.advance(70)
+        self.assertEqual(self.daemon.locks, [])
+        self.assertEqual(equity(self.daemon.state), self.brokers - Decimal("101.50"))
+
+    def test_a_half_applied_answer_is_no_breach(self) -> None:
+        """Unseen, ES lost 462.50 and gained 387.50, while an MNQ is 101.50 below its entry."""
+        self.daemon.move(ES, "5800")
+        self.daemon.trade(BUY, 1)
+        self.daemon.move(MNQ, "20949.75")
+        self.daemon.advance(12)
+        self.daemon.gateway.faults = Faults(lost_events=1.0)
+        for last in ("5791.25", "5808.25"):
+            self.daemon.move(ES, "5800")
+            self.daemon.trade(BUY, 1, ES)
+            self.daemon.move(ES, last)
+            self.daemon.trade(SELL, 1, ES)
+        self.daemon.gateway.faults = NO_FAULTS
+        self.daemon.advance(65)
+        self.assertEqual((self.daemon.locks, self.daemon.held), ([], {MNQ: 1}))
+        self.assertEqual(equity(self.daemon.state), self.brokers - Decimal("101.50"))
+
+    def test_an_unlock_holds_until_something_is_opened(self) -> None:
+        self.daemon.trade(BUY, 3)
+        self.fall("20910")
+        self.assert_flat_and_locked("RULE-013")
+        self.daemon.engine.accounts[ACCOUNT].unlock("let me", "operator")
+        self.daemon.advance(70)
+        self.assertEqual(len(self.daemon.locks), 1)
+        self.daemon.trade(BUY, 1)
+        self.daemon.advance(3)
+        self.assertEqual((self.daemon.held, len(self.daemon.locks)), ({}, 2))
+
+
+class TrailingLossTests(NetLimitTestCase):
+    config = NET_LOSS + 'trailing = "equity"\n'
+
+    def test_the_loss_counts_from_the_days_highest_equity_even_after_a_kill(self) -> None:
+        self.daemon.trade(BUY, 2)
+        self.fall("21300")
+        self.daemon.advance(2)
+        self.daemon.kill()
+        self.daemon.restart()
+        self.daemon.advance(1)
+        self.fall("21176")
+        self.assertEqual(self.daemon.locks, [])
+        self.fall("21174")
+        self.assert_flat_and_locked("RULE-013")
+
+
+class MaximumLossTests(NetLimitTestCase):
+    """``maximum_loss``, whose floor moves at the end of a day."""
+
+    config = MAXIMUM_LOSS
+
+    @property
+    def floor(self) -> Decimal | None:
+        settings: Any = self.daemon.engine.accounts[ACCOUNT].rules[0].settings
+        self.assertIsInstance(settings, Settings)
+        return floor_of(self.daemon.state, settings)
+
+    def test_positions_are_closed_before_the_floor(self) -> None:
+        self.daemon.trade(BUY, 2)
+        self.fall("20503")
+        self.assertEqual(self.daemon.locks, [])
+        for step in range(12):
+            self.fall(str(Decimal(20503) - Decimal("0.25") * step))
+        self.assert_flat_and_locked("RULE-014")
+        self.assertGreater(self.brokers, 48000)
+        self.assertLess(self.brokers, 48010)
+        # It is permanent: no reset ends it.
+        self.pass_a_day()
+        self.assertEqual(self.daemon.cleared, [])
+        self.daemon.trade(BUY, 1)
+        self.daemon.advance(3)
+        self.assertEqual(self.daemon.held, {})
+
+    def test_a_kill_in_mid_breach_loses_no_lock(self) -> None:
+        self.daemon.trade(BUY, 2)
+        self.daemon.gateway.faults = Faults(lost_requests=1.0)
+        self.fall("20490")
+        self.assertEqual(self.daemon.held, {MNQ: 2})
+        self.daemon.kill()
+        self.daemon.gateway.faults = NO_FAULTS
+        self.daemon.restart()
+        self.daemon.advance(5)
+        self.assertEqual(self.daemon.held, {})
+        self.assertEqual(
+            {lock.rule_id for lock in self.daemon.state.lockouts.values()}, {"RULE-014"}
+        )
+
+    def test_the_floor_rises_when_a_day_ends_and_no_earlier(self) -> None:
+        self.daemon.trade(BUY, 2)
+        self.daemon.move(MNQ, "21300")
+        self.daemon.trade(SELL, 2)
+        self.daemon.advance(2)
+        self.assertEqual(self.floor, 48000)
+        close = self.brokers
+        self.pass_a_day()
+        self.assertEqual((self.floor, highest_close(self.daemon.state)), (close - 2000, close))
+        # A loss of the next day does not lower it, nor does a restart.
+        self.lose(100)
+        self.pass_a_day()
+        self.daemon.kill()
+        self.daemon.restart()
+        self.daemon.advance(2)
+        self.assertEqual(self.floor, close - 2000)
+
+    def test_three_days_without_a_daemon_leave_the_same_floor(self) -> None:
+        self.daemon.advance(1)
+        self.daemon.kill()
+        closes = []
+        for last, hours in (("21200", 4), ("21300", 24), ("20900", 23)):
+            self.daemon.stopped_for(hours=hours)
+            self.daemon.move(MNQ, "21000")
+            self.daemon.trade_unseen(BUY, 1)
+            self.daemon.move(MNQ, last)
+            self.daemon.trade_unseen(SELL, 1)
+            closes.append(self.brokers)
+        self.daemon.stopped_for(hours=3)
+        self.daemon.restart()
+        self.daemon.advance(3)
+        self.assertEqual(self.daemon.state.balance.counted, self.brokers)
+        self.assertEqual(self.floor, max(closes) - 2000)
+
+    def test_each_day_that_has_ended_is_in_the_journal(self) -> None:
+        """Two of three days have no daemon; the first has a payout and an enforcement action."""
+        self.daemon.advance(70)
+        self.lose(100)
+        self.daemon.trade(BUY, 1)
+        self.daemon.move(MNQ, "21050")
+        self.daemon.engine.accounts[ACCOUNT].flatten("enough", "trader")
+        self.daemon.advance(2)
+        self.daemon.gateway.transfer(ACCOUNT, Decimal(-300))
+        self.daemon.advance(12)
+        closes = [Decimal(50000), self.brokers]
+        self.daemon.kill()
+        self.daemon.stopped_for(hours=24)
+        self.daemon.move(MNQ, "21000")
+        self.daemon.trade_unseen(BUY, 1)
+        self.daemon.move(MNQ, "21200")
+        self.daemon.trade_unseen(SELL, 1)
+        closes.append(self.brokers)
+        self.daemon.stopped_for(hours=24)
+        self.daemon.restart()
+        self.daemon.advance(3)
+        days = read_days(self.daemon.directory, ACCOUNT)
+        self.assertEqual([str(each.day) for each in days], ["2026-11-23", "2026-11-24"])
+        self.assertEqual([each.start for each in days], closes[:2])
+        self.assertEqual([each.close for each in days], closes[1:])
+        self.assertEqual(
+            [each.net_pnl for each in days], [closes[1] - closes[0] + 300, closes[2] - closes[1]]
+        )
+        self.assertEqual(
+            [(each.trades, each.best, each.worst, each.enforced) for each in days],
+            [(2, Decimal(99), Decimal(-201), 1), (1, Decimal(399), Decimal(399), 0)],
+        )
+
+    def test_balances_that_are_late_or_early_make_no_false_floor(self) -> None:
+        self.daemon.trade(BUY, 1)
+        for balance in ("47000", "50000", "47000", "49999"):
+            self.daemon.payloads.user_event(
+                "GatewayUserAccount",
+                {"id": ACCOUNT, "canTrade": True, "balance": Decimal(balance)},
+            )
+            self.daemon.move(MNQ, "20999")
+        self.daemon.advance(70)
+        self.assertEqual(self.daemon.locks, [])
+        self.assertEqual(self.daemon.held, {MNQ: 1})
+
+    def test_a_payout_does_not_lower_the_floor(self) -> None:
+        self.daemon.trade(BUY, 2)
+        self.daemon.move(MNQ, "21400")
+        self.daemon.trade(SELL, 2)
+        self.pass_a_day()
+        floor = self.floor
+        self.assertGreater(floor or 0, 49000)
+        self.daemon.gateway.transfer(ACCOUNT, Decimal(-1000))
+        self.daemon.advance(12)
+        self.assertEqual(self.floor, floor)
+        self.assertEqual(self.daemon.locks, [])
+        self.daemon.gateway.transfer(ACCOUNT, Decimal(-1100))
+        self.daemon.advance(12)
+        self.assertEqual([lock.rule_id for lock in self.daemon.locks], ["RULE-014"])
+
+
+class IntradayTests(NetLimitTestCase):
+    """The floor that follows the equity."""
+
+    config = INTRADAY
+
+    def test_the_peak_survives_a_kill(self) -> None:
+        self.daemon.advance(70)
+        self.daemon.trade(BUY, 2)
+        self.fall("21400")
+        self.daemon.advance(1)
+        peak = self.daemon.state.balance.peak
+        self.assertEqual(peak, self.brokers + 1598)
+        self.daemon.kill()
+        self.daemon.restart()
+        self.daemon.advance(1)
+        self.assertEqual(self.daemon.state.balance.peak, peak)
+        self.fall("20903")
+        self.assertEqual(self.daemon.locks, [])
+        self.fall("20900")
+        self.assert_flat_and_locked("RULE-014")
+
+
+class DryRunTests(NetLimitTestCase):
+    """Without enforcement the same breaches are reported."""
+
+    config = f"enforce = false\n{NET_LOSS}"
+
+    def test_a_breach_is_reported_once(self) -> None:
+        self.daemon.trade(BUY, 3)
+        self.fall("20910", "20905", "20900")
+        self.daemon.advance(5)
+        self.assertEqual(self.daemon.held, {MNQ: 3})
+        self.assertEqual(
+            [(each.rule_id, each.details.dry_run) for each in self.daemon.actions],
+            [("RULE-013", True)],
+        )

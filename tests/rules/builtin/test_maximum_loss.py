@@ -1,0 +1,226 @@
+"""RULE-014: the largest loss of an account."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from riskd.config.values import convert
+from riskd.model.account import AccountState, with_risk
+from riskd.model.balance import Balance
+from riskd.model.events import LockoutSet
+from riskd.rules.builtin.maximum_loss import RULE, Settings, check, floor_of, gauges
+from riskd.rules.interface import NOTHING, Gauge, Lock, RuleResult
+from riskd.rules.settings import StopsAt
+from tests.support.rules import (
+    MNQ,
+    NOON,
+    flatten_of,
+    position,
+    quote,
+    review,
+    settings_of,
+    state_after,
+)
+
+
+def account(balance: str, *, opened: int = 0, last: str = "21000", **known: Any) -> AccountState:
+    """Return an account that began at 50,000 and has this balance at the day's start."""
+    state = state_after(position(MNQ, opened), quote(MNQ, last, 1)) if opened else state_after()
+    quotes = {
+        key: msgspec.structs.replace(each, bid=each.last, ask=each.last)
+        for key, each in state.quotes.items()
+    }
+    fields = {name: Decimal(value) for name, value in known.items()}
+    figures = {"agreed": Decimal(balance), "first": Decimal(50000), "is_settled": True, **fields}
+    return msgspec.structs.replace(state, quotes=quotes, balance=Balance(**figures))
+
+
+def during_day(balance: str, net: str, **known: Any) -> AccountState:
+    """Return a flat account with a net P&L of the day."""
+    return msgspec.structs.replace(account(balance, **known), realized_pnl=Decimal(net))
+
+
+def checked(state: AccountState, **settings: object) -> RuleResult:
+    return check(state, settings_of(Settings, **settings), review())
+
+
+def is_breach(state: AccountState, **settings: object) -> bool:
+    return bool(checked(state, **settings).commands)
+
+
+def floor(state: AccountState, **settings: object) -> Decimal | None:
+    return floor_of(state, settings_of(Settings, **settings))
+
+
+class EndOfDayTests(SynchronousTestCase):
+    """The floor of Topstep's 50K: 2,000 below the highest end of a day, until it reaches 50,000."""
+
+    def test_the_first_floor_is_below_the_starting_balance(self) -> None:
+        self.assertEqual(floor(account("50000")), Decimal(48000))
+        self.assertEqual(floor(account("49000")), Decimal(48000))
+
+    def test_it_moves_only_at_the_end_of_a_day(self) -> None:
+        self.assertEqual(floor(during_day("51000", "1000")), Decimal(48000))
+        self.assertEqual(floor(account("51000")), Decimal(49000))
+        self.assertEqual(floor(account("50200", earlier_close="51000")), Decimal(49000))
+
+    def test_it_stops_at_the_starting_balance_or_where_the_settings_say(self) -> None:
+        rich = account("53000.50")
+        for stops_at, expected in (
+            ("start", "50000"),
+            ("50100.00", "50100"),
+            ("never", "51000.50"),
+            ("0", "0"),
+        ):
+            self.assertEqual(floor(rich, stops_at=stops_at), Decimal(expected))
+
+    def test_a_breach_is_at_once_and_at_the_floor(self) -> None:
+        self.assertFalse(is_breach(during_day("48000.01", "-1999.99")))
+        flatten = flatten_of(checked(during_day("48000", "-2000")))
+        self.assertEqual(
+            (flatten.reason, flatten.lock),
+            ("Maximum loss hit: equity $48,000.00 (floor $48,000.00)", Lock(until=None)),
+        )
+
+    def test_another_starting_balance_and_drawdown(self) -> None:
+        self.assertEqual(
+            floor(account("150000"), starting_balance="150000", drawdown="4500"), Decimal(145500)
+        )
+        self.assertEqual(floor(account("0"), starting_balance="0"), Decimal(-2000))
+
+
+class OtherFloorTests(SynchronousTestCase):
+    """The floors that trail at each moment, and that do not trail."""
+
+    def test_the_intraday_floor_follows_the_highest_equity(self) -> None:
+        """A 100,000 account at a high of 105,000 with a drawdown of 3,000 has a floor of 102,000."""
+        settings = {
+            "trailing": "intraday",
+            "starting_balance": "100000",
+            "drawdown": "3000",
+            "stops_at": "never",
+        }
+        high = account("104000", peak="105000")
+        self.assertEqual(floor(high, **settings), Decimal(102000))
+        self.assertFalse(is_breach(account("102000.01", peak="105000"), **settings))
+        self.assertTrue(is_breach(account("102000", peak="105000"), **settings))
+        self.assertEqual(floor(high, **{**settings, "stops_at": "100100"}), Decimal(100100))
+
+    def test_the_static_floor_stays(self) -> None:
+        self.assertEqual(floor(account("53000", peak="54000"), trailing="static"), Decimal(48000))
+
+    def test_a_payout_keeps_the_floor_or_raises_it(self) -> None:
+        paid = account("49500", earlier_close="51500", flows="-1000", payouts="1000")
+        self.assertEqual(floor(paid), Decimal(49500))
+        self.assertTrue(is_breach(paid))
+        self.assertEqual(floor(paid, after_payout="start"), Decimal(50000))
+        from_zero = account("1000", payouts="500", first="0")
+        self.assertEqual(floor(from_zero, after_payout="zero", starting_balance="0"), 0)
+        self.assertEqual(floor(from_zero, starting_balance="0"), Decimal(-1000))
+
+    @given(
+        st.sampled_from(["end_of_day", "intraday", "static"]),
+        st.lists(st.integers(-3_000, 3_000), min_size=2, max_size=8),
+    )
+    def test_no_floor_falls_while_closes_and_peaks_rise(
+        self, trailing: str, moves: list[int]
+    ) -> None:
+        balance = highest = 50_000
+        floors = []
+        for move in moves:
+            balance += move
+            highest = max(highest, balance)
+            state = account(str(balance), earlier_close=str(highest), peak=str(highest))
+            floors.append(floor(state, trailing=trailing) or 0)
+        self.assertEqual(floors, sorted(floors))
+
+
+class BufferTests(SynchronousTestCase):
+    """Positions are closed before the floor, since closing costs money."""
+
+    def test_by_default_it_is_a_tick_and_the_fees_of_each_contract(self) -> None:
+        # Two MNQ: each $0.50 a tick and $2.50.
+        for last, breach in (("21001.75", False), ("21001.50", True)):
+            state = account("48000", opened=2, last=last)
+            self.assertEqual(is_breach(state), breach, last)
+        self.assertEqual(
+            flatten_of(checked(state)).reason,
+            "Maximum loss hit: equity $48,006.00 (floor $48,000.00, buffer $6.00)",
+        )
+
+    def test_an_own_one_counts_only_while_something_is_held(self) -> None:
+        self.assertFalse(is_breach(account("48000.01"), buffer="100"))
+        self.assertTrue(is_breach(account("48100", opened=1), buffer="100"))
+        self.assertFalse(is_breach(account("48100.01", opened=1), buffer="100"))
+        self.assertFalse(is_breach(account("48000.01", opened=1), buffer="0"))
+
+
+class UncertainTests(SynchronousTestCase):
+    """What is not known."""
+
+    def test_the_lower_of_two_balances_counts(self) -> None:
+        self.assertTrue(is_breach(account("50000", other="47999")))
+
+    def test_without_a_balance_it_warns(self) -> None:
+        self.assertEqual(
+            checked(AccountState(account_id=1)),
+            RuleResult(warnings=("no balance yet, the floor is unknown",)),
+        )
+
+    def test_while_an_answer_is_applied_the_rule_waits(self) -> None:
+        self.assertEqual(checked(with_risk(account("1"), is_listing=True)), NOTHING)
+
+    def test_while_its_own_lock_is_in_force_it_does_nothing(self) -> None:
+        lock = LockoutSet(reason="", locked_until=None, rule_id=RULE.rule_id, locked_at=NOON)
+        state = msgspec.structs.replace(account("1"), lockouts={RULE.rule_id: lock})
+        self.assertEqual(checked(state), NOTHING)
+
+
+class SettingsTests(SynchronousTestCase):
+    """The keys with values of their own."""
+
+    def test_stops_at_takes_two_words_and_amounts(self) -> None:
+        for value, expected in (
+            ("start", "start"),
+            ("never", "never"),
+            (0, "0"),
+            (Decimal("50100.00"), "50100.00"),
+        ):
+            self.assertEqual(convert(value, StopsAt), expected)
+        for value in ("50100", "end", -1, True, Decimal("NaN"), None):
+            with self.assertRaises((ValueError, ArithmeticError)):
+                convert(value, StopsAt)
+
+    def test_settings_survive_the_journal(self) -> None:
+        settings = settings_of(Settings, starting_balance="0", stops_at="50100", buffer="0")
+        text = msgspec.json.encode(settings)
+        self.assertEqual(msgspec.json.decode(text, type=Settings), settings)
+
+
+class GaugeTests(SynchronousTestCase):
+    """How far the floor is."""
+
+    def test_the_headroom_is_equity_less_floor(self) -> None:
+        (gauge,) = gauges(account("49500.25"), Settings(), NOON)
+        self.assertEqual(
+            gauge,
+            Gauge(
+                name="maximum loss",
+                limit=Decimal(2000),
+                current=Decimal("499.75"),
+                unit="$",
+                words="floor $48,000.00 by riskd's estimate",
+            ),
+        )
+
+    def test_without_a_balance_it_says_so(self) -> None:
+        (gauge,) = gauges(AccountState(account_id=1), Settings(), NOON)
+        self.assertEqual(
+            (gauge.current, gauge.words), (None, "no balance yet, the floor is unknown")
+        )
