@@ -59,6 +59,11 @@ def exit_pnl(
     )
 
 
+def is_pnl_known(state: AccountState) -> bool:
+    """Return whether the P&L of each open position is known."""
+    return all(exit_pnl(state, position) is not None for position in state.open_positions)
+
+
 def open_pnl(state: AccountState) -> Decimal:
     """Return the dollars that closing all positions would bring.
 

@@ -77,7 +77,8 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     :ivar wakes: when each evaluated rule wants its next check, by slot.
     :ivar warnings: what each evaluated rule cannot check at present, by slot.
     :ivar problems: why each evaluated rule does not guard the account, by slot.
-    :ivar reduce_only: why each evaluated rule lets the account only close what it holds, by slot.
+    :ivar reduce_only: why each evaluated rule lets the account only close what it holds, by slot; without
+        the rules that cannot tell.
     :ivar faults: the rules that failed.
     """
 
@@ -134,7 +135,8 @@ def evaluate(
         wakes[slot] = result.wake_at
         warnings[slot] = result.warnings
         problems[slot] = result.problem
-        reduce_only[slot] = result.reduce_only
+        if result.reduce_only is not None:
+            reduce_only[slot] = result.reduce_only
         if not result.commands:
             continue
         commands = _strict(result.commands) if is_strict else result.commands
@@ -200,8 +202,9 @@ def _check(result: RuleResult) -> None:
             raise TypeError(f"memory: expected a text or None, got {result.memory!r}")
         result.memory.encode()
     _check_moment("wake_at", result.wake_at)
-    for name in ("problem", "reduce_only"):
-        _check_text(name, getattr(result, name))
+    _check_text("problem", result.problem)
+    if result.reduce_only is not None:
+        _check_text("reduce_only", result.reduce_only)
     for warning in result.warnings:
         _check_text("warnings", warning)
     for command in result.commands:

@@ -134,7 +134,8 @@ class RuleResult(msgspec.Struct, frozen=True, kw_only=True):
     :ivar problem: why the rule does not guard the account at all, in a sentence for a trader: the daemon's
         status is ``ERROR`` until a result has none.
     :ivar reduce_only: why the account may only close what it holds, in words without a full stop; it may
-        until a result has none.  Without figures that change often, since each change is journaled.  See
+        until a result has none, which is an empty text.  ``None`` leaves that as it is, for a rule that cannot
+        tell at present.  Without figures that change often, since each change is journaled.  See
         :mod:`riskd.rules.reduce_only`.
     """
 
@@ -143,7 +144,7 @@ class RuleResult(msgspec.Struct, frozen=True, kw_only=True):
     wake_at: datetime | None = None
     warnings: tuple[str, ...] = ()
     problem: str = ""
-    reduce_only: str = ""
+    reduce_only: str | None = ""
 
 
 NOTHING = RuleResult()

@@ -9,15 +9,42 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime
+from decimal import Decimal
+from typing import Final
 
 import msgspec
 
 from riskd.model.account import AccountState
+from riskd.model.equity import is_pnl_known
 from riskd.model.formatting import contract_name
-from riskd.model.reduce_only import ReduceOnly
+from riskd.model.reduce_only import ReduceOnly, reduce_only_stage
 from riskd.rules.evaluation import Decision
 from riskd.rules.interface import Flatten, RejectOrder
 from riskd.rules.positions import held_in, opened_by
+
+_LASTS: Final = Decimal("0.9")
+"""Down to which part of its threshold a loss with open P&L keeps the account in the stage."""
+
+
+def near_limit(
+    state: AccountState, rule_id: str, reason: str, *, loss: Decimal, threshold: Decimal
+) -> str | None:
+    """Return the ``reduce_only`` of a rule's result, for a loss with open P&L.
+
+    Each quote may carry such a loss over its threshold and back.  So the stage lasts until the loss is clearly
+    smaller, and while the P&L of a position is unknown.
+
+    :param reason: why the account may only close what it holds, once the loss has reached the threshold.
+    """
+    if loss >= threshold:
+        return reason
+    stage = reduce_only_stage(state)
+    # Another reason is that of earlier settings.
+    if stage is None or stage.reasons.get(rule_id) != reason:
+        return ""
+    if not is_pnl_known(state):
+        return None
+    return reason if loss >= threshold * _LASTS else ""
 
 
 def next_stage(

@@ -8,10 +8,11 @@ from typing import Any
 from riskd.config.settings import NO_FAULTS, Faults
 from riskd.journal.audit_log import read_days
 from riskd.model.equity import equity, highest_close, net_pnl
-from riskd.model.events import Action
+from riskd.model.events import Action, DaemonStatus
+from riskd.model.reduce_only import reduce_only_stage
 from riskd.rules.builtin.maximum_loss import Settings, floor_of
 from tests.support.guarded_account import GuardTestCase
-from tests.support.practice_daemon import ACCOUNT, BUY, ES, MNQ, SELL
+from tests.support.practice_daemon import ACCOUNT, BUY, ES, MNQ, SELL, settings_of
 
 NET_LOSS = """
 [rules.daily_net_loss]
@@ -325,6 +326,95 @@ class IntradayTests(NetLimitTestCase):
         self.assert_flat_and_locked("RULE-014")
 
 
+class ReduceOnlyTests(NetLimitTestCase):
+    """Near a limit on open losses an account may only close what it holds."""
+
+    config = f"{NET_LOSS}reduce_only_at = 80\n"
+
+    BEGUN = "Account 123 may only reduce its positions: "
+    BEYOND = "the day's net loss has reached 80 % of its limit of $500.00 (RULE-013)"
+    ENDED = "Account 123 may open positions again"
+
+    @property
+    def notices(self) -> list[str]:
+        return [
+            status.message
+            for status in self.daemon.news(DaemonStatus)
+            if "Account 123" in status.message
+        ]
+
+    def begin(self) -> None:
+        """Hold 2 MNQ from 21,000.25 with a net loss of $400 or a tick more."""
+        self.daemon.trade(BUY, 2)
+        fees = 50000 - self.brokers
+        # An exit is worth the bid, a tick below the last price.
+        above = Decimal("20900.50") + fees / 4
+        self.above = above - above % Decimal("0.25") + Decimal("0.25")
+        self.fall(str(self.above))
+        self.assertEqual((self.notices, reduce_only_stage(self.daemon.state)), ([], None))
+        self.fall(str(self.above - Decimal("0.25")))
+        self.daemon.advance(1)
+        self.assertEqual(self.notices, [self.BEGUN + self.BEYOND])
+
+    def test_from_its_share_on_only_exits_are_allowed(self) -> None:
+        self.begin()
+        stop = self.daemon.trade(SELL, 2, stopPrice="20890")
+        self.daemon.trade(BUY, 1, limitPrice="20800")
+        self.daemon.trade(BUY, 1)
+        self.daemon.advance(5)
+        self.assertEqual((self.daemon.held, self.daemon.working), ({MNQ: 2}, [stop]))
+        self.assertEqual(
+            {(each.rule_id, each.action) for each in self.daemon.actions},
+            {("RULE-013", Action.REJECT_ORDER), ("RULE-013", Action.CLOSE_ALL_POSITIONS)},
+        )
+        self.assertEqual(self.daemon.locks, [])
+
+    def test_quotes_around_the_share_begin_it_once(self) -> None:
+        self.begin()
+        for _ in range(3):
+            self.fall(str(self.above + 5), str(self.above - 1))
+        self.assertEqual(self.notices, [self.BEGUN + self.BEYOND])
+        self.fall(str(self.above + 11))
+        self.daemon.advance(1)
+        self.assertEqual(self.notices, [self.BEGUN + self.BEYOND, self.ENDED])
+
+    def test_an_answer_that_is_half_applied_does_not_end_it(self) -> None:
+        self.begin()
+        self.daemon.gateway.faults = Faults(lost_events=1.0)
+        for _ in range(2):
+            self.daemon.trade(SELL, 1)
+        self.daemon.gateway.faults = NO_FAULTS
+        self.daemon.advance(70)
+        self.assertEqual(self.daemon.held, {})
+        self.assertEqual(self.notices, [self.BEGUN + self.BEYOND])
+
+    def test_a_kill_does_not_end_it_while_the_open_loss_is_unknown(self) -> None:
+        self.begin()
+        self.daemon.kill()
+        # The quote that is known is older than the larger position.
+        self.daemon.trade_unseen(BUY, 1)
+        self.daemon.restart()
+        self.daemon.advance(5)
+        self.assertEqual((self.daemon.held, self.daemon.locks), ({MNQ: 2}, []))
+        self.assertNotIn(self.ENDED, self.notices)
+
+    def test_the_day_ends_it_even_if_nothing_happens(self) -> None:
+        self.lose(100, 2)
+        self.daemon.advance(2)
+        self.assertEqual(self.notices, [self.BEGUN + self.BEYOND])
+        self.daemon.advance(5 * 3600, step=60)
+        self.assertEqual(self.notices[1:], [self.ENDED])
+
+    def test_maximum_loss_asks_for_it_too(self) -> None:
+        config = f"{MAXIMUM_LOSS}drawdown = 500\nreduce_only_at = 80\n"
+        self.daemon.engine.reload(settings_of(config))
+        self.BEYOND = "the loss has reached 80 % of the drawdown of $500.00 (RULE-014)"
+        self.begin()
+        self.daemon.trade(BUY, 1)
+        self.daemon.advance(5)
+        self.assertEqual((self.daemon.held, self.daemon.locks), ({MNQ: 2}, []))
+
+
 class DryRunTests(NetLimitTestCase):
     """Without enforcement the same breaches are reported."""
 
@@ -339,3 +429,14 @@ class DryRunTests(NetLimitTestCase):
             [(each.rule_id, each.details.dry_run) for each in self.daemon.actions],
             [("RULE-013", True)],
         )
+
+    def test_a_search_of_what_no_event_has_reported_does_not_report_it_again(self) -> None:
+        self.daemon.engine.reload(settings_of(f'{self.config}action = "CLOSE_ALL_POSITIONS"\n'))
+        self.daemon.trade(BUY, 3)
+        self.fall("20905")
+        self.daemon.gateway.faults = Faults(lost_events=1.0)
+        self.daemon.trade(BUY, 1)
+        self.daemon.trade(SELL, 1)
+        self.daemon.gateway.faults = NO_FAULTS
+        self.daemon.advance(70)
+        self.assertEqual(len(self.daemon.actions), 1)

@@ -20,6 +20,7 @@ from riskd.model.events import (
     OrderType,
     PositionType,
 )
+from riskd.model.reduce_only import REDUCE_ONLY, ReduceOnly
 from riskd.rules.evaluation import RuleInForce
 from riskd.rules.interface import NOTHING, Flatten, Kind, Lock, Rule, RuleResult, Trigger
 from riskd.rules.settings import RuleSettings
@@ -159,6 +160,12 @@ def with_charges(state: AccountState, *charges: tuple[float, str]) -> AccountSta
         for number, (seconds, amount) in enumerate(charges)
     }
     return with_risk(state, charges=known)
+
+
+def in_stage(state: AccountState, rule_id: str, reason: str) -> AccountState:
+    """Return ``state`` in a reduce-only stage that a rule has asked for."""
+    stage = ReduceOnly(since=NOON, reasons={rule_id: reason})
+    return msgspec.structs.replace(state, limits={REDUCE_ONLY: stage.limit})
 
 
 def trigger(

@@ -115,8 +115,8 @@ def _lasting(
     for known in (state, _unremembered(state, rule)):
         # Strict mode changes what is done about a breach, not whether it is one.
         evaluation = evaluate(known, (rule,), review)
-        if evaluation.faults or evaluation.warnings.get(rule.slot):
-            # A rule that fails or warns cannot see that a breach is over.
+        if rule.slot not in evaluation.reduce_only or evaluation.warnings.get(rule.slot):
+            # A rule that fails, warns or waits cannot see that a breach is over.
             return reported
         wanted |= set(map(_breach, evaluation.decisions))
         if stage is not None and evaluation.reduce_only.get(rule.slot):

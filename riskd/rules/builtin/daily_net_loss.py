@@ -11,14 +11,17 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
+import msgspec
+
 from riskd.model.account import AccountState
 from riskd.model.equity import net_pnl
 from riskd.model.formatting import dollars
 from riskd.model.lockouts import lock_of
 from riskd.model.money import ZERO
 from riskd.model.open_pnl import pnl_warnings
-from riskd.rules.interface import NOTHING, Flatten, Gauge, Kind, Rule, RuleResult, Trigger
-from riskd.rules.settings import LockoutUntil, RuleSettings
+from riskd.rules.interface import Flatten, Gauge, Kind, Rule, RuleResult, Trigger
+from riskd.rules.reduce_only import near_limit
+from riskd.rules.settings import LockoutUntil, Percent, RuleSettings
 
 
 class Action(StrEnum):
@@ -44,6 +47,8 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
     :ivar trailing: from where the loss counts: the beginning of the day, or the day's highest net P&L,
         realized or with open P&L.
     :ivar lockout_until: when the lock ends; without effect if ``action`` sets no lock.
+    :ivar reduce_only_at: the share of ``loss_limit``, in per cent, from which on the account may only close what
+        it holds; ``None``: no such share.
     """
 
     loss_limit: Decimal = Decimal("1000.00")
@@ -51,6 +56,7 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
     trailing: Trailing = Trailing.NONE
     action: Action = Action.CLOSE_ALL_AND_LOCKOUT
     lockout_until: LockoutUntil = LockoutUntil.DAILY_RESET
+    reduce_only_at: Percent | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -61,9 +67,27 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
 
 
 def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
-    """Close everything and lock the account when the net loss reaches the limit."""
+    """Decide whether the net loss ends trading, or only opening positions."""
     if state.risk.is_listing:
-        return NOTHING
+        return RuleResult(reduce_only=None)
+    result = _check_limit(state, settings, trigger)
+    if settings.reduce_only_at is None:
+        return result
+    limit = settings.loss_limit
+    reason = f"the day's net loss has reached {settings.reduce_only_at} % of its limit of {dollars(limit)}"
+    reduce_only = near_limit(
+        state,
+        RULE.rule_id,
+        reason,
+        loss=_loss(state, settings),
+        threshold=limit * settings.reduce_only_at / 100,
+    )
+    # The loss ends with the day, even if nothing happens.
+    return msgspec.structs.replace(result, wake_at=trigger.next_reset, reduce_only=reduce_only)
+
+
+def _check_limit(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
+    """Close everything and lock the account when the net loss reaches the limit."""
     warnings = pnl_warnings(state, trigger.now)
     loss = _loss(state, settings)
     is_idle = not (state.open_positions or state.orders)

@@ -12,23 +12,17 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import ClassVar, Final
 
+import msgspec
+
 from riskd.model.account import AccountState
 from riskd.model.equity import equity, highest_close
 from riskd.model.formatting import dollars
 from riskd.model.lockouts import lock_of
 from riskd.model.money import ZERO
 from riskd.model.open_pnl import pnl_warnings
-from riskd.rules.interface import (
-    NOTHING,
-    Flatten,
-    Gauge,
-    Kind,
-    Lock,
-    Rule,
-    RuleResult,
-    Trigger,
-)
-from riskd.rules.settings import AmountFromZero, RuleSettings, StopsAt
+from riskd.rules.interface import Flatten, Gauge, Kind, Lock, Rule, RuleResult, Trigger
+from riskd.rules.reduce_only import near_limit
+from riskd.rules.settings import AmountFromZero, Percent, RuleSettings, StopsAt
 
 _EXIT_COSTS: Final = Decimal("2.50")
 """What one side of a contract costs at most in fees and commissions, in dollars."""
@@ -63,6 +57,8 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
     :ivar after_payout: whether a payout leaves the floor, or raises it to the starting balance or to 0.
     :ivar buffer: dollars above the floor at which positions are closed; by default what closing them costs: a
         tick and the fees of each contract.
+    :ivar reduce_only_at: the share of ``drawdown``, in per cent, from which on the account may only close what it
+        holds: with 80, from a fifth of it above the floor.  ``None``: no such share.
     """
 
     FROM_ZERO: ClassVar[tuple[str, ...]] = ("starting_balance", "buffer")
@@ -73,6 +69,7 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
     stops_at: StopsAt = "start"
     after_payout: AfterPayout = AfterPayout.KEEP
     buffer: AmountFromZero | None = None
+    reduce_only_at: Percent | None = None
 
 
 def floor_of(state: AccountState, settings: Settings) -> Decimal | None:
@@ -108,12 +105,36 @@ def _buffer(state: AccountState, settings: Settings) -> Decimal:
 
 
 def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
-    """Close everything and lock the account before the equity reaches the floor."""
+    """Decide whether the loss ends trading, or only opening positions."""
     if state.risk.is_listing:
-        return NOTHING
+        return RuleResult(reduce_only=None)
     now, floor = equity(state), floor_of(state, settings)
     if now is None or floor is None:
-        return RuleResult(warnings=(_NO_BALANCE,))
+        return RuleResult(warnings=(_NO_BALANCE,), reduce_only=None)
+    result = _check_floor(state, settings, trigger, now, floor)
+    if settings.reduce_only_at is None:
+        return result
+    drawdown = settings.drawdown
+    reason = (
+        f"the loss has reached {settings.reduce_only_at} % of the drawdown of {dollars(drawdown)}"
+    )
+    reduce_only = near_limit(
+        state,
+        RULE.rule_id,
+        reason,
+        loss=drawdown - (now - floor),
+        threshold=drawdown * settings.reduce_only_at / 100,
+    )
+    return msgspec.structs.replace(result, reduce_only=reduce_only)
+
+
+def _check_floor(
+    state: AccountState, settings: Settings, trigger: Trigger, now: Decimal, floor: Decimal
+) -> RuleResult:
+    """Close everything and lock the account before its equity reaches the floor.
+
+    :param now: the equity.
+    """
     warnings = pnl_warnings(state, trigger.now)
     buffer = _buffer(state, settings)
     if now > floor + buffer or lock_of(state, RULE.rule_id, trigger.now) is not None:

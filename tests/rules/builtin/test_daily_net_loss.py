@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any, ClassVar
 
 import msgspec
 from hypothesis import given
@@ -20,6 +21,7 @@ from tests.support.rules import (
     NOON,
     RESET,
     flatten_of,
+    in_stage,
     order,
     position,
     quote,
@@ -84,7 +86,7 @@ class LimitTests(SynchronousTestCase):
 
     def test_while_an_answer_is_applied_the_rule_waits(self) -> None:
         state = with_risk(day("-600"), is_listing=True)
-        self.assertEqual(checked(state, loss_limit="500"), NOTHING)
+        self.assertEqual(checked(state, loss_limit="500"), RuleResult(reduce_only=None))
 
     def test_an_unknown_open_pnl_is_no_loss_but_a_warning(self) -> None:
         state = state_after(position(MNQ, 1))
@@ -92,6 +94,56 @@ class LimitTests(SynchronousTestCase):
             checked(state),
             RuleResult(warnings=("MNQU5: no quote yet, its P&L is unknown",)),
         )
+
+
+class ReduceOnlyTests(SynchronousTestCase):
+    """``reduce_only_at``: a share of the limit from which on the account may only close what it holds."""
+
+    KEYS: ClassVar[dict[str, Any]] = {"loss_limit": "500", "reduce_only_at": 80}
+    REASON = "the day's net loss has reached 80 % of its limit of $500.00"
+
+    def test_the_share_is_exact_to_the_cent(self) -> None:
+        """-$300 realized, -$95.50 open and $4.50 of fees are 80 % of $500."""
+        for charges, asks in (("4.49", False), ("4.50", True)):
+            state = day("-300", charges=charges, opened=1, last="20952.25")
+            result = checked(state, **self.KEYS)
+            self.assertEqual(result.reduce_only, self.REASON if asks else "", charges)
+            self.assertEqual((result.commands, result.wake_at), ((), RESET))
+
+    @given(st.integers(0, 60_000), st.integers(1, 99))
+    def test_any_share_is_exact(self, loss: int, share: int) -> None:
+        state = day(str(Decimal(-loss).scaleb(-2)))
+        asks = checked(state, loss_limit="500.01", reduce_only_at=share).reduce_only
+        self.assertEqual(bool(asks), loss * 100 >= 50_001 * share)
+
+    def test_it_lasts_until_the_loss_is_clearly_smaller(self) -> None:
+        for pnl, lasts in (("-399.99", True), ("-360", True), ("-359.99", False)):
+            state = in_stage(day(pnl), RULE.rule_id, self.REASON)
+            result = checked(state, **self.KEYS)
+            self.assertEqual(result.reduce_only, self.REASON if lasts else "", pnl)
+            # Neither that of another rule is its own, nor that of another share.
+            result = checked(in_stage(day(pnl), "RULE-003", self.REASON), **self.KEYS)
+            self.assertEqual(result.reduce_only, "")
+            self.assertEqual(checked(state, **{**self.KEYS, "reduce_only_at": 81}).reduce_only, "")
+
+    def test_what_it_cannot_tell_it_leaves(self) -> None:
+        for pnl, expected in (("-300", None), ("-400", self.REASON)):
+            unknown = state_after(position(MNQ, 1), state=day(pnl))
+            result = checked(in_stage(unknown, RULE.rule_id, self.REASON), **self.KEYS)
+            self.assertEqual(result.reduce_only, expected, pnl)
+
+    def test_beyond_the_limit_both_are_asked_for(self) -> None:
+        result = checked(day("-500"), **self.KEYS)
+        self.assertTrue(flatten_of(result).lock)
+        self.assertEqual(result.reduce_only, self.REASON)
+
+    def test_it_counts_from_where_the_limit_does(self) -> None:
+        self.assertEqual(checked(day("1200", "-400"), **self.KEYS).reduce_only, "")
+        trailing = checked(day("1200", "-400"), trailing="realized", **self.KEYS)
+        self.assertEqual(trailing.reduce_only, self.REASON)
+
+    def test_without_the_key_nothing_is_asked_for(self) -> None:
+        self.assertEqual(checked(day("-999.99")), NOTHING)
 
 
 class TrailingTests(SynchronousTestCase):

@@ -21,6 +21,7 @@ from tests.support.rules import (
     MNQ,
     NOON,
     flatten_of,
+    in_stage,
     position,
     quote,
     review,
@@ -161,6 +162,41 @@ class BufferTests(SynchronousTestCase):
         self.assertFalse(is_breach(account("48000.01", opened=1), buffer="0"))
 
 
+class ReduceOnlyTests(SynchronousTestCase):
+    """``reduce_only_at``: a share of the drawdown from which on the account may only close what it holds."""
+
+    REASON = "the loss has reached 80 % of the drawdown of $2,000.00"
+
+    def reason(self, balance: str, **known: Any) -> str | None:
+        return checked(account(balance, **known), reduce_only_at=80).reduce_only
+
+    def test_the_share_is_exact_to_the_cent(self) -> None:
+        self.assertEqual(self.reason("48400.01"), "")
+        self.assertEqual(self.reason("48400"), self.REASON)
+        self.assertEqual(checked(account("48400"), reduce_only_at=80).commands, ())
+        # 48,500 and a loss of 100 on the position.
+        self.assertEqual(self.reason("48500", opened=1, last="20950.25"), "")
+        self.assertEqual(self.reason("48500", opened=1, last="20950"), self.REASON)
+
+    def test_it_follows_the_floor(self) -> None:
+        self.assertEqual(self.reason("49900.01", earlier_close="51500"), "")
+        self.assertEqual(self.reason("49900", earlier_close="51500"), self.REASON)
+
+    def test_it_lasts_until_the_loss_is_clearly_smaller(self) -> None:
+        for balance, lasts in (("48400.01", True), ("48560", True), ("48560.01", False)):
+            state = in_stage(account(balance), RULE.rule_id, self.REASON)
+            result = checked(state, reduce_only_at=80)
+            self.assertEqual(result.reduce_only, self.REASON if lasts else "", balance)
+
+    def test_what_it_cannot_tell_it_leaves(self) -> None:
+        unknown = state_after(position(MNQ, 1), state=account("49000"))
+        result = checked(in_stage(unknown, RULE.rule_id, self.REASON), reduce_only_at=80)
+        self.assertIsNone(result.reduce_only)
+
+    def test_without_the_key_nothing_is_asked_for(self) -> None:
+        self.assertEqual(checked(account("48000.01")), NOTHING)
+
+
 class UncertainTests(SynchronousTestCase):
     """What is not known."""
 
@@ -170,11 +206,12 @@ class UncertainTests(SynchronousTestCase):
     def test_without_a_balance_it_warns(self) -> None:
         self.assertEqual(
             checked(AccountState(account_id=1)),
-            RuleResult(warnings=("no balance yet, the floor is unknown",)),
+            RuleResult(warnings=("no balance yet, the floor is unknown",), reduce_only=None),
         )
 
     def test_while_an_answer_is_applied_the_rule_waits(self) -> None:
-        self.assertEqual(checked(with_risk(account("1"), is_listing=True)), NOTHING)
+        state = with_risk(account("1"), is_listing=True)
+        self.assertEqual(checked(state), RuleResult(reduce_only=None))
 
     def test_while_its_own_lock_is_in_force_it_does_nothing(self) -> None:
         lock = LockoutSet(reason="", locked_until=None, rule_id=RULE.rule_id, locked_at=NOON)
