@@ -52,6 +52,11 @@ MAX_STAMP_AHEAD: Final = timedelta(minutes=1)
 The estimate of that time may be seconds off, and so may one of the broker's machines.
 """
 
+_TOO_MANY: Final = (
+    f"account {{id}}: the broker reports more than riskd follows, which is {MOST_POSITIONS} open positions, "
+    f"{MOST_ORDERS} working orders and {MOST_TRADES} trades. Logged once"
+)
+
 
 @contextmanager
 def errors_logged(what: str) -> Iterator[None]:
@@ -277,14 +282,7 @@ class Intake:
         account.truth.doubt(self._clock.seconds())
         if account.account_id not in self._crowded:
             self._crowded.add(account.account_id)
-            _log.error(
-                "account {id}: the broker reports more than riskd follows, which is {positions} open "
-                "positions, {orders} working orders and {trades} trades. Logged once",
-                id=account.account_id,
-                positions=MOST_POSITIONS,
-                orders=MOST_ORDERS,
-                trades=MOST_TRADES,
-            )
+            _log.error(_TOO_MANY, id=account.account_id)
 
     def _apply_trade(self, guarded: GuardedAccount, trade: BrokerTrade, *, is_event: bool) -> None:
         account = guarded.account

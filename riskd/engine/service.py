@@ -150,13 +150,9 @@ class EngineService(Service):
         self._standing: DaemonStatus | None = None
 
     def _follow(self, settings: AccountSettings) -> GuardedAccount:
+        seconds = self._clock.seconds
         account = TrackedAccount(
-            settings.id,
-            settings.watch,
-            self._journal,
-            self._broadcast,
-            self.now,
-            self._clock.seconds,
+            settings.id, settings.watch, self._journal, self._broadcast, self.now, seconds
         )
         enforcer: Enforcer | DryRun
         if self.enforces:
@@ -181,12 +177,9 @@ class EngineService(Service):
             self.clocks.notice_sleep,
             lambda: self._reconciliation.request(guarded),
         )
-        guarded = self.accounts[settings.id] = GuardedAccount(
-            account,
-            risk_engine,
-            Balances(account, self._clock.seconds, self._notices.report),
-            self.clocks.broker,
-        )
+        balances = Balances(account, seconds, self._notices.report)
+        guarded = GuardedAccount(account, risk_engine, balances, self.clocks.broker)
+        self.accounts[settings.id] = guarded
         return guarded
 
     def startService(self) -> None:
@@ -227,10 +220,8 @@ class EngineService(Service):
                 guarded.risk_engine.reload(
                     LimitsInForce(each.rules, settings.strict_mode, each.schedule)
                 )
-        if known == wanted:
-            return ""
-        changed = ", ".join(str(number) for number in sorted(known ^ wanted))
-        return f"accounts that come or go need a restart: {changed}"
+        changed = ", ".join(map(str, sorted(known ^ wanted)))
+        return f"accounts that come or go need a restart: {changed}" if changed else ""
 
     @property
     def is_reconciled(self) -> bool:

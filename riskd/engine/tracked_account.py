@@ -173,7 +173,7 @@ class TrackedAccount:
             known = state.positions.get(reported.contract_id)
         else:
             known = state.orders.get(reported.id)
-        data = self._dated(reported, known)
+        data = _dated(reported, known, self._now())
         after = apply(state, Event(self.account_id, data))
         if after is state:
             return False
@@ -186,20 +186,13 @@ class TrackedAccount:
         if isinstance(data, BrokerPosition):
             self._match_exits(after_position(state, data))
         if len(after.positions) > MOST_CONTRACTS:
-            self._forget_flat()
+            self.state = _without_oldest_flat(self.state)
         self._journal.changed()
         if known is not None and says_the_same(known, data):
             return False
         if known is None or not is_same_on_wire(known, data):
             self._broadcast(Event(self.account_id, on_wire(data)))
         return True
-
-    def _forget_flat(self) -> None:
-        """Forget the contract in which the account was flat for longest."""
-        positions = self.state.positions
-        oldest = next(key for key, each in positions.items() if not each.size)
-        kept = {key: each for key, each in positions.items() if key != oldest}
-        self.state = msgspec.structs.replace(self.state, positions=kept)
 
     def update_found_position(self, position: BrokerPosition) -> bool:
         """Apply a position that the broker's answer lists, as :meth:`update` does.
@@ -266,26 +259,6 @@ class TrackedAccount:
     def note_in_memory(self, **changes: Any) -> None:
         """Change what is not journaled; see :class:`riskd.model.account.RiskState`."""
         self.state = with_risk(self.state, **changes)
-
-    def _dated(
-        self, reported: BrokerPosition | BrokerOrder, known: BrokerPosition | BrokerOrder | None
-    ) -> BrokerPosition | BrokerOrder:
-        """Return a position or an order with the time that the wire carries.
-
-        The time of one position or one order never goes back.
-        """
-        changes: dict[str, Any] = {"updated_at": reported.stamp or self._now()}
-        if known is not None:
-            changes["updated_at"] = max(changes["updated_at"], known.updated_at)
-        if isinstance(reported, BrokerPosition) and known is not None and not reported.size:
-            # The broker may leave out the side and the price of a closed position.
-            last = self.state.positions[reported.contract_id]
-            changes["type"] = last.type
-            # A position that is known to be closed is: a late event that has another price is no news.
-            is_final = not last.size and last.opening == reported.opening
-            if is_final or not reported.average_price:
-                changes["average_price"] = last.average_price
-        return msgspec.structs.replace(reported, **changes)
 
     def update_best_bid_ask(self, contract_id: str, best_bid_ask: BestBidAsk) -> None:
         """Keep bid and ask of a contract without a last price."""
@@ -370,7 +343,7 @@ class TrackedAccount:
         """
         self._pending += news
         for data in news:
-            if isinstance(data, _LOGGED) or self._is_of_an_earlier_day(data):
+            if isinstance(data, _LOGGED) or _is_of_an_earlier_day(self.state, data):
                 self.log(_moment(data), Event(self.account_id, data).type, encode_data(data))
         if not any(type(data) in _DURABLE_FIRST for data in news):
             self._broadcast_pending(news)
@@ -384,14 +357,6 @@ class TrackedAccount:
         return written.addCallback(broadcast).addErrback(
             lambda failure: _log.failure("announcing {news}: internal error", failure, news=news)
         )
-
-    def _is_of_an_earlier_day(self, data: EventData) -> bool:
-        """Return whether this is an action of an earlier day.
-
-        The state does not keep such an action, so the audit log must.
-        """
-        began = self.state.day_began
-        return isinstance(data, EnforcementAction) and began is not None and data.timestamp < began
 
     def _broadcast_pending(self, news: tuple[EventData, ...]) -> None:
         for data in news:
@@ -467,6 +432,50 @@ class TrackedAccount:
     def _change(self, **changes: Any) -> None:
         self.state = msgspec.structs.replace(self.state, **changes)
         self._journal.changed()
+
+
+def _dated(
+    reported: BrokerPosition | BrokerOrder,
+    known: BrokerPosition | BrokerOrder | None,
+    now: datetime,
+) -> BrokerPosition | BrokerOrder:
+    """Return a position or an order with the time that the wire carries.
+
+    The time of one position or one order never goes back.
+
+    :param known: the same position or order before.
+    """
+    changes: dict[str, Any] = {"updated_at": reported.stamp or now}
+    if known is not None:
+        changes["updated_at"] = max(changes["updated_at"], known.updated_at)
+    if (
+        isinstance(reported, BrokerPosition)
+        and isinstance(known, BrokerPosition)
+        and not reported.size
+    ):
+        # The broker may leave out the side and the price of a closed position.
+        changes["type"] = known.type
+        # A position that is known to be closed is: a late event that has another price is no news.
+        is_final = not known.size and known.opening == reported.opening
+        if is_final or not reported.average_price:
+            changes["average_price"] = known.average_price
+    return msgspec.structs.replace(reported, **changes)
+
+
+def _without_oldest_flat(state: AccountState) -> AccountState:
+    """Return the state without the contract that has been flat for longest."""
+    oldest = next(key for key, each in state.positions.items() if not each.size)
+    kept = {key: each for key, each in state.positions.items() if key != oldest}
+    return msgspec.structs.replace(state, positions=kept)
+
+
+def _is_of_an_earlier_day(state: AccountState, data: EventData) -> bool:
+    """Return whether this is an action of an earlier day.
+
+    The state does not keep such an action, so the audit log must.
+    """
+    began = state.day_began
+    return isinstance(data, EnforcementAction) and began is not None and data.timestamp < began
 
 
 def _moment(data: EventData) -> datetime:

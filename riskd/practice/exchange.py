@@ -10,7 +10,7 @@ for the next quote.  :mod:`.matching` decides when and at what price, and which 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
@@ -221,21 +221,11 @@ class Exchange:
         if size is None:
             size = held.size
         if not 1 <= size <= held.size:
-            raise refusal(
-                request,
-                "InvalidCloseSize",
-                f"{size} cannot be closed, {held.size} are held",
-            )
+            why = f"{size} cannot be closed, {held.size} are held"
+            raise refusal(request, "InvalidCloseSize", why)
         if contract_id not in self._quotes:
             raise refusal(request, "Rejected", f"{contract_id} has no market")
-        for order in account.orders.values():
-            if (
-                order.type is GatewayOrderType.MARKET
-                and order.contract == held.contract
-                and order.direction * held.net < 0
-            ):
-                # A second exit would reverse the position once both are filled.
-                raise refusal(request, "Pending", f"order {order.id} is closing it")
+        _check_none_closes(request, held, account.orders.values())
         order = Order(
             id=self.store.next_id(),
             account_id=account_id,
@@ -409,6 +399,22 @@ class Exchange:
         payload = order.payload()
         self.store.add_order(payload)
         self._report(ORDER, payload)
+
+
+def _check_none_closes(request: str, held: Position, orders: Iterable[Order]) -> None:
+    """Check that no market order is closing a position.
+
+    A second exit would reverse it once both are filled.
+
+    :raises GatewayRefusedError: one is.
+    """
+    for order in orders:
+        if (
+            order.type is GatewayOrderType.MARKET
+            and order.contract == held.contract
+            and order.direction * held.net < 0
+        ):
+            raise refusal(request, "Pending", f"order {order.id} is closing it")
 
 
 def _read_order(order: Payload) -> tuple[GatewayOrderType, GatewayOrderSide, int]:
