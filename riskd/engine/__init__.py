@@ -5,7 +5,8 @@ A gateway's message passes through these modules, in this order:
 - :mod:`~riskd.engine.service` starts, stops and reloads all accounts, and announces the daemon's status
   (:mod:`~riskd.engine.status`).
 - :mod:`~riskd.engine.intake` applies the message to a :mod:`~riskd.engine.tracked_account`, which journals
-  and broadcasts the change, if :mod:`~riskd.engine.order_of_truth` says that it counts.
+  and broadcasts the change, if :mod:`~riskd.engine.order_of_truth` says that it counts.  Its
+  :mod:`~riskd.engine.balances` count what it does to the balance.
 - :mod:`~riskd.engine.risk` evaluates the account's rules (:mod:`~riskd.engine.account_rules`, within
   :mod:`~riskd.engine.limits_in_force`), and ends its locks and days (:mod:`~riskd.engine.locks_and_days`).
 - :mod:`~riskd.engine.enforcement` carries out what the rules decide, or only announces it in a dry run.
