@@ -98,9 +98,9 @@ MUTANTS = (
     ),
     Mutant(
         "a price from before the position marks it",
-        "model/marks.py",
-        "state.outdated_quotes.get(contract_id) is quote",
-        "state.outdated_quotes.get(contract_id) is None is quote",
+        "model/account.py",
+        "return outdated is not None and outdated is state.quotes.get(contract_id)",
+        "return False",
     ),
     Mutant(
         "a zero is believed beside a positive market",

@@ -448,6 +448,8 @@ class ExchangeOracle:
     def note_size(self, position: Payload) -> None:
         """Note a size that a position had for a moment, between two looks."""
         held = {**self.positions(), position["contractId"]: position}
+        if position["size"]:
+            self._formers[position["contractId"]].append((self.awake(), position))
         for each in self._size_breaches(held, self._tightest()):
             if each.rule_id in self._rules:
                 self.times[each.rule_id] += each not in self._found
