@@ -46,7 +46,8 @@ def test_a_client_that_does_not_read_is_closed_and_slows_no_other(source: Source
     for reader in readers:
         assert reader.trades == list(range(0, EVENTS, 2))
         assert len(reader.newest_quotes()) == CONTRACTS
-        assert min(reader.newest_quotes().values()) >= EVENTS - 2 * CONTRACTS
+        # The very last event is a quote, which may still be on its way.
+        assert min(reader.newest_quotes().values()) >= EVENTS - 1 - 2 * CONTRACTS
     # Clients that never read, and the one that does not answer the close, are aborted.
     receive_until(readers, lambda: source.log.count("disconnected: code 1013") == STALLED)
     for stream in (*readers, *stalled):
