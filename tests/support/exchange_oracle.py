@@ -450,6 +450,8 @@ class ExchangeOracle:
         held = {**self.positions(), position["contractId"]: position}
         if position["size"]:
             self._formers[position["contractId"]].append((self.awake(), position))
+        elif not self.positions():
+            self.flat_at = self.awake()
         for each in self._size_breaches(held, self._tightest()):
             if each.rule_id in self._rules:
                 self.times[each.rule_id] += each not in self._found
