@@ -156,7 +156,7 @@ class OrderOfTruth:
         if isinstance(news, BrokerPosition):
             if not news.size:
                 return self._accepts_end(news, past, state, now)
-            # Without stamps, the two may have been swapped; of one that another followed, the end may have come before.
+            # Without stamps, the two may have been swapped.  If another position has followed, this one has ended.
             if (news.stamp is None and since < SWAPPED_SECONDS) or past.is_followed(news):
                 self.doubt(now)
         applies = not _is_late(news, past)
@@ -207,8 +207,10 @@ class OrderOfTruth:
         past.asked_at = sent_at
         # The broker lists it, so it is open again, or still.
         if isinstance(news, BrokerPosition):
-            past.closed = None if past.closed == news.opening else past.closed
-            past.closed_opening = None if past.is_followed(news) else past.closed_opening
+            if past.closed == news.opening:
+                past.closed = None
+            if past.is_followed(news):
+                past.closed_opening = None
         return True
 
     def ended(self, thing: Thing, sent_at: float, opening: Opening | None = None) -> None:
