@@ -34,6 +34,9 @@ def test_a_client_that_does_not_read_is_closed_and_slows_no_other(source: Source
         peak = max(peak, source.memory)
         return all(reader.trades[-1:] == [EVENTS - 2] for reader in readers)
 
+    def have_last_quote() -> bool:
+        return all(max(reader.newest_quotes().values()) == EVENTS - 1 for reader in readers)
+
     source.emit(EVENTS_A_SECOND, EVENTS)
     receive_until(readers, are_closed)
     # It reads within the two seconds before the connection is aborted.
@@ -42,12 +45,13 @@ def test_a_client_that_does_not_read_is_closed_and_slows_no_other(source: Source
     opcode, payload = late.last_frame()
     assert (opcode, close_code(payload), payload[2:]) == (CLOSE, 1013, reason)
     receive_until(readers, have_heard_all)
+    # The very last event is a quote.
+    receive_until(readers, have_last_quote)
     assert peak - before < MAX_GROWTH
     for reader in readers:
         assert reader.trades == list(range(0, EVENTS, 2))
         assert len(reader.newest_quotes()) == CONTRACTS
-        # The very last event is a quote, which may still be on its way.
-        assert min(reader.newest_quotes().values()) >= EVENTS - 1 - 2 * CONTRACTS
+        assert min(reader.newest_quotes().values()) >= EVENTS - 2 * CONTRACTS
     # Clients that never read, and the one that does not answer the close, are aborted.
     receive_until(readers, lambda: source.log.count("disconnected: code 1013") == STALLED)
     for stream in (*readers, *stalled):

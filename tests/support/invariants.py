@@ -394,13 +394,11 @@ class Invariants:
             action,
         )
         if action.action in LOCKING and action.success:
-            # It may be flat since before a kill, after which the oracle has not looked yet.
-            is_flat = not self._oracle.positions()
-            was_flat = self.seconds - self._oracle.flat_at <= LADDER_SECONDS
+            was_flat = self._seen(lambda: self.seconds - self._oracle.flat_at <= LADDER_SECONDS)
             # What the trader opens while riskd flattens is closed as the next breach.
-            was_flat |= self._oracle.longest_held() <= SOON_SECONDS
+            is_next = self._oracle.longest_held() <= SOON_SECONDS
             is_late = self.seconds - self._silent_at < LADDER_SECONDS
-            self.check(is_flat or was_flat or is_late, "announced as flat", action)
+            self.check(was_flat or is_next or is_late, "announced as flat", action)
         self._check_told_once(action)
 
     def _seen(self, holds: Callable[[], bool]) -> bool:
