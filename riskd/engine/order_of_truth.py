@@ -21,9 +21,9 @@ decides:
 
 News that cannot be put in order leave doubt: the state may be wrong until the answer to a later request
 settles it, and the reconciliation loop asks within seconds.  Doubt begins with an event that does not apply,
-that cannot be read or that amends a trade, with the end of another position than the known one, with a position
-that was opened before another one that has ended, with two events of one position that come so close together that
-they may have been swapped, and with a trading day that was ended too early.
+that cannot be read or that amends a trade, with the end of another position than the known one, with the opening
+of a position when a later one in its contract has ended already, with two events of one position that come so close
+together that they may have been swapped, and with a trading day that was ended too early.
 
 This is pure: the steady clock's seconds come in.
 """
