@@ -191,15 +191,16 @@ class Intake:
         except Exception:  # noqa: BLE001  # see errors_logged
             _log_dropped("quote")
             return
+        if quote is known:
+            return
         if doubt_of(quote, ZERO) is not None:
             self._note_doubt(quote)
-        is_price = update.has_prices and quote is not known
         for each in self._accounts.values():
             # An error with one account must not keep the quote from the next one.
             try:
                 if each.account.wants_quotes(contract_id):
                     # The hub repeats prices from before a position, while newer ones may be on their way.
-                    if not is_price and is_outdated(each.account.state, contract_id):
+                    if not update.has_prices and is_outdated(each.account.state, contract_id):
                         continue
                     each.account.update_quote(quote)
                     each.risk_engine.receive(quote)

@@ -21,9 +21,9 @@ decides:
 
 News that cannot be put in order leave doubt: the state may be wrong until the answer to a later request
 settles it, and the reconciliation loop asks within seconds.  Doubt begins with an event that does not apply,
-that cannot be read or that amends a trade, with the end of another position than the known one, with two events
-of one position that come so close together that they may have been swapped, and with a trading day that was
-ended too early.
+that cannot be read or that amends a trade, with the end of another position than the known one, with the opening
+of a position when a later one in its contract has ended already, with two events of one position that come so close
+together that they may have been swapped, and with a trading day that was ended too early.
 
 This is pure: the steady clock's seconds come in.
 """
@@ -75,15 +75,31 @@ class _Past:
     :ivar stamp: the latest stamp of its events.
     :ivar asked_at: when the latest request was sent whose answer covered it.
     :ivar closed: the opening of the position that was closed last.
+    :ivar closed_opening: when the latest of all positions that have ended was opened.
     """
 
-    __slots__ = ("asked_at", "closed", "event_at", "stamp")
+    __slots__ = ("asked_at", "closed", "closed_opening", "event_at", "stamp")
 
     def __init__(self) -> None:
         self.event_at = -math.inf
         self.stamp: datetime | None = None
         self.asked_at = -math.inf
         self.closed: Opening | None = None
+        self.closed_opening: datetime | None = None
+
+    def close(self, opening: Opening) -> None:
+        """Note that a position has ended."""
+        self.closed, opened_at = opening, opening[1]
+        if not is_placeholder(opened_at):
+            self.closed_opening = max(opened_at, self.closed_opening or opened_at)
+
+    def is_followed(self, position: BrokerPosition) -> bool:
+        """Return whether a position was opened before another one that has ended."""
+        return (
+            self.closed_opening is not None
+            and position.created_at < self.closed_opening
+            and not is_placeholder(position.created_at)
+        )
 
 
 def _is_late(news: BrokerOrder | BrokerPosition, past: _Past) -> bool:
@@ -140,8 +156,8 @@ class OrderOfTruth:
         if isinstance(news, BrokerPosition):
             if not news.size:
                 return self._accepts_end(news, past, state, now)
-            # Without stamps, the two may have been swapped.
-            if news.stamp is None and since < SWAPPED_SECONDS:
+            # Without stamps, the two may have been swapped.  If another position has followed, this one has ended.
+            if (news.stamp is None and since < SWAPPED_SECONDS) or past.is_followed(news):
                 self.doubt(now)
         applies = not _is_late(news, past)
         if not applies:
@@ -154,7 +170,8 @@ class OrderOfTruth:
         self, closed: BrokerPosition, past: _Past, state: AccountState, now: float
     ) -> bool:
         """Return whether the end of a position applies to the one that is known."""
-        is_repeat, past.closed = past.closed == closed.opening, closed.opening
+        is_repeat = past.closed == closed.opening
+        past.close(closed.opening)
         known = state.positions.get(closed.contract_id)
         if known is None or not known.size or known.opening == closed.opening:
             return True
@@ -189,8 +206,11 @@ class OrderOfTruth:
         past = self._past_of(thing)
         past.asked_at = sent_at
         # The broker lists it, so it is open again, or still.
-        if isinstance(news, BrokerPosition) and past.closed == news.opening:
-            past.closed = None
+        if isinstance(news, BrokerPosition):
+            if past.closed == news.opening:
+                past.closed = None
+            if past.is_followed(news):
+                past.closed_opening = None
         return True
 
     def ended(self, thing: Thing, sent_at: float, opening: Opening | None = None) -> None:
@@ -201,7 +221,7 @@ class OrderOfTruth:
         past = self._past_of(thing)
         past.asked_at = sent_at
         if opening is not None:
-            past.closed = opening
+            past.close(opening)
 
     def settled(self, sent_at: float, trail: float = SETTLED_SECONDS) -> None:
         """Note that all requests of a reconciliation were answered.

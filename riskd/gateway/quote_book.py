@@ -43,8 +43,8 @@ class QuoteBook:
     A quote never goes back in time, and none is dated further ahead than :data:`MAX_AHEAD`: one stamp
     from the far future would reject all quotes that follow it.
 
-    An update with an older stamp than the latest one with a price shows nothing.  The feed leaves out what its last
-    update had, so its prices count from the next update on.
+    An update that is stamped before the latest price changes no quote yet.  The feed will not repeat its prices, so
+    they count from the next update on.
 
     A quote without bid and ask says that they are as before.  A trade that was asked for in place of missing quotes
     says nothing of them.  If it is far outside stale bid and ask, it replaces both: the wire has one time for all
@@ -54,9 +54,9 @@ class QuoteBook:
     def __init__(self) -> None:
         self._known: dict[str, MarketQuote | _Prices] = {}
         self._bid_ask_at: dict[str, datetime] = {}
-        # The time of the last update with a price.
+        # The stamp of the latest price.
         self._priced_at: dict[str, datetime] = {}
-        # The feed's prices where its last update was outdated.
+        # What the feed has sent last, if that was stamped before the latest price.
         self._outdated: dict[str, _Prices] = {}
         self._horizon = _LONG_AGO
 
@@ -84,7 +84,7 @@ class QuoteBook:
                 if not update.is_trade:
                     self._outdated[contract_id] = _Prices(bid, ask, last)
                 return known
-            # The feed has said since then that nothing had changed, before it sent this.
+            # Only a repeat without prices is stamped later than this.
             moment = known.timestamp
         if update.has_prices:
             self._priced_at[contract_id] = stamped

@@ -374,7 +374,7 @@ def is_outdated(state: AccountState, contract_id: str) -> bool:
 def current_quotes(state: AccountState) -> Mapping[str, MarketQuote]:
     """Return the quotes that are not older than a position, by contract id."""
     quotes = state.quotes
-    outdated = [key for key, quote in state.outdated_quotes.items() if quotes.get(key) is quote]
+    outdated = [key for key in state.outdated_quotes if is_outdated(state, key)]
     if not outdated:
         return quotes
     return {key: quote for key, quote in quotes.items() if key not in outdated}

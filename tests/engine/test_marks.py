@@ -137,23 +137,24 @@ class OldQuoteTests(MarksTestCase):
         daemon.advance(1)
         self.assert_sound({MNQ: -1})
 
-    def test_a_quote_that_is_late_is_older_than_the_position(self) -> None:
+    def sell_before_the_quotes(self) -> PracticeDaemon:
+        """Sell after a move whose quotes do not arrive."""
         daemon = self.start(LOSS)
         daemon.move(MNQ, "21000")
         daemon.advance(5)
         self.advance_without_quotes("20800")
         daemon.trade(SELL, 1)
         daemon.advance(1)
+        return daemon
+
+    def test_a_quote_that_is_late_is_older_than_the_position(self) -> None:
+        daemon = self.sell_before_the_quotes()
         self.quote(MNQ, seconds=-2, bestBid="21000", bestAsk="21000.25", lastPrice="21000")
         daemon.advance(1)
         self.assert_sound({MNQ: -1})
 
     def test_a_quote_that_repeats_no_price_does_not_value_a_new_position(self) -> None:
-        daemon = self.start(LOSS)
-        daemon.move(MNQ, "21000")
-        self.advance_without_quotes("20800")
-        daemon.trade(SELL, 1)
-        daemon.advance(1)
+        self.sell_before_the_quotes()
         self.quote(MNQ)
         self.assertIsNone(self.price(MNQ))
         self.quote(MNQ, bestAsk="20800.25", lastPrice="20800")

@@ -118,6 +118,19 @@ class EventTests(SynchronousTestCase):
         self.assertEqual(self.truth.doubt_since, 20)
         self.assertTrue(self.accepts(position(1, opened=15), 21))
 
+    def test_a_position_that_comes_after_the_end_of_a_later_one_leaves_doubt(self) -> None:
+        # The two ends came first, and both openings are late.
+        self.assertTrue(self.accepts(position(0), 0))
+        self.assertTrue(self.accepts(position(0, opened=5), 6))
+        self.assertIsNone(self.truth.doubt_since)
+        self.accepts(position(1), 8)
+        self.assertEqual(self.truth.doubt_since, 8)
+        # The broker lists it: its dates say nothing.
+        self.truth.accepts_answer(position(1), 10)
+        self.truth.settled(10)
+        self.accepts(position(2), 12)
+        self.assertIsNone(self.truth.doubt_since)
+
     def test_a_position_without_a_date_is_known_by_its_id(self) -> None:
         def undated(number: int, size: int) -> BrokerPosition:
             return msgspec.structs.replace(

@@ -34,6 +34,9 @@ def test_a_client_that_does_not_read_is_closed_and_slows_no_other(source: Source
         peak = max(peak, source.memory)
         return all(reader.trades[-1:] == [EVENTS - 2] for reader in readers)
 
+    def have_last_quote() -> bool:
+        return all(max(reader.newest_quotes().values()) == EVENTS - 1 for reader in readers)
+
     source.emit(EVENTS_A_SECOND, EVENTS)
     receive_until(readers, are_closed)
     # It reads within the two seconds before the connection is aborted.
@@ -42,6 +45,8 @@ def test_a_client_that_does_not_read_is_closed_and_slows_no_other(source: Source
     opcode, payload = late.last_frame()
     assert (opcode, close_code(payload), payload[2:]) == (CLOSE, 1013, reason)
     receive_until(readers, have_heard_all)
+    # The very last event is a quote.
+    receive_until(readers, have_last_quote)
     assert peak - before < MAX_GROWTH
     for reader in readers:
         assert reader.trades == list(range(0, EVENTS, 2))

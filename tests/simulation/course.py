@@ -243,6 +243,9 @@ class Course:
         """Kill the daemon; time may pass and the market move while it is down."""
         self.daemon.kill()
         self.daemon.stopped_for(seconds=seconds)
+        if seconds > LADDER_SECONDS:
+            # Until now nothing could be done.
+            self.checks.forgive()
         self.prices[MNQ] += steps * STEP[MNQ]
         self.restart()
 

@@ -340,6 +340,12 @@ class ExchangeOracle:
             self._held, self._positions = held, {each["contractId"]: each for each in found}
         return self._positions
 
+    def longest_held(self) -> float:
+        """Return for how many seconds the oldest position was held at the last look; 0 without one."""
+        return max(
+            (self.seconds() - opened for _key, opened in self._opened.values()), default=0.0
+        )
+
     def orders(self) -> list[Payload]:
         orders = self._store.records[self._account_id].orders
         working = [
@@ -450,6 +456,8 @@ class ExchangeOracle:
         held = {**self.positions(), position["contractId"]: position}
         if position["size"]:
             self._formers[position["contractId"]].append((self.awake(), position))
+        elif not self.positions():
+            self.flat_at = self.awake()
         for each in self._size_breaches(held, self._tightest()):
             if each.rule_id in self._rules:
                 self.times[each.rule_id] += each not in self._found

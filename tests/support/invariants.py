@@ -344,7 +344,8 @@ class Invariants:
                 lock,
             )
         if known is None and lock.rule_id != OPERATOR:
-            may_lock = self._oracle.may_lock(lock.rule_id, self.reach() + 60)
+            within = self.reach() + 60
+            may_lock = self._seen(lambda: self._oracle.may_lock(lock.rule_id, within))
             self.check(may_lock, "locked without a cause", lock)
         if lock.rule_id == "RULE-009":
             until = lock.locked_until
@@ -387,18 +388,25 @@ class Invariants:
         rule_id = NO_STOP if action.action is Action.AUTO_STOP_LOSS else action.rule_id
         self.check(
             self._was_locked_by(action.rule_id)
-            or self._oracle.was_breached(rule_id, self.reach() + 60, name)
+            or self._seen(lambda: self._oracle.was_breached(rule_id, self.reach() + 60, name))
             or (action.rule_id == "RULE-012" and self.seconds - self._refused_at < 240),
             "no breach",
             action,
         )
         if action.action in LOCKING and action.success:
-            # It may be flat since before a kill, after which the oracle has not looked yet.
-            is_flat = not self._oracle.positions()
-            was_flat = self.seconds - self._oracle.flat_at <= LADDER_SECONDS
+            was_flat = self._seen(lambda: self.seconds - self._oracle.flat_at <= LADDER_SECONDS)
+            # What the trader opens while riskd flattens is closed as the next breach.
+            is_next = self._oracle.longest_held() <= SOON_SECONDS
             is_late = self.seconds - self._silent_at < LADDER_SECONDS
-            self.check(is_flat or was_flat or is_late, "announced as flat", action)
+            self.check(was_flat or is_next or is_late, "announced as flat", action)
         self._check_told_once(action)
+
+    def _seen(self, holds: Callable[[], bool]) -> bool:
+        """Return what the oracle says; if it is no, once more after a look at this moment."""
+        if holds():
+            return True
+        self._oracle.look()
+        return holds()
 
     def _was_locked_by(self, rule_id: str) -> bool:
         """Return whether a lock of a rule is in force, or ended while its flatten was under way."""

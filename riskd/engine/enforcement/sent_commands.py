@@ -40,7 +40,7 @@ MAY_BE_DONE: Final = (Outcome.ACCEPTED, Outcome.UNANSWERED)
 """The outcomes of commands that count as carried out, as long as the broker says nothing else."""
 
 ANSWERED: Final = (Outcome.ACCEPTED, Outcome.NOT_FOUND)
-"""The outcomes after which there is nothing left to do, as soon as searches show it."""
+"""The outcomes by which the broker says that it is done, or that there is nothing to do."""
 
 _FAILED: Final = (Outcome.REFUSED, Outcome.UNANSWERED)
 
