@@ -196,6 +196,46 @@ class ReopenedTests(CloseFirstTestCase):
         self.daemon.advance(3)
         self.assertEqual((self.daemon.held, len(self.daemon.actions)), ({}, 2))
 
+    def test_a_next_trade_that_breaches_is_closed_while_reads_wait(self) -> None:
+        answers = self.hold("search_open_positions")
+        for _ in range(3):
+            self.trade_directly(BUY, 3)
+            self.assertEqual(self.daemon.held, {})
+            self.daemon.advance(0.1)
+        self.assertEqual(self.names.count(CLOSE), 3)
+        answers()
+        self.daemon.advance(20)
+        # Once the answers are there, those that they verify are announced, and then the rest.
+        closed = [action.details.positions_closed for action in self.daemon.actions]
+        self.assertEqual(closed, [1, 2])
+        self.assertTrue(all(action.success for action in self.daemon.actions))
+
+    def test_a_next_trade_is_closed_when_it_has_grown_too_large(self) -> None:
+        self.hold("search_open_positions")
+        self.trade_directly(BUY, 3)
+        self.daemon.advance(0.1)
+        self.trade_directly(BUY, 2)
+        self.daemon.advance(0.1)
+        self.assertEqual(self.daemon.held, {MNQ: 2})
+        stop = self.trade_directly(SELL, 2, type=4, stopPrice=20900)
+        self.trade_directly(BUY, 1)
+        self.assertEqual((self.daemon.held, stop in self.daemon.working), ({}, False))
+
+    def test_a_next_trade_is_not_counted_with_a_position_that_is_being_closed(self) -> None:
+        self.daemon.move(ES, "5800")
+        self.trade_directly(BUY, 2, ES)
+        self.daemon.advance(3)
+        refusing = self.answer("close_contract", refused(CLOSE, 5), ES)
+        self.trade_directly(BUY, 1)
+        self.daemon.advance(0.1)
+        self.assertEqual(self.daemon.held, {ES: 2})
+        self.trade_directly(BUY, 1)
+        self.daemon.advance(0.1)
+        self.assertEqual(self.daemon.held, {ES: 2, MNQ: 1})
+        refusing.restore()
+        self.daemon.advance(20)
+        self.assertEqual(self.daemon.held, {MNQ: 1})
+
     def test_a_position_that_a_stop_has_opened_meanwhile_is_closed(self) -> None:
         """The flatten was about to cancel the stop, and the market was faster."""
         self.trade_directly(BUY, 2)
