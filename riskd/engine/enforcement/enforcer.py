@@ -239,6 +239,7 @@ class Enforcer:
         """Go on with the flatten that is in the account's state, if it is not under way."""
         if self._flattening is None and self._plan is not None and not self._orders.is_stopped:
             self._full.begin()
+            self._next = None
             # The coroutine may end before fromCoroutine returns; then it is not under way.
             beginning: Deferred[None] = Deferred()
             self._flattening = beginning

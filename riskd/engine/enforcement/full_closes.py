@@ -121,6 +121,7 @@ class FullCloses:
         return self._has_next_trade(contract_id) and bool(self._next_trades(plan, plan))
 
     def _next_trades(self, plan: Flattening, wanted: Flattening | Flatten) -> list[BrokerPosition]:
+        """Return the trader's next trades that are wanted closed in full; see :meth:`is_next_trade`."""
         found = []
         for held in self._account.state.open_positions:
             contract_id = held.contract_id

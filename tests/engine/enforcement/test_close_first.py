@@ -249,6 +249,36 @@ class ReopenedTests(CloseFirstTestCase):
         self.assertEqual(self.names.count(CLOSE), 2)
 
 
+class ReopenedAndStopsTests(CloseFirstTestCase):
+    """What a next trade needs does not wait for the flatten before it."""
+
+    config = (
+        MAX_CONTRACTS
+        + "[rules.trade_management]\nenabled = true\nauto_breakeven = { enabled = true }\n"
+    )
+
+    def test_a_next_trade_gets_its_stop_while_reads_wait(self) -> None:
+        self.hold("search_open_positions")
+        self.trade_directly(BUY, 3)
+        self.daemon.advance(0.1)
+        self.trade_directly(BUY, 1)
+        self.daemon.advance(0.1)
+        self.assertEqual((self.daemon.held, len(self.daemon.working)), ({MNQ: 1}, 1))
+
+    def test_the_stop_of_a_next_trade_follows_the_market_while_reads_wait(self) -> None:
+        self.hold("search_open_positions")
+        self.trade_directly(BUY, 3)
+        self.daemon.advance(0.1)
+        self.trade_directly(BUY, 1)
+        self.daemon.advance(0.1)
+        (stop,) = self.daemon.working
+        first = self.daemon.state.orders[stop].stop_price
+        self.daemon.move(MNQ, "21100")
+        self.daemon.advance(3)
+        self.assertEqual(self.daemon.working, [stop])
+        self.assertGreater(self.daemon.state.orders[stop].stop_price, first)
+
+
 class LockedTests(CloseFirstTestCase):
     """A program that enters a locked account again and again."""
 
