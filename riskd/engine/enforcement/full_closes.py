@@ -121,7 +121,7 @@ class FullCloses:
         return self._has_next_trade(contract_id) and bool(self._next_trades(plan, plan))
 
     def _next_trades(self, plan: Flattening, wanted: Flattening | Flatten) -> list[BrokerPosition]:
-        """Return the trader's next trades that are wanted closed in full; see :meth:`is_next_trade`."""
+        """Return the next trades that are wanted closed in full."""
         found = []
         for held in self._account.state.open_positions:
             contract_id = held.contract_id
@@ -194,7 +194,7 @@ class FullCloses:
 
     def _begin(self, thing: Thing, identity: object, act: Coroutine[Any, Any, Outcome]) -> None:
         self._sending()
-        self._sent.begin(thing, identity)
+        self._sent.begin(thing, identity, self._clock.seconds())
         # Not by its thing: the next one may begin before this one has quite ended.
         self._orders.begin(object(), self._carry_out(thing, act))
 
@@ -337,7 +337,7 @@ class FullCloses:
         return contract_id in self._faulty or self._is_locked
 
     def _is_new(self, contract_id: str, opened: Opening | None, sent_at: float) -> bool:
-        """Return whether a position was opened or closed after a listing's request."""
+        """Return whether a position came up after a listing was asked for."""
         thing = ("position", contract_id)
         return self._sent.is_another(thing, opened) or self._sent.is_after(thing, opened, sent_at)
 

@@ -354,6 +354,19 @@ class LockedTests(CloseFirstTestCase):
         closed = [action.details.positions_closed for action in self.daemon.actions]
         self.assertEqual(closed, [1, 1])
 
+    def test_what_the_broker_refuses_to_close_is_not_announced_as_closed(self) -> None:
+        """A close that is repeated while the listing is asked for is of no next position."""
+        self.daemon.move(ES, "5800")
+        self.trade_directly(BUY, 1, ES)
+        self.answer("close_contract", refused(CLOSE, 5), ES)
+        answers = self.hold("search_open_positions")
+        self.lose(125, 2)
+        self.daemon.advance(0.4)
+        answers()
+        self.daemon.advance(3)
+        self.assertEqual(self.daemon.held, {ES: 1})
+        self.assertEqual([action for action in self.daemon.actions if action.success], [])
+
     def test_a_position_that_is_opened_while_a_close_is_under_way_is_closed_after_it(self) -> None:
         self.lock()
         self.daemon.gateway.faults = Faults(latency_seconds=0.25)
