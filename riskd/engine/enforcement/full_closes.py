@@ -339,7 +339,11 @@ class FullCloses:
     def _is_new(self, contract_id: str, opened: Opening | None, sent_at: float) -> bool:
         """Return whether a position came up after a listing was asked for."""
         thing = ("position", contract_id)
-        return self._sent.is_another(thing, opened) or self._sent.is_after(thing, opened, sent_at)
+        # What the listing itself has shown first was open before.
+        is_told_since = not self._account.truth.covers(thing, sent_at, trail=0.0)
+        return self._sent.is_another(thing, opened) or (
+            is_told_since and self._sent.is_after(thing, opened, sent_at)
+        )
 
     def is_unverified(self, sent_at: float) -> bool:
         """Return whether a command was answered after that, or is under way."""

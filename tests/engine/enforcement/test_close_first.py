@@ -354,6 +354,19 @@ class LockedTests(CloseFirstTestCase):
         closed = [action.details.positions_closed for action in self.daemon.actions]
         self.assertEqual(closed, [1, 1])
 
+    def test_a_position_that_only_the_listing_shows_is_closed_before_success_is_told(self) -> None:
+        self.daemon.move(ES, "5800")
+        self.daemon.gateway.faults = Faults(lost_events=1.0)
+        self.trade_directly(BUY, 1, ES)
+        self.daemon.gateway.faults = Faults(latency_seconds=0.05)
+        self.assertEqual(self.daemon.state.positions, {})
+        self.trade_directly(BUY, 2)
+        self.daemon.move(MNQ, "20875")
+        self.trade_directly(SELL, 2)
+        while not self.daemon.actions:
+            self.daemon.advance(0.01, step=0.01)
+        self.assertEqual((self.daemon.actions[0].success, self.daemon.held), (True, {}))
+
     def test_what_the_broker_refuses_to_close_is_not_announced_as_closed(self) -> None:
         """A close that is repeated while the listing is asked for is of no next position."""
         self.daemon.move(ES, "5800")
