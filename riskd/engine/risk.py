@@ -27,7 +27,7 @@ from twisted.logger import Logger
 from riskd.engine.account_rules import AccountRules
 from riskd.engine.enforcement.dry_run import DryRun
 from riskd.engine.enforcement.enforcer import Enforcer
-from riskd.engine.enforcement.flattening import concerns, flattening_of
+from riskd.engine.enforcement.flattening import flattening_of
 from riskd.engine.limits_in_force import LimitsInForce
 from riskd.engine.locks_and_days import (
     count_first_day,
@@ -281,8 +281,7 @@ class RiskEngine:
             self._enforcer.enforce_lock(locks_in_force(state, passed)[0], state)
             # An inner evaluation may have changed what the rules remember.
             state = self._account.state_with_pending
-        plan = self._account.state.risk.flattening
-        if self._enforcer.is_flattening and _is_effect_of(plan, subject):
+        if self._enforcer.is_effect(subject):
             return
         decisions = self.rules.evaluate(
             state,
@@ -443,17 +442,6 @@ def _delay(wakes: Iterable[datetime], account: TrackedAccount, now: datetime) ->
         moments += [] if end is None else [end]
     soonest = min((moment - now for moment in moments), default=timedelta(seconds=1))
     return min(max(soonest.total_seconds(), 0.001), TICK_SECONDS)
-
-
-def _is_effect_of(plan: Flattening | None, subject: EventData | None) -> bool:
-    """Return whether a flatten under way may have caused this event."""
-    return (
-        plan is not None
-        # A flatten that has failed so far must not hide what becomes of its positions.
-        and not plan.is_announced
-        and isinstance(subject, (GatewayUserPosition, GatewayUserOrder, MarketQuote))
-        and concerns(plan, subject.contract_id)
-    )
 
 
 def _plan(rule_id: str, command: Flatten, state: AccountState, now: datetime) -> Flattening | None:

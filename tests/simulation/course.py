@@ -439,15 +439,21 @@ class Course:
         self.checks.settle()
 
     def check_state(self) -> None:
+        """The state is the exchange's; what was closed just now may be on its way."""
+        self.check_soon(lambda: self.held_and_working() == (self.daemon.held, self.working()))
+        assert self.oracle.stops_hold(), (self.daemon.state.positions, self.daemon.state.orders)
+
+    def held_and_working(self) -> tuple[dict[str, int], list[int]]:
+        """Return what riskd knows as held and as working."""
         state = self.daemon.state
         held = {
             position.contract_id: position.size * position.type.sign
             for position in state.open_positions
         }
-        assert held == self.daemon.held, (held, self.daemon.held)
-        working = self.daemon.working
-        assert sorted(state.orders) == sorted(working), (state.orders, working)
-        assert self.oracle.stops_hold(), (state.positions, state.orders)
+        return held, sorted(state.orders)
+
+    def working(self) -> list[int]:
+        return sorted(self.daemon.working)
 
     def check_day(self) -> None:
         """The day is the ledger's; a correction may be on its way."""
@@ -468,8 +474,11 @@ class Course:
             if holds():
                 return
             self.pass_time(1)
-        state = self.daemon.state
-        assert holds(), (state.realized_pnl, self.oracle.realized(), self.differences())
+        assert holds(), (
+            (self.daemon.state.realized_pnl, *self.held_and_working()),
+            (self.oracle.realized(), self.daemon.held, self.working()),
+            self.differences(),
+        )
 
     def differences(self) -> dict[str, tuple[object, object]]:
         """Return what the published copy and the state have, where they differ."""

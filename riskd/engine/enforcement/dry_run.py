@@ -70,9 +70,6 @@ class DryRun:
     :param now: gives the time of day, aware.
     """
 
-    is_flattening: Final = False
-    """A dry run has no flatten under way."""
-
     def __init__(
         self, account: TrackedAccount, clock: IReactorTime, now: Callable[[], datetime]
     ) -> None:
@@ -110,6 +107,10 @@ class DryRun:
         if isinstance(command, (ChangeStop, WithdrawStop)):
             return self._logged.get(command.order_id) == command
         return self._reported.has(decision, self._now())
+
+    def is_effect(self, _subject: EventData | None) -> bool:
+        """Return ``False``: there is no flatten under way that may have caused an event."""
+        return False
 
     def forget_ended(
         self,

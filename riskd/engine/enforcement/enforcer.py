@@ -45,6 +45,7 @@ from riskd.engine.enforcement.flattening import (
     Listing,
     closed_since_begun,
     closes_all_of,
+    concerns,
     covers,
     flattening_of_locked,
     merged,
@@ -64,7 +65,13 @@ from riskd.gateway.interface import Found, GatewayError
 from riskd.host.timing import done_within
 from riskd.model.account import AccountState, Flattening
 from riskd.model.broker import BrokerOrder
-from riskd.model.events import EventData, LockoutSet
+from riskd.model.events import (
+    EventData,
+    GatewayUserOrder,
+    GatewayUserPosition,
+    LockoutSet,
+    MarketQuote,
+)
 from riskd.model.lockouts import (
     OPERATOR,
     forbidden_orders,
@@ -133,6 +140,8 @@ class Enforcer:
         self._decided_at: float | None = None
         self._flattening: Deferred[None] | None = None
         self._is_acting = False
+        # The latest breach by a trade that followed what the flatten under way has closed.
+        self._next: Flattening | None = None
         self._did_something = False
         # Whether an earlier daemon has begun the flatten.
         self._is_resumed = True
@@ -162,13 +171,36 @@ class Enforcer:
         if plan is None or not self.is_flattening:
             return False
         if isinstance(command, Flatten):
-            return command.lock is None and covers(plan, command.keep)
+            is_covered = command.lock is None and covers(plan, command.keep)
+            return is_covered and not self._full.has_next_trade(plan, command)
         if isinstance(command, PlaceStop):
-            return closes_all_of(plan, command.contract_id)
+            return self._closes_all_of(command.contract_id)
         if isinstance(command, LiftLock):
             return False
         order = self._account.state.orders.get(command.order_id)
-        return order is not None and closes_all_of(plan, order.contract_id)
+        return order is not None and self._closes_all_of(order.contract_id)
+
+    def is_effect(self, subject: EventData | None) -> bool:
+        """Return whether the flatten under way may have caused an event."""
+        plan = self._plan
+        return (
+            plan is not None
+            and self.is_flattening
+            # A flatten that has failed so far must not hide what becomes of its positions.
+            and not plan.is_announced
+            and isinstance(subject, (GatewayUserPosition, GatewayUserOrder, MarketQuote))
+            and concerns(plan, subject.contract_id)
+            and not self._full.is_next_trade(plan, subject.contract_id)
+        )
+
+    def _closes_all_of(self, contract_id: str) -> bool:
+        """Return whether the flatten under way leaves neither a position nor an order."""
+        plan = self._plan
+        return (
+            plan is not None
+            and closes_all_of(plan, contract_id)
+            and not self._full.is_next_trade(plan, contract_id)
+        )
 
     def enforce_lock(self, lock: LockoutSet, state: AccountState) -> None:
         """Flatten a locked account, or cancel the orders that it may not have."""
@@ -186,11 +218,14 @@ class Enforcer:
             self._is_resumed = False
         known, new = self._plan, reduce(merged, wanted)
         plan = new if known is None else merged(known, new)
+        goes_on = known is not None and self.is_flattening and self._full.take_up(known, new)
+        if goes_on:
+            self._next = new
         if plan is not known:
             self._account.change_risk(flattening=plan)
-            if self.is_flattening:
-                # One that begins waits for the disk by itself.
-                self._orders.begin(object(), self._extend())
+        # One that begins waits for the disk by itself.
+        if self.is_flattening and (goes_on or plan is not known):
+            self._orders.begin(object(), self._extend())
         self.resume()
 
     async def _extend(self) -> None:
@@ -204,6 +239,7 @@ class Enforcer:
         """Go on with the flatten that is in the account's state, if it is not under way."""
         if self._flattening is None and self._plan is not None and not self._orders.is_stopped:
             self._full.begin()
+            self._next = None
             # The coroutine may end before fromCoroutine returns; then it is not under way.
             beginning: Deferred[None] = Deferred()
             self._flattening = beginning
@@ -337,8 +373,10 @@ class Enforcer:
         await self._apply_ends(listing)
         if self._is_contradicted(plan, listing):
             return "the broker has reported a position that it does not list"
-        is_free = not is_locked(self._account.state_with_pending, self._now())
-        if is_free and self._full.is_unverified(listing.sent_at):
+        goes_on = self._next is not None or is_locked(
+            self._account.state_with_pending, self._now()
+        )
+        if not goes_on and self._full.is_unverified(listing.sent_at):
             return "what was closed last is not verified"
         return listing
 
@@ -402,12 +440,14 @@ class Enforcer:
                 raise
 
     def _begin_next(self, verified_at: float) -> None:
-        """Go on with what was closed in a locked account after the listing was asked for."""
+        """Go on with what was closed after the listing was asked for."""
         state, now = self._account.state_with_pending, self._now()
         locks = locks_in_force(state, now)
-        if locks and self._full.is_unverified(verified_at):
+        plan = flattening_of_locked(locks[0], now) if locks else self._next
+        self._next = None
+        if plan is not None and self._full.is_unverified(verified_at):
             self._is_resumed = False
-            self._account.change_risk(flattening=flattening_of_locked(locks[0], now))
+            self._account.change_risk(flattening=plan)
 
     def _report_not_flat(self, sentence: str) -> None:
         self._broker.report_problem(f"enforcement {self._account.account_id}", sentence)

@@ -240,7 +240,7 @@ def concerns(flattening: Flattening, contract_id: str) -> bool:
     return _kept(flattening, contract_id) is not None
 
 
-def closes_all_of(flattening: Flattening, contract_id: str) -> bool:
+def closes_all_of(flattening: Flattening | Flatten, contract_id: str) -> bool:
     """Return whether a flatten leaves neither a position nor an order in a contract."""
     return _kept(flattening, contract_id) == 0
 
@@ -255,7 +255,7 @@ def covers(flattening: Flattening, keep: Mapping[str, int] | None) -> bool:
     )
 
 
-def _kept(flattening: Flattening, contract_id: str) -> int | None:
+def _kept(flattening: Flattening | Flatten, contract_id: str) -> int | None:
     """Return how many contracts are kept; ``None`` if it closes other contracts."""
     return 0 if flattening.keep is None else flattening.keep.get(contract_id)
 

@@ -6,9 +6,10 @@ event or a listing shows something more.
 
 What comes up during a flatten need not belong to it.  A position that was opened after another one in the same
 contract was sent a close for is closed at once while the account is locked.  In an account that is not locked it
-is the trader's next trade, with which only the rules may find fault; except where an order that was to be
-canceled was filled: then the position is an effect of the flatten.  An order that comes up during a flatten is
-canceled while the account is locked, or when the broker lists it in a contract without such a next trade.
+is the trader's next trade, with which only the rules may find fault; when they do, it is closed at once, too.
+Where an order that was to be canceled was filled, the position is an effect of the flatten.  An order that comes
+up during a flatten is canceled while the account is locked, or when the broker lists it in a contract without
+such a next trade.
 
 An order at the market that closes a position is left to do so, for as long as a close may take: it may be what
 the broker made of the close.
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -32,6 +33,9 @@ from riskd.model.account import Flattening
 from riskd.model.broker import BrokerOrder, BrokerPosition, Opening, Unreadable
 from riskd.model.events import OrderState, OrderType
 from riskd.model.lockouts import is_exit, is_locked
+from riskd.rules.interface import Flatten
+
+_NONE: Final = object()
 
 
 class Left(NamedTuple):
@@ -75,6 +79,8 @@ class FullCloses:
         # The orders to cancel, with the number of contracts that were filled when they were found.
         self._to_cancel: dict[int, int] = {}
         self._reversed: set[str] = set()
+        # The trader's next trades with which a rule has found fault: what tells each from the next one.
+        self._faulty: dict[str, Opening | None] = {}
         self._idle: Deferred[None] | None = None
         self._repetitions: list[IDelayedCall] = []
 
@@ -83,6 +89,7 @@ class FullCloses:
         self._sent.forget()
         self._to_cancel.clear()
         self._reversed.clear()
+        self._faulty.clear()
 
     # Sending.
 
@@ -91,6 +98,40 @@ class FullCloses:
         for repetition in self._repetitions:
             if repetition.active():
                 repetition.cancel()
+
+    def take_up(self, plan: Flattening, wanted: Flattening) -> bool:
+        """Close next trades that a rule wants closed, too; return whether there are any.
+
+        :param plan: the flatten under way.
+        :param wanted: what the rule wants.
+        """
+        found = self._next_trades(plan, wanted)
+        self._faulty.update((held.contract_id, held.opening) for held in found)
+        return bool(found)
+
+    def has_next_trade(self, plan: Flattening, wanted: Flatten) -> bool:
+        """Return whether a rule wants the trader's next trade closed."""
+        return bool(self._next_trades(plan, wanted))
+
+    def is_next_trade(self, plan: Flattening, contract_id: str) -> bool:
+        """Return whether the position in a contract is the trader's next trade.
+
+        While anything of the flatten is still open, none is: rules would count both together.
+        """
+        return self._has_next_trade(contract_id) and bool(self._next_trades(plan, plan))
+
+    def _next_trades(self, plan: Flattening, wanted: Flattening | Flatten) -> list[BrokerPosition]:
+        """Return the next trades that are wanted closed in full."""
+        found = []
+        for held in self._account.state.open_positions:
+            contract_id = held.contract_id
+            if not concerns(plan, contract_id):
+                continue
+            if self._belongs(contract_id, held.opening):
+                return []
+            if closes_all_of(wanted, contract_id):
+                found.append(held)
+        return found
 
     def extend(self, plan: Flattening) -> None:
         """Send what is needed now, also for a breach that has just been added."""
@@ -123,7 +164,8 @@ class FullCloses:
     def _belongs(self, contract_id: str, opened: Opening | None) -> bool:
         """Return whether a position is to be closed, and not the trader's next trade."""
         is_another = self._sent.is_another(("position", contract_id), opened)
-        return not is_another or contract_id in self._reversed or self._is_locked
+        is_faulty = self._faulty.get(contract_id, _NONE) == opened
+        return not is_another or is_faulty or contract_id in self._reversed or self._is_locked
 
     def _has_next_trade(self, contract_id: str) -> bool:
         held = self._account.state.positions.get(contract_id)
@@ -152,7 +194,7 @@ class FullCloses:
 
     def _begin(self, thing: Thing, identity: object, act: Coroutine[Any, Any, Outcome]) -> None:
         self._sending()
-        self._sent.begin(thing, identity)
+        self._sent.begin(thing, identity, self._clock.seconds())
         # Not by its thing: the next one may begin before this one has quite ended.
         self._orders.begin(object(), self._carry_out(thing, act))
 
@@ -240,8 +282,8 @@ class FullCloses:
         is_new = self._is_new(contract_id, opened, sent_at)
         self._sent.listed(("position", contract_id), opened, sent_at)
         self._send_close(contract_id, opened)
-        # While the account is locked, what came up since is left to the next flatten.
-        return not (is_new and self._is_locked)
+        # What came up since and is closed, too, is left to the next flatten.
+        return not (is_new and self._goes_on(contract_id))
 
     def _is_order_left(
         self, plan: Flattening, order: BrokerOrder | Unreadable, sent_at: float
@@ -287,13 +329,21 @@ class FullCloses:
         return (
             concerns(plan, contract_id)
             and self._belongs(contract_id, opened)
-            and not (self._is_new(contract_id, opened, sent_at) and self._is_locked)
+            and not (self._is_new(contract_id, opened, sent_at) and self._goes_on(contract_id))
         )
 
+    def _goes_on(self, contract_id: str) -> bool:
+        """Return whether another flatten follows for what was opened last in a contract."""
+        return contract_id in self._faulty or self._is_locked
+
     def _is_new(self, contract_id: str, opened: Opening | None, sent_at: float) -> bool:
-        """Return whether a position was opened or closed after a listing's request."""
+        """Return whether a position came up after a listing was asked for."""
         thing = ("position", contract_id)
-        return self._sent.is_another(thing, opened) or self._sent.is_after(thing, opened, sent_at)
+        # What the listing itself has shown first was open before.
+        is_told_since = not self._account.truth.covers(thing, sent_at, trail=0.0)
+        return self._sent.is_another(thing, opened) or (
+            is_told_since and self._sent.is_after(thing, opened, sent_at)
+        )
 
     def is_unverified(self, sent_at: float) -> bool:
         """Return whether a command was answered after that, or is under way."""

@@ -211,14 +211,20 @@ class OrderRequests:
         if ending is not None and not ending.called:
             ending.callback(None)
 
-    async def modify(self, command: ModifyOrder) -> None:
-        """Modify an order, and apply what the broker says of it then."""
+    async def modify(self, command: ModifyOrder) -> bool:
+        """Modify an order, and apply what the broker says of it then.
+
+        Return whether the broker has accepted the change.
+        """
+        is_accepted = False
         try:
             await self.carry_out(command)
+            is_accepted = True
         except GatewayError as error:
             # A change is sent once.  Without an answer it is looked up, for it may have been made.
             _log.warn("changing {order}: {error}", order=command.order_id, error=error)
         await self.look_up(command.order_id)
+        return is_accepted
 
     async def look_up(self, order_id: int, outcome: Outcome = Outcome.UNANSWERED) -> None:
         """Apply the broker's answer about an order; without one, events will report.

@@ -40,10 +40,14 @@ class Rejections:
         self._clock = broker.clock
         self._now = broker.now
         self._orders = orders
+        # The orders that were announced as canceled; news of that may be late.
+        self._canceled: set[int] = set()
 
     async def reject(self, rule_id: str, command: RejectOrder) -> None:
         """Cancel an order until the broker says that it has ended; announce the result."""
-        is_announced = has_canceled = False
+        self._canceled.intersection_update(self._account.state.orders)
+        is_announced = command.order_id in self._canceled
+        has_canceled = False
         order: BrokerOrder | None = None
         outcome = Outcome.UNANSWERED
         accepted_at = math.inf
@@ -70,6 +74,7 @@ class Rejections:
         was_filled = order is not None and order.state is OrderState.FILLED
         # If it was filled before it could be canceled, other rules see the position that it opened.
         if has_canceled and not was_filled and not is_announced:
+            self._canceled.add(command.order_id)
             self._announce_rejection(rule_id, command, canceled=1)
 
     def _has_ended(self, order_id: int, order: BrokerOrder | None, outcome: Outcome) -> bool:

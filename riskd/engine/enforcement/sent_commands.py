@@ -60,16 +60,26 @@ class _Sent:
     """The latest command for a position or an order.
 
     :ivar identity: tells a position from the next one in its contract; ``None`` for an order.
+    :ivar begun_at: when the first one for it was sent, in steady seconds.
     :ivar failures: how often it was refused or not answered.
     :ivar answered_at: in steady seconds.
     :ivar may_repeat: whether it may be sent again.
     :ivar counts: whether it may have been done, and was not reported.
     """
 
-    __slots__ = ("answered_at", "counts", "failures", "identity", "may_repeat", "outcome")
+    __slots__ = (
+        "answered_at",
+        "begun_at",
+        "counts",
+        "failures",
+        "identity",
+        "may_repeat",
+        "outcome",
+    )
 
-    def __init__(self, identity: object) -> None:
+    def __init__(self, identity: object, begun_at: float) -> None:
         self.identity = identity
+        self.begun_at = begun_at
         self.failures = 0
         self.outcome = Outcome.UNDER_WAY
         self.answered_at = math.inf
@@ -109,13 +119,14 @@ class SentCommands:
             sent is not None and sent.outcome is not Outcome.REFUSED and sent.identity != identity
         )
 
-    def begin(self, thing: Thing, identity: object = None) -> None:
+    def begin(self, thing: Thing, identity: object, now: float) -> None:
         """Note that a command is sent."""
-        earlier, sent = self._sent.get(thing), _Sent(identity)
+        earlier, sent = self._sent.get(thing), _Sent(identity, now)
         self._sent[thing] = sent
         if earlier is None:
             return
         if earlier.identity == identity:
+            sent.begun_at = earlier.begun_at
             sent.failures, sent.counts = earlier.failures, earlier.counts
         elif earlier.counts:
             self._earlier.append((thing, earlier))
@@ -181,9 +192,9 @@ class SentCommands:
         return any(sent.outcome is Outcome.UNDER_WAY for sent in self._sent.values())
 
     def is_after(self, thing: Thing, identity: object, seconds: float) -> bool:
-        """Return whether the position's command was answered later or is under way."""
+        """Return whether the first command for the position was sent later."""
         sent = self._sent.get(thing)
-        return sent is not None and sent.identity == identity and sent.answered_at > seconds
+        return sent is not None and sent.identity == identity and sent.begun_at > seconds
 
     def is_any_after(self, seconds: float) -> bool:
         """Return whether one that may be done was answered later, or is under way."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from datetime import timedelta
+from decimal import Decimal
 from typing import Final
 
 from twisted.internet.task import deferLater
@@ -21,7 +22,7 @@ from riskd.engine.tracked_account import TrackedAccount
 from riskd.gateway.commands import ModifyOrder, PlaceOrder
 from riskd.gateway.interface import GatewayError, GatewayRefusedError, GatewayUnansweredError
 from riskd.model.account import Flattening
-from riskd.model.events import Action, OrderState, OrderType
+from riskd.model.events import Action, OrderSide, OrderState, OrderType
 from riskd.rules.interface import OWN_STOP_TAG, ChangeStop, PlaceStop, WithdrawStop
 
 _log = Logger()
@@ -64,6 +65,8 @@ class StopOrders:
         self._failed_at: dict[str, float] = {}
         self._unknown_tags: dict[str, str] = {}
         self._placed = itertools.count(1)
+        # The prices to which stops were changed, by order id: news of that may be lost.
+        self._changed_to: dict[int, Decimal] = {}
 
     def carry_out(self, rule_id: str, command: PlaceStop | ChangeStop | WithdrawStop) -> None:
         """Begin to place, change or cancel a stop, one request at a time for each."""
@@ -155,14 +158,31 @@ class StopOrders:
             "account {account}: {reason}", account=self._account.account_id, reason=command.reason
         )
         if isinstance(command, ChangeStop):
-            await self._orders.modify(
+            price = self._nearest_price(command)
+            is_accepted = await self._orders.modify(
                 ModifyOrder(
                     account_id=self._account.account_id,
                     order_id=command.order_id,
                     size=command.size,
-                    stop_price=command.stop_price,
+                    stop_price=price,
                 )
             )
+            if is_accepted:
+                self._changed_to[command.order_id] = price
         else:
             outcome = await self._orders.cancel(command.order_id)
             await self._orders.look_up(command.order_id, outcome)
+
+    def _nearest_price(self, command: ChangeStop) -> Decimal:
+        """Return the price for a stop, or what it was changed to if that is nearer.
+
+        A stop never moves away from the market, whatever is known of it.
+        """
+        orders = self._account.state.orders
+        self._changed_to = {key: each for key, each in self._changed_to.items() if key in orders}
+        price = command.stop_price
+        order, earlier = orders.get(command.order_id), self._changed_to.get(command.order_id)
+        if order is None or earlier is None:
+            return price
+        nearest = max if order.side is OrderSide.SELL else min
+        return nearest(price, earlier)

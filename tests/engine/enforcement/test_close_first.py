@@ -196,6 +196,46 @@ class ReopenedTests(CloseFirstTestCase):
         self.daemon.advance(3)
         self.assertEqual((self.daemon.held, len(self.daemon.actions)), ({}, 2))
 
+    def test_a_next_trade_that_breaches_is_closed_while_reads_wait(self) -> None:
+        answers = self.hold("search_open_positions")
+        for _ in range(3):
+            self.trade_directly(BUY, 3)
+            self.assertEqual(self.daemon.held, {})
+            self.daemon.advance(0.1)
+        self.assertEqual(self.names.count(CLOSE), 3)
+        answers()
+        self.daemon.advance(20)
+        # Once the answers are there, those that they verify are announced, and then the rest.
+        closed = [action.details.positions_closed for action in self.daemon.actions]
+        self.assertEqual(closed, [1, 2])
+        self.assertTrue(all(action.success for action in self.daemon.actions))
+
+    def test_a_next_trade_is_closed_when_it_has_grown_too_large(self) -> None:
+        self.hold("search_open_positions")
+        self.trade_directly(BUY, 3)
+        self.daemon.advance(0.1)
+        self.trade_directly(BUY, 2)
+        self.daemon.advance(0.1)
+        self.assertEqual(self.daemon.held, {MNQ: 2})
+        stop = self.trade_directly(SELL, 2, type=4, stopPrice=20900)
+        self.trade_directly(BUY, 1)
+        self.assertEqual((self.daemon.held, stop in self.daemon.working), ({}, False))
+
+    def test_a_next_trade_is_not_counted_with_a_position_that_is_being_closed(self) -> None:
+        self.daemon.move(ES, "5800")
+        self.trade_directly(BUY, 2, ES)
+        self.daemon.advance(3)
+        refusing = self.answer("close_contract", refused(CLOSE, 5), ES)
+        self.trade_directly(BUY, 1)
+        self.daemon.advance(0.1)
+        self.assertEqual(self.daemon.held, {ES: 2})
+        self.trade_directly(BUY, 1)
+        self.daemon.advance(0.1)
+        self.assertEqual(self.daemon.held, {ES: 2, MNQ: 1})
+        refusing.restore()
+        self.daemon.advance(20)
+        self.assertEqual(self.daemon.held, {MNQ: 1})
+
     def test_a_position_that_a_stop_has_opened_meanwhile_is_closed(self) -> None:
         """The flatten was about to cancel the stop, and the market was faster."""
         self.trade_directly(BUY, 2)
@@ -207,6 +247,36 @@ class ReopenedTests(CloseFirstTestCase):
         self.daemon.advance(5)
         self.assertEqual(self.daemon.held, {})
         self.assertEqual(self.names.count(CLOSE), 2)
+
+
+class ReopenedAndStopsTests(CloseFirstTestCase):
+    """What a next trade needs does not wait for the flatten before it."""
+
+    config = (
+        MAX_CONTRACTS
+        + "[rules.trade_management]\nenabled = true\nauto_breakeven = { enabled = true }\n"
+    )
+
+    def test_a_next_trade_gets_its_stop_while_reads_wait(self) -> None:
+        self.hold("search_open_positions")
+        self.trade_directly(BUY, 3)
+        self.daemon.advance(0.1)
+        self.trade_directly(BUY, 1)
+        self.daemon.advance(0.1)
+        self.assertEqual((self.daemon.held, len(self.daemon.working)), ({MNQ: 1}, 1))
+
+    def test_the_stop_of_a_next_trade_follows_the_market_while_reads_wait(self) -> None:
+        self.hold("search_open_positions")
+        self.trade_directly(BUY, 3)
+        self.daemon.advance(0.1)
+        self.trade_directly(BUY, 1)
+        self.daemon.advance(0.1)
+        (stop,) = self.daemon.working
+        first = self.daemon.state.orders[stop].stop_price
+        self.daemon.move(MNQ, "21100")
+        self.daemon.advance(3)
+        self.assertEqual(self.daemon.working, [stop])
+        self.assertGreater(self.daemon.state.orders[stop].stop_price, first)
 
 
 class LockedTests(CloseFirstTestCase):
@@ -283,6 +353,32 @@ class LockedTests(CloseFirstTestCase):
         self.daemon.advance(8)
         closed = [action.details.positions_closed for action in self.daemon.actions]
         self.assertEqual(closed, [1, 1])
+
+    def test_a_position_that_only_the_listing_shows_is_closed_before_success_is_told(self) -> None:
+        self.daemon.move(ES, "5800")
+        self.daemon.gateway.faults = Faults(lost_events=1.0)
+        self.trade_directly(BUY, 1, ES)
+        self.daemon.gateway.faults = Faults(latency_seconds=0.05)
+        self.assertEqual(self.daemon.state.positions, {})
+        self.trade_directly(BUY, 2)
+        self.daemon.move(MNQ, "20875")
+        self.trade_directly(SELL, 2)
+        while not self.daemon.actions:
+            self.daemon.advance(0.01, step=0.01)
+        self.assertEqual((self.daemon.actions[0].success, self.daemon.held), (True, {}))
+
+    def test_what_the_broker_refuses_to_close_is_not_announced_as_closed(self) -> None:
+        """A close that is repeated while the listing is asked for is of no next position."""
+        self.daemon.move(ES, "5800")
+        self.trade_directly(BUY, 1, ES)
+        self.answer("close_contract", refused(CLOSE, 5), ES)
+        answers = self.hold("search_open_positions")
+        self.lose(125, 2)
+        self.daemon.advance(0.4)
+        answers()
+        self.daemon.advance(3)
+        self.assertEqual(self.daemon.held, {ES: 1})
+        self.assertEqual([action for action in self.daemon.actions if action.success], [])
 
     def test_a_position_that_is_opened_while_a_close_is_under_way_is_closed_after_it(self) -> None:
         self.lock()

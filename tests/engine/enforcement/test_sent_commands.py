@@ -16,11 +16,11 @@ class SentCommandsTests(SynchronousTestCase):
         self.sent = SentCommands()
 
     def carry_out(self, outcome: Outcome, now: float = 0.0, identity: str = "first") -> None:
-        self.sent.begin(MNQ, identity)
+        self.sent.begin(MNQ, identity, now)
         self.sent.end(MNQ, outcome, now)
 
     def test_nothing_is_sent_twice_at_a_time(self) -> None:
-        self.sent.begin(MNQ, "first")
+        self.sent.begin(MNQ, "first", 0.0)
         self.assertFalse(self.sent.may_send(MNQ, "first"))
         self.assertFalse(self.sent.may_send(MNQ, "second"))
         self.assertTrue(self.sent.may_send(ORDER))
@@ -43,12 +43,18 @@ class SentCommandsTests(SynchronousTestCase):
     def test_what_failed_is_repeated_on_the_ladder(self) -> None:
         waits = []
         for _ in range(7):
-            self.sent.begin(MNQ, "first")
+            self.sent.begin(MNQ, "first", 0.0)
             waits.append(self.sent.end(MNQ, Outcome.REFUSED, 0.0))
             self.assertFalse(self.sent.may_send(MNQ, "first"))
             self.sent.repeat(MNQ)
             self.assertTrue(self.sent.may_send(MNQ, "first"))
         self.assertEqual(waits, [*RETRY_SECONDS, 5.0, 5.0])
+
+    def test_a_position_is_of_after_a_listing_by_its_first_close(self) -> None:
+        self.carry_out(Outcome.REFUSED, now=1.0)
+        self.carry_out(Outcome.REFUSED, now=3.0)
+        self.assertFalse(self.sent.is_after(MNQ, "first", 2.0))
+        self.assertTrue(self.sent.is_after(MNQ, "first", 0.5))
 
     def test_a_repetition_that_comes_late_repeats_nothing(self) -> None:
         self.carry_out(Outcome.REFUSED)
@@ -103,7 +109,7 @@ class SentCommandsTests(SynchronousTestCase):
             if sent.may_send(MNQ, identity):
                 if identity == last and identity in accepted_at:
                     self.assertGreaterEqual(now, accepted_at[identity] + 1.0)
-                sent.begin(MNQ, identity)
+                sent.begin(MNQ, identity, now)
                 sent.end(MNQ, outcome, now)
                 last = identity
                 accepted_at.pop(identity, None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -132,3 +134,39 @@ class TrailingSearchTests(GuardTestCase):
             daemon.gateway.cancel_order(ACCOUNT, daemon.working[0])
             daemon.gateway.close_contract(ACCOUNT, MNQ)
             daemon.advance(10)
+
+
+class UnknownPriceTests(GuardTestCase):
+    """A stop never moves away from the market, even if the news of its last change were lost."""
+
+    config = (
+        "[rules.trade_management]\nenabled = true\nstop_loss_ticks = 40\n"
+        "trailing_stop = { enabled = true, activation_ticks = 20, trail_distance_ticks = 20 }\n"
+    )
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.daemon.trade(BUY, 1)
+        self.daemon.advance(2)
+        self.prices: list[Decimal] = []
+        real = self.daemon.gateway.exchange.modify_order
+
+        def modify(account_id: int, order_id: int, changes: dict[str, Any], now: datetime) -> None:
+            self.prices.append(changes["stopPrice"])
+            real(account_id, order_id, changes, now)
+
+        self.patch(self.daemon.gateway.exchange, "modify_order", modify)
+        # The stop follows the market, and nobody says so.
+        self.daemon.gateway.faults = Faults(lost_events=1.0, failed_reads=1.0)
+        self.daemon.move(MNQ, "21050")
+        self.daemon.advance(2)
+        self.assertEqual({*self.prices}, {Decimal(21045)})
+        self.prices.clear()
+
+    def test_the_size_changes_and_the_price_stays(self) -> None:
+        self.daemon.gateway.faults = Faults(failed_reads=1.0)
+        self.daemon.move(MNQ, "21046")
+        self.daemon.trade(BUY, 1)
+        self.daemon.advance(2)
+        self.assertEqual(self.daemon.held, {MNQ: 2})
+        self.assertEqual({*self.prices}, {Decimal(21045)})
