@@ -59,6 +59,8 @@ def _own_converter(info: inspect.Type) -> Callable[[Any], Any] | None:
         case inspect.Metadata(extra={"convert": converter}):
             own: Callable[[Any], Any] = converter
             return own
+        case inspect.Metadata(type=inner):
+            return _own_converter(inner)
         case inspect.UnionType(types=(inner, inspect.NoneType()) | (inspect.NoneType(), inner)):
             return _own_converter(inner)
     return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final
 
 import msgspec
 
@@ -23,6 +23,7 @@ from riskd.model.open_pnl import pnl_warnings
 from riskd.rules.interface import Flatten, Gauge, Kind, Lock, Rule, RuleResult, Trigger
 from riskd.rules.reduce_only import near_limit
 from riskd.rules.settings import AmountFromZero, Percent, RuleSettings, StopsAt
+from riskd.rules.tightness import Higher, tighter_by
 
 _EXIT_COSTS: Final = Decimal("2.50")
 """What one side of a contract costs at most in fees and commissions, in dollars."""
@@ -46,6 +47,41 @@ class AfterPayout(StrEnum):
     ZERO = "zero"
 
 
+def _draws_down_less(new: Any, old: Any, key: str) -> bool:
+    return bool(new.drawdown <= old.drawdown and _reduces_as_early(new, old, key))
+
+
+def _reduces_as_early(new: Any, old: Any, _key: str) -> bool:
+    """Return whether the reduce-only stage begins at least as far above the floor."""
+    if old.reduce_only_at is None or new.reduce_only_at is None:
+        return old.reduce_only_at is None
+    now, was = (each.drawdown * (100 - each.reduce_only_at) for each in (new, old))
+    return bool(now >= was)
+
+
+def _trails_as_much(new: Any, old: Any, _key: str) -> bool:
+    # Which of the other two is higher depends on what riskd has seen.
+    return old.trailing in (new.trailing, Trailing.STATIC)
+
+
+def _stops_as_high(new: Any, old: Any, _key: str) -> bool:
+    if new.stops_at in ("never", old.stops_at):
+        return True
+    now, was = (
+        each.starting_balance if each.stops_at == "start" else each.stops_at for each in (new, old)
+    )
+    # The first balance that riskd sees may be any.
+    return None not in (now, was) and was != "never" and Decimal(now) >= Decimal(was)
+
+
+def _raises_as_much(new: Any, old: Any, _key: str) -> bool:
+    ranks = [AfterPayout.KEEP, AfterPayout.ZERO, AfterPayout.START]
+    now, was = ranks.index(new.after_payout), ranks.index(old.after_payout)
+    # Only of the first balance that riskd sees it is unknown whether it is above 0.
+    is_known = new.starting_balance is not None or old.after_payout is AfterPayout.KEEP
+    return now == was or (now > was and is_known)
+
+
 class Settings(RuleSettings, frozen=True, kw_only=True):
     """The table ``maximum_loss``.
 
@@ -63,13 +99,13 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
 
     FROM_ZERO: ClassVar[tuple[str, ...]] = ("starting_balance", "buffer")
 
-    drawdown: Decimal = Decimal("2000.00")
-    trailing: Trailing = Trailing.END_OF_DAY
-    starting_balance: AmountFromZero | None = None
-    stops_at: StopsAt = "start"
-    after_payout: AfterPayout = AfterPayout.KEEP
-    buffer: AmountFromZero | None = None
-    reduce_only_at: Percent | None = None
+    drawdown: Annotated[Decimal, tighter_by(_draws_down_less, "or less")] = Decimal("2000.00")
+    trailing: Annotated[Trailing, tighter_by(_trails_as_much)] = Trailing.END_OF_DAY
+    starting_balance: Higher[AmountFromZero | None] = None
+    stops_at: Annotated[StopsAt, tighter_by(_stops_as_high)] = "start"
+    after_payout: Annotated[AfterPayout, tighter_by(_raises_as_much)] = AfterPayout.KEEP
+    buffer: Higher[AmountFromZero | None] = None
+    reduce_only_at: Annotated[Percent | None, tighter_by(_reduces_as_early, "or less")] = None
 
 
 def floor_of(state: AccountState, settings: Settings) -> Decimal | None:
