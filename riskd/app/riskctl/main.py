@@ -90,6 +90,12 @@ def parse(arguments: Sequence[str] | None, now: datetime) -> argparse.Namespace:
     check.add_argument("file", type=Path, metavar="FILE")
     check.set_defaults(run=offline.check_config)
 
+    presets = commands.add_parser(
+        "presets", help="show the limits of firms that an account may name", parents=[json]
+    )
+    presets.add_argument("name", nargs="?", metavar="NAME", help="show all of one preset")
+    presets.set_defaults(run=offline.show_presets)
+
     replay = commands.add_parser(
         "replay", help="replay a recording, exactly or under other limits"
     )

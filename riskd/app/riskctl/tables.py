@@ -13,6 +13,8 @@ from typing import Final
 
 import msgspec
 
+from riskd.config.presets import Preset, report_preset
+from riskd.config.values import as_toml
 from riskd.control.reports import (
     AccountReport,
     OrderReport,
@@ -206,6 +208,30 @@ def _figure(value: Decimal | None, unit: str) -> str:
 
 
 # The journal's log.
+
+
+def presets_table(presets: Iterable[Preset]) -> list[str]:
+    """Return presets as lines for a terminal."""
+    rows = [(each.name, str(each.read), each.title) for each in presets]
+    return _table(("PRESET", "READ", "ACCOUNT"), rows)
+
+
+def preset_table(preset: Preset) -> list[str]:
+    """Return all of a preset as lines for a terminal."""
+    rows = [
+        (
+            ".".join(filter(None, (each.rule, each.key))),
+            "set by you" if each.value is None else as_toml(each.value),
+            str(each.read),
+            each.source,
+        )
+        for each in report_preset(preset).limits
+    ]
+    return [
+        f"{preset.name}: {preset.title}",
+        *_table(("KEY", "VALUE", "READ", "SOURCE"), rows),
+        "The firm's page decides. Beside a preset a key may only tighten it.",
+    ]
 
 
 def journal_table(lines: Iterable[LogLine]) -> list[str]:
