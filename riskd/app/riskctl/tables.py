@@ -30,6 +30,7 @@ from riskd.model.events import EnforcementAction, EventError
 from riskd.model.formatting import RiskEvent, counted, describe, dollars
 from riskd.model.safe_text import json_text, printable
 from riskd.model.wire import from_fields
+from riskd.rules.builtin.maximum_loss import FLOOR_SOURCES
 
 _STATUS_HEADER: Final = (
     *("ACCOUNT", "REALIZED", "OPEN", "NET", "BALANCE", "EQUITY", "TRADES", "POSITIONS", "ORDERS"),
@@ -114,6 +115,7 @@ def _details(account: AccountReport, now: datetime, *, is_dry_run: bool) -> Iter
     details = chain(
         _restrictions(account, now, is_dry_run=is_dry_run),
         _brokers_view(account),
+        _floor(account),
         map(_position, account.positions),
         map(_order, account.orders),
     )
@@ -149,6 +151,18 @@ def _brokers_view(account: AccountReport) -> Iterator[str]:
             f"the broker says that its balance is {dollars(account.brokers_balance)}, which no trade explains; "
             "the lower balance counts until the account is flat"
         )
+
+
+def _floor(account: AccountReport) -> Iterator[str]:
+    """Yield where the account would be lost."""
+    if account.floor is not None:
+        source = FLOOR_SOURCES[account.floor_source]
+        left = (
+            ""
+            if account.equity is None
+            else f", headroom {dollars(account.equity - account.floor)}"
+        )
+        yield f"floor {dollars(account.floor)} by {source}{left}"
 
 
 def beyond_limits(rule_ids: Sequence[str]) -> str:

@@ -1,12 +1,13 @@
 """RULE-014: the largest loss of an account, which ends it.
 
 The firm's floor is the equity at or below which the account is lost; the broker does not report it, so riskd computes
-it from the balances that it has seen.  Sources of the three ways to trail: the help pages of Topstep (at the end of
+it from the balances that it has seen, or goes on from the firm's figure that an operator has given.  Sources of the three ways to trail: the help pages of Topstep (at the end of
 each day, until the floor has reached the starting balance) and Tradeify (also at each moment), read in November 2026.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -15,11 +16,12 @@ from typing import Annotated, Any, ClassVar, Final
 import msgspec
 
 from riskd.model.account import AccountState
-from riskd.model.equity import equity, highest_close
+from riskd.model.equity import equity, highest_close, highest_close_since_figure
 from riskd.model.formatting import dollars
 from riskd.model.lockouts import lock_of
 from riskd.model.money import ZERO
 from riskd.model.open_pnl import pnl_warnings
+from riskd.rules.evaluation import RuleInForce
 from riskd.rules.interface import Flatten, Gauge, Kind, Lock, Rule, RuleResult, Trigger
 from riskd.rules.reduce_only import near_limit
 from riskd.rules.settings import AmountFromZero, Percent, RuleSettings, StopsAt
@@ -27,6 +29,9 @@ from riskd.rules.tightness import Higher, tighter_by
 
 _EXIT_COSTS: Final = Decimal("2.50")
 """What one side of a contract costs at most in fees and commissions, in dollars."""
+
+FLOOR_SOURCES: Final = {"firm": "the firm's figure", "estimate": "riskd's estimate"}
+"""Whose a floor is, in words, by :func:`floor_source`."""
 
 _NO_BALANCE: Final = "no balance yet, the floor is unknown"
 
@@ -120,15 +125,40 @@ def floor_of(state: AccountState, settings: Settings) -> Decimal | None:
         high = max(start, highest_close(state) or start)
     elif settings.trailing is Trailing.INTRADAY:
         high = max(start, balance.peak if balance.peak is not None else start)
-    floor = high - settings.drawdown
-    if settings.stops_at != "never":
-        floor = min(floor, start if settings.stops_at == "start" else Decimal(settings.stops_at))
-    if balance.payouts and settings.after_payout is not AfterPayout.KEEP:
+    floor, payouts = _below(high, start, settings), balance.payouts
+    if (firm := balance.firm_floor) is not None:
+        payouts -= firm.payouts
+        since = {
+            Trailing.END_OF_DAY: highest_close_since_figure(state),
+            Trailing.INTRADAY: firm.peak,
+            Trailing.STATIC: None,
+        }[settings.trailing]
+        floor = firm.amount if since is None else max(firm.amount, _below(since, start, settings))
+    if payouts and settings.after_payout is not AfterPayout.KEEP:
         floor = max(floor, start if settings.after_payout is AfterPayout.START else ZERO)
     return floor
 
 
-def _buffer(state: AccountState, settings: Settings) -> Decimal:
+def _below(high: Decimal, start: Decimal, settings: Settings) -> Decimal:
+    """Return the floor that follows from a high, where it has not stopped before."""
+    floor = high - settings.drawdown
+    if settings.stops_at == "never":
+        return floor
+    return min(floor, start if settings.stops_at == "start" else Decimal(settings.stops_at))
+
+
+def nearest_floor(state: AccountState, rules: Iterable[RuleInForce]) -> Decimal | None:
+    """Return the highest floor of an account; ``None`` without one that is known."""
+    floors = [floor_of(state, each.settings) for each in rules if each.rule is RULE]
+    return max((floor for floor in floors if floor is not None), default=None)
+
+
+def floor_source(state: AccountState) -> str:
+    """Return whose the floor is: ``firm``, or ``estimate``, which is riskd's."""
+    return "estimate" if state.balance.firm_floor is None else "firm"
+
+
+def buffer_of(state: AccountState, settings: Settings) -> Decimal:
     """Return how far above the floor positions are closed; 0 while it is flat."""
     if settings.buffer is not None:
         return settings.buffer if state.open_positions else ZERO
@@ -172,7 +202,7 @@ def _check_floor(
     :param now: the equity.
     """
     warnings = pnl_warnings(state, trigger.now)
-    buffer = _buffer(state, settings)
+    buffer = buffer_of(state, settings)
     if now > floor + buffer or lock_of(state, RULE.rule_id, trigger.now) is not None:
         return RuleResult(warnings=warnings)
     above = f", buffer {dollars(buffer)}" if buffer else ""
@@ -191,7 +221,7 @@ def gauges(state: AccountState, settings: Settings, _now: datetime) -> tuple[Gau
             limit=settings.drawdown,
             current=settings.drawdown - (now - floor),
             unit="$",
-            words=f"floor {dollars(floor)} by riskd's estimate",
+            words=f"floor {dollars(floor)} by {FLOOR_SOURCES[floor_source(state)]}",
         ),
     )
 
