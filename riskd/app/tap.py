@@ -22,6 +22,7 @@ from riskd.app.descriptors import DescriptorService
 from riskd.app.launch import Daemon, freeze_garbage, utc_now
 from riskd.broadcast.server import BroadcastServerFactory, BroadcastService
 from riskd.config.loader import load_settings
+from riskd.config.presets import preset_warnings
 from riskd.config.settings import GatewaySettings, Settings
 from riskd.config.toml import ConfigError
 from riskd.control.protocol import SOCKET_NAME
@@ -102,6 +103,8 @@ def makeService(options: Options) -> Daemon:
     if not options["debuggable"]:
         forbid_core_dumps()
     reactor, catalogue, settings = launch.begin(options)
+    for warning in preset_warnings(settings, utc_now().date()):
+        _log.warn("{warning}", warning=warning)
     # Resources first, while a refusal is still a line on the terminal; twistd detaches afterwards.
     make_engine: Callable[..., EngineService | RecordingEngine] = EngineService
     try:
@@ -337,7 +340,7 @@ class Reloader:
 
     def _apply(self, settings: Settings) -> None:
         # Rules and accounts change in the running daemon; the other tables take effect only at a start.
-        notes = [self._engine.reload(settings)]
+        notes = [self._engine.reload(settings), *preset_warnings(settings, utc_now().date())]
         if _beyond_accounts(settings) != _beyond_accounts(self._started_with):
             notes.append("changes of enforce, gateway, practice and server need a restart")
         for note in filter(None, notes):

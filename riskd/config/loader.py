@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.resources
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import time
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -16,8 +16,10 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from riskd.config.presets import Preset, parse_preset, preset_names, preset_text
 from riskd.config.settings import AccountSettings, CommonSettings, Settings
 from riskd.config.toml import WRONG, ConfigError, KeyPath, TableReader, nearest, read_text
+from riskd.config.values import as_toml
 from riskd.model.trading_day import ResetSchedule
 from riskd.rules.evaluation import RuleInForce
 from riskd.rules.interface import IRule
@@ -31,6 +33,9 @@ _SECRETS: Final = dict.fromkeys(
     ("api_key", "apikey", "key", "password", "secret", "token", "access_token"), _NO_SECRETS
 )
 """Unknown keys that people may use for a secret, and the sentence that says where secrets go."""
+
+_PRESET: Final = "preset:"
+"""Begins the names of presets among the files of a recording."""
 
 _RuleTables = dict[str, dict[str, Any]]
 """The tables of rules, by key.  Each rule's own settings type says which keys a table may have."""
@@ -60,6 +65,7 @@ class _Account(_Defaults, frozen=True, kw_only=True):
         ),
     ] = ""
     watch: tuple[Ticker, ...] = ()
+    preset: str = ""
     rules: _RuleTables = {}
 
 
@@ -131,15 +137,21 @@ def parse_settings(
     # Both parts are checked, whatever is wrong in the other, so that all mistakes are reported at once.
     document = reader.struct(reader.tables, _Document, ())
     files = _Files({} if document is WRONG else document.files, read)
-    rules_in_force = _rules_of_accounts(reader, rules, files)
+    presets = _presets_of_accounts(reader, rules, files)
+    rules_in_force = _rules_of_accounts(reader, rules, files, presets)
     if document is not WRONG:
+        if read is not None:
+            _refuse_presets(reader, document)
         _check_accounts(reader, document.accounts)
+        _check_days(reader, document, presets)
     reader.check()
     common = {name: getattr(document, name) for name in CommonSettings.__struct_fields__}
     return Settings(
         accounts=tuple(
-            _account_settings(account, document.defaults, in_force)
-            for account, in_force in zip(document.accounts, rules_in_force, strict=True)
+            _account_settings(account, document.defaults, preset, in_force)
+            for account, preset, in_force in zip(
+                document.accounts, presets, rules_in_force, strict=True
+            )
         ),
         text=text + files.tables,
         **common,
@@ -170,6 +182,14 @@ class _Files:
             raise ConfigError(file.problem)
         return file.text
 
+    def preset(self, name: str) -> str:
+        """Return the text of a preset: riskd's own, or in a recording that of the day."""
+        key = f"{_PRESET}{name}"
+        if self._read is None and key in self._known:
+            return self._known[key].text
+        self._more[key] = _File(text=preset_text(name))
+        return self._more[key].text
+
     def _read_first(self, name: str) -> _File:
         if self._read is None:
             return _File(problem=f"{name} is not in this configuration")
@@ -194,17 +214,26 @@ def _quoted(text: str) -> str:
 
 
 def _account_settings(
-    account: _Account, defaults: _Defaults, rules: tuple[RuleInForce, ...]
+    account: _Account,
+    defaults: _Defaults,
+    preset: Preset | None,
+    rules: tuple[RuleInForce, ...],
 ) -> AccountSettings:
     builtin = ResetSchedule()
-    zone = account.time_zone or defaults.time_zone
+    day = _Defaults() if preset is None or preset.day is None else preset.day
+    zone = account.time_zone or defaults.time_zone or day.time_zone
     return AccountSettings(
         id=account.id,
         name=account.name,
         # A dict drops repeated tickers and keeps their order.
         watch=tuple(dict.fromkeys(ticker.upper() for ticker in account.watch)),
+        preset=account.preset,
+        preset_read=None if preset is None else preset.read,
         schedule=ResetSchedule(
-            reset_time=account.reset_time or defaults.reset_time or builtin.reset_time,
+            reset_time=account.reset_time
+            or defaults.reset_time
+            or day.reset_time
+            or builtin.reset_time,
             time_zone=zone.key if zone else builtin.time_zone,
         ),
         rules=rules,
@@ -223,26 +252,87 @@ def _check_accounts(reader: TableReader, accounts: tuple[_Account, ...]) -> None
             reader.report(("accounts", number, "id"), sentence)
 
 
-def _rules_of_accounts(
+def _refuse_presets(reader: TableReader, document: _Document) -> None:
+    """Report presets in a file: only a recording may bring them."""
+    for name in document.files:
+        if name.startswith(_PRESET):
+            reader.report(("files", name), "expected no preset here: riskd has its own")
+
+
+def _check_days(
+    reader: TableReader, document: _Document, presets: Sequence[Preset | None]
+) -> None:
+    """Report ends of the trading day that differ from those of presets."""
+    for number, (account, preset) in enumerate(zip(document.accounts, presets, strict=True)):
+        if preset is None or preset.day is None:
+            continue
+        for key in _Defaults.__struct_fields__:
+            wanted, own = getattr(preset.day, key), getattr(account, key)
+            value = own or getattr(document.defaults, key)
+            if value not in (None, wanted):
+                limit = (
+                    f"expected {as_toml(wanted)} beside preset {preset.name}, got {as_toml(value)}"
+                )
+                if own is None:
+                    reader.report(("defaults", key), f"{limit} (preset of accounts[{number}])")
+                else:
+                    reader.report(("accounts", number, key), limit)
+
+
+def _presets_of_accounts(
     reader: TableReader, rules: Mapping[str, IRule], files: _Files
+) -> list[Preset | None]:
+    """Return each account's preset, if it has one."""
+    known: dict[str, Preset] = {}
+    accounts = reader.tables.get("accounts")
+    found = []
+    for number, account in enumerate(accounts if isinstance(accounts, list) else ()):
+        name = account.get("preset", "") if isinstance(account, dict) else ""
+        # The check of the whole document reports one that is not a text.
+        if isinstance(name, str) and name and name not in known:
+            names = preset_names()
+            if name in names:
+                known[name] = parse_preset(files.preset(name), name, rules)
+            else:
+                sentence = f"there is no such preset{nearest(name, names)}"
+                reader.report(("accounts", number, "preset"), sentence)
+        found.append(known.get(name) if isinstance(name, str) else None)
+    return found
+
+
+def _rules_of_accounts(
+    reader: TableReader,
+    rules: Mapping[str, IRule],
+    files: _Files,
+    presets: Sequence[Preset | None],
 ) -> list[tuple[RuleInForce, ...]]:
     """Return each account's enabled rules with their settings."""
     shared = _rule_fields(reader, reader.tables, rules, ())
     accounts = reader.tables.get("accounts")
     in_force = []
     for number, account in enumerate(accounts if isinstance(accounts, list) else ()):
+        preset = presets[number]
+        given = {} if preset is None else preset.fields
         own = _rule_fields(reader, account, rules, ("accounts", number))
         enabled = []
         # In the catalogue's order, which is that of evaluation, not in the file's.
         for key, rule in rules.items():
-            if key not in shared and key not in own:
+            if key not in shared and key not in own and key not in given:
                 continue
-            # The account's own keys override the shared ones.
-            values = {**shared.get(key, {}), **own.get(key, {})}
+            # The account's own keys override the shared ones, and these the preset's.
+            values = {**given.get(key, {}), **shared.get(key, {}), **own.get(key, {})}
             # A mistake in the shared settings is reported once, at their place, not for every account.
             where = ("accounts", number, "rules", key) if key in own else ("rules", key)
             settings = reader.build(values, rule.settings_type, where)
-            if settings is not WRONG and settings.enabled:
+            if settings is WRONG:
+                continue
+            if preset is not None and key in given:
+                for path, sentence in preset.loosened_keys(key, settings):
+                    is_shared = path[0] not in own.get(key, {})
+                    of = f" (preset of accounts[{number}])" if is_shared else ""
+                    top: KeyPath = () if is_shared else ("accounts", number)
+                    reader.report((*top, "rules", key, *path), f"{sentence}{of}")
+            if settings.enabled:
                 enabled.append(RuleInForce(rule, settings.with_files(files.read)))
         in_force.append(tuple(enabled))
     return in_force

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from ipaddress import ip_address
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
@@ -55,6 +56,8 @@ class AccountSettings(msgspec.Struct, frozen=True, kw_only=True):
     :ivar name: the trader's name for the account; riskd does not use it.
     :ivar watch: tickers such as ``MNQ`` whose quotes go to the account's clients even while it holds no
         position in them.
+    :ivar preset: the name of its preset; empty if it has none.
+    :ivar preset_read: when the oldest part of the preset was read on the firm's page.
     :ivar schedule: when its trading day ends.
     :ivar rules: the enabled rules, in order of evaluation.
     """
@@ -62,6 +65,8 @@ class AccountSettings(msgspec.Struct, frozen=True, kw_only=True):
     id: int
     name: str = ""
     watch: tuple[str, ...] = ()
+    preset: str = ""
+    preset_read: date | None = None
     schedule: ResetSchedule = ResetSchedule()
     rules: tuple[RuleInForce, ...] = ()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import time
 from decimal import Decimal
 from typing import Any, Final
@@ -23,6 +23,7 @@ _MAX_SHOWN: Final = 60
 
 _MAX_AMOUNT: Final = 10**12
 _MAX_PLACES: Final = 9
+_NUMBER: Final = re.compile(r"[0-9]+(\.[0-9]+)?")
 _TIME: Final = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 
 
@@ -59,6 +60,8 @@ def _own_converter(info: inspect.Type) -> Callable[[Any], Any] | None:
         case inspect.Metadata(extra={"convert": converter}):
             own: Callable[[Any], Any] = converter
             return own
+        case inspect.Metadata(type=inner):
+            return _own_converter(inner)
         case inspect.UnionType(types=(inner, inspect.NoneType()) | (inspect.NoneType(), inner)):
             return _own_converter(inner)
     return None
@@ -164,6 +167,32 @@ def names_of(kind: Any) -> list[str]:
         # Sorted, so that a suggestion does not depend on the order of a set.
         return sorted(available_timezones())
     return [choice for choice in _choices(shape) if isinstance(choice, str)]
+
+
+def as_toml(value: Any) -> str:
+    """Return ``value`` in full as TOML has it, on one line; ``none`` for no value."""
+    match value:
+        case None | msgspec.UNSET:
+            text = "none"
+        case str() if _NUMBER.fullmatch(value):
+            # An amount beside words, such as that of stops_at.
+            text = value
+        case bool() | str():
+            text = json.dumps(value, ensure_ascii=False)
+        case time():
+            text = f'"{value:%H:%M}"'
+        case ZoneInfo():
+            text = json.dumps(value.key)
+        case Mapping():
+            pairs = (f"{key} = {as_toml(each)}" for key, each in value.items())
+            text = f"{{ {', '.join(pairs)} }}"
+        case tuple() | list():
+            text = f"[{', '.join(map(as_toml, value))}]"
+        case msgspec.Struct():
+            text = as_toml(msgspec.structs.asdict(value))
+        case _:
+            text = str(value)
+    return text
 
 
 def shown(value: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Final
 
 from twisted.internet.defer import Deferred
@@ -13,6 +14,7 @@ from riskd import __version__
 from riskd.control.peer import UNKNOWN_OPERATOR
 from riskd.control.protocol import (
     FlattenCommand,
+    FloorCommand,
     LockCommand,
     Outcome,
     Request,
@@ -22,12 +24,17 @@ from riskd.control.protocol import (
     UnlockCommand,
 )
 from riskd.control.reports import RulesReport, StatusReport, report_account, report_rule
+from riskd.engine.firm_floor import objection
 from riskd.engine.interface import IOperated, IOperatedAccount
 from riskd.model.lockouts import is_locked
 from riskd.model.safe_text import printable
+from riskd.rules.builtin.maximum_loss import nearest_floor
 
 MAX_REASON: Final = 200
 """Characters of a reason; the rest of a longer one is cut off."""
+
+MAX_AMOUNT: Final = 10**9
+"""No floor has as many dollars."""
 
 
 class Commands(CommandLocator):
@@ -44,7 +51,8 @@ class Commands(CommandLocator):
     @StatusCommand.responder
     def status(self) -> dict[str, StatusReport]:
         """Report the daemon and all accounts."""
-        states = [account.account_state for account in self._operated.operated_accounts.values()]
+        accounts = self._operated.operated_accounts.values()
+        states = [account.account_state for account in accounts]
         offset: timedelta | None = self._operated.clock_offset
         return {
             "answer": StatusReport(
@@ -53,7 +61,10 @@ class Commands(CommandLocator):
                 dry_run=not self._operated.enforces,
                 # Each account's state has the daemon's latest status.
                 daemon=next((state.daemon for state in states if state.daemon is not None), None),
-                accounts=tuple(report_account(state, self._passed()) for state in states),
+                accounts=tuple(
+                    report_account(each.account_state, self._passed(), each.rules)
+                    for each in accounts
+                ),
                 clock_offset=None if offset is None else round(offset.total_seconds(), 3),
             )
         }
@@ -100,14 +111,39 @@ class Commands(CommandLocator):
         account.flatten(reason, self.operator)
         return self._answer_when_durable(account, was_locked)
 
+    @FloorCommand.responder
+    def floor(self, request: Request) -> Deferred[dict[str, Outcome]]:
+        """Take the firm's figure for the floor of an account."""
+        account, amount = self._account(request), request.amount
+        if amount is None or not amount.is_finite() or abs(amount) >= MAX_AMOUNT:
+            raise RequestRefusedError(f"expected an amount in dollars, got {amount}")
+        # What the journal knows of an earlier figure must not take the place of this one.
+        if not self._operated.is_recovered:
+            raise RequestRefusedError("riskd has not read its journal yet; try again in a moment")
+        if self._operated.clock_offset is None:
+            raise RequestRefusedError(
+                "riskd does not know the broker's time yet; try again in a moment"
+            )
+        state = account.account_state
+        was_locked = is_locked(state, self._passed())
+        refusal = objection(
+            state, account.rules, amount, is_locked=was_locked, is_confirmed=request.is_confirmed
+        )
+        if refusal:
+            raise RequestRefusedError(refusal)
+        before = nearest_floor(state, account.rules)
+        account.set_floor(amount, self.operator)
+        return self._answer_when_durable(account, was_locked, before)
+
     def _answer_when_durable(
-        self, account: IOperatedAccount, was_locked: bool
+        self, account: IOperatedAccount, was_locked: bool, floor_before: Decimal | None = None
     ) -> Deferred[dict[str, Outcome]]:
         """Answer once the change is on the disk: an operator's lock must survive a crash."""
 
         def answer(_result: None) -> dict[str, Outcome]:
-            report = report_account(account.account_state, self._passed())
-            return {"answer": Outcome(was_locked=was_locked, account=report)}
+            report = report_account(account.account_state, self._passed(), account.rules)
+            outcome = Outcome(was_locked=was_locked, account=report, floor_before=floor_before)
+            return {"answer": outcome}
 
         return self._operated.make_durable().addCallback(answer)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final
 
@@ -62,12 +63,16 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     :ivar reason: the reason for the log and the consoles.
     :ivar until: the end of a lock; without it and ``seconds`` it lasts until an operator unlocks.
     :ivar seconds: how long a lock lasts, in place of ``until``: the two machines' clocks may differ.
+    :ivar amount: the firm's figure for a floor, in dollars.
+    :ivar is_confirmed: whether that floor may lock the account at once.
     """
 
     account: int
     reason: str = ""
     until: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
     seconds: Annotated[int, msgspec.Meta(gt=0, le=MAX_LOCK_SECONDS)] | None = None
+    amount: Decimal | None = None
+    is_confirmed: bool = False
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,10 +80,12 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     :ivar was_locked: whether the account was locked before the command.
     :ivar account: the account after the command.
+    :ivar floor_before: its floor before the command; ``None`` where that is unknown.
     """
 
     was_locked: bool
     account: AccountReport
+    floor_before: Decimal | None = None
 
 
 class Json(Argument):
@@ -158,6 +165,10 @@ class UnlockCommand(_AccountCommand):
 
 class LockCommand(_AccountCommand):
     """Flatten an account and lock it."""
+
+
+class FloorCommand(_AccountCommand):
+    """Take the firm's figure for the floor of an account."""
 
 
 class FlattenCommand(_AccountCommand):

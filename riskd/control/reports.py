@@ -6,6 +6,7 @@ The reports are plain values.  :mod:`riskd.control.commands` builds them, ``risk
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 
@@ -26,6 +27,7 @@ from riskd.model.money import ZERO
 from riskd.model.open_pnl import position_pnl
 from riskd.model.reduce_only import reduce_only_stage
 from riskd.model.unlocks import last_unlock
+from riskd.rules.builtin.maximum_loss import floor_source, nearest_floor
 from riskd.rules.evaluation import RuleInForce
 from riskd.rules.interface import Gauge
 
@@ -86,6 +88,9 @@ class AccountReport(msgspec.Struct, frozen=True, kw_only=True):
     :ivar balance: dollars; the lower one while the broker has another balance than riskd can explain; ``None``
         before the broker first reported it.
     :ivar equity: the balance with open P&L at what an exit would bring; ``None`` while one of them is unknown.
+    :ivar floor: the equity, in dollars, at which the account is lost; ``None`` without ``maximum_loss``, or before the
+        broker first reported a balance.
+    :ivar floor_source: whose the floor is: ``firm``, or ``estimate``, which is riskd's; empty without a floor.
     :ivar brokers_balance: the broker's other balance; ``None`` while both agree.
     :ivar trades: trades of this trading day.
     :ivar can_trade: the broker's permission; ``None`` before the broker first reported it.
@@ -109,6 +114,8 @@ class AccountReport(msgspec.Struct, frozen=True, kw_only=True):
     balance: Decimal | None = None
     equity: Decimal | None = None
     brokers_balance: Decimal | None = None
+    floor: Decimal | None = None
+    floor_source: str = ""
 
 
 class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,8 +176,14 @@ class RulesReport(msgspec.Struct, frozen=True, kw_only=True):
     rules: tuple[RuleReport, ...]
 
 
-def report_account(state: AccountState, now: datetime) -> AccountReport:
-    """Return the report of an account."""
+def report_account(
+    state: AccountState, now: datetime, rules: Sequence[RuleInForce] = ()
+) -> AccountReport:
+    """Return the report of an account.
+
+    :param rules: its rules in force.
+    """
+    floor = nearest_floor(state, rules)
     positions = tuple(_report_position(state, position) for position in state.open_positions)
     known = [position.open_pnl for position in positions if position.open_pnl is not None]
     plan, unlock = state.risk.flattening, last_unlock(state)
@@ -192,6 +205,8 @@ def report_account(state: AccountState, now: datetime) -> AccountReport:
         balance=state.balance.counted,
         equity=equity(state) if len(known) == len(positions) else None,
         brokers_balance=state.balance.other,
+        floor=floor,
+        floor_source="" if floor is None else floor_source(state),
     )
 
 

@@ -25,6 +25,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from decimal import Decimal
 from itertools import combinations
 from typing import Final
@@ -35,7 +36,14 @@ from riskd.engine.order_of_truth import SETTLED_SECONDS
 from riskd.engine.tracked_account import TrackedAccount
 from riskd.journal.audit_log import BALANCE
 from riskd.model.account import with_day_figures
-from riskd.model.balance import Balance, Result, after_agreement, after_flow, after_result
+from riskd.model.balance import (
+    Balance,
+    Result,
+    after_agreement,
+    after_firm_floor,
+    after_flow,
+    after_result,
+)
 from riskd.model.broker import BrokerTrade
 from riskd.model.formatting import dollars
 from riskd.model.money import CENT, ZERO
@@ -217,6 +225,15 @@ class Balances:
         self._note(
             f"A {what} of {dollars(abs(difference))}: account {self._id} has {dollars(figure)}"
         )
+
+    def take_floor(self, amount: Decimal, at: datetime, sentence: str) -> None:
+        """Take the firm's figure for the floor from an operator.
+
+        :param at: the broker's time.
+        :param sentence: for clients.
+        """
+        self._change(after_firm_floor(self._account.state.balance, amount, at))
+        self._report(sentence)
 
     def asks(self) -> bool:
         """Return whether a reconciliation now may settle an open question."""

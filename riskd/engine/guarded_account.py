@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -14,7 +15,10 @@ from riskd.engine.tracked_account import TrackedAccount
 from riskd.gateway.broker_clock import BrokerClock
 from riskd.journal.audit_log import OPERATOR_COMMAND
 from riskd.model.account import AccountState
+from riskd.model.formatting import dollars
 from riskd.model.lockouts import OPERATOR, Lock, is_locked
+from riskd.rules.builtin.maximum_loss import FLOOR_SOURCES, floor_source, nearest_floor
+from riskd.rules.builtin.maximum_loss import RULE as MAXIMUM_LOSS
 from riskd.rules.evaluation import Decision, RuleInForce
 from riskd.rules.interface import Flatten
 
@@ -71,6 +75,23 @@ class GuardedAccount:
         """Close all positions and cancel all orders."""
         self._log_command("flatten", reason, operator)
         self._decide(Flatten(reason=reason))
+
+    def set_floor(self, amount: Decimal, operator: str) -> None:
+        """Take the firm's figure for the floor of the account, in dollars."""
+        state, rules = self.account.state, self.risk_engine.rules
+        before = nearest_floor(state, self.rules)
+        was = (
+            ""
+            if before is None
+            else f"; it was {dollars(before)} by {FLOOR_SOURCES[floor_source(state)]}"
+        )
+        sentence = f"The floor of account {state.account_id} is {dollars(amount)} by the firm's figure{was}"
+        self._log_command("floor", sentence, operator)
+        self.balances.take_floor(amount, self._now(), sentence)
+        if before is not None and amount > before:
+            # An unlock does not excuse a breach of a higher floor.
+            rules.note_locked([MAXIMUM_LOSS.rule_id])
+        self.risk_engine.review()
 
     def _decide(self, command: Flatten) -> None:
         self.risk_engine.decide([Decision(OPERATOR, command)], self._now())

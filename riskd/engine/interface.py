@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
@@ -22,6 +23,9 @@ class IOperatedAccount(Interface):
 
     def flatten(reason: str, operator: str) -> None:
         """Close all positions and cancel all orders."""
+
+    def set_floor(amount: Decimal, operator: str) -> None:
+        """Take the firm's figure for the floor of the account, in dollars."""
 
 
 class IOperated(Interface):

@@ -294,7 +294,9 @@ def read_balance(text: object) -> Balance:
     :raises ValueError: it makes no sense.
     """
     balance = msgspec.json.decode(as_text(text), type=Balance)
-    amounts = [each for each in msgspec.structs.astuple(balance) if isinstance(each, Decimal)]
+    parts = [balance, *([] if balance.firm_floor is None else [balance.firm_floor])]
+    values = [each for part in parts for each in msgspec.structs.astuple(part)]
+    amounts = [each for each in values if isinstance(each, Decimal)]
     if not all(each.is_finite() for each in amounts):
         raise ValueError(f"{text!r} is not a balance")
     return balance

@@ -30,6 +30,23 @@ class Result(msgspec.Struct, frozen=True):
     amount: Decimal
 
 
+class FirmFloor(msgspec.Struct, frozen=True, kw_only=True):
+    """The firm's own figure for the floor of an account, and what has happened since.
+
+    :ivar amount: dollars.
+    :ivar at: when the operator gave it, in the broker's time.
+    :ivar payouts: all payouts until then, positive.
+    :ivar close: the highest balance at the end of a trading day since then, without the last one that has ended.
+    :ivar peak: the highest equity since then.
+    """
+
+    amount: Decimal
+    at: datetime
+    payouts: Decimal = ZERO
+    close: Decimal | None = None
+    peak: Decimal | None = None
+
+
 class Balance(msgspec.Struct, frozen=True, kw_only=True):
     """The balance of an account and the highs of trailing limits, in dollars.
 
@@ -46,6 +63,7 @@ class Balance(msgspec.Struct, frozen=True, kw_only=True):
     :ivar high_net: the highest net P&L of the day, open P&L included; 0 at least.
     :ivar peak: the highest equity so far.
     :ivar earlier_close: the highest balance at the end of a trading day before the last one that has ended.
+    :ivar firm_floor: the firm's figure for the floor; ``None``: it is riskd's estimate.
     """
 
     agreed: Decimal | None = None
@@ -60,6 +78,7 @@ class Balance(msgspec.Struct, frozen=True, kw_only=True):
     high_net: Decimal = ZERO
     peak: Decimal | None = None
     earlier_close: Decimal | None = None
+    firm_floor: FirmFloor | None = None
 
     @property
     def expected(self) -> Decimal | None:
@@ -109,6 +128,12 @@ def after_flow(balance: Balance, figure: Decimal) -> Balance:
     )
 
 
+def after_firm_floor(balance: Balance, amount: Decimal, at: datetime) -> Balance:
+    """Return the balance once an operator has given the firm's figure for the floor."""
+    firm = FirmFloor(amount=amount, at=at, payouts=balance.payouts)
+    return msgspec.structs.replace(balance, firm_floor=firm)
+
+
 def merge_balances(known: Balance, since: Balance, *, is_same_day: bool) -> Balance:
     """Return a journaled balance and that of this run as one.
 
@@ -127,6 +152,14 @@ def merge_balances(known: Balance, since: Balance, *, is_same_day: bool) -> Bala
             peak=_highest(known.peak, since.peak),
             earlier_close=_highest(known.earlier_close, since.earlier_close),
         )
+    if since.firm_floor is None and (firm := known.firm_floor) is not None:
+        # All of this run is later.
+        firm = msgspec.structs.replace(
+            firm,
+            close=_highest(firm.close, since.earlier_close),
+            peak=_highest(firm.peak, since.peak),
+        )
+        merged = msgspec.structs.replace(merged, firm_floor=firm)
     if not is_same_day:
         return merged
     return msgspec.structs.replace(

@@ -139,6 +139,19 @@ def highest_close(state: AccountState) -> Decimal | None:
     return max(known, default=None)
 
 
+def highest_close_since_figure(state: AccountState) -> Decimal | None:
+    """Return the highest balance at the end of a trading day since the firm's figure.
+
+    ``None`` if no day has ended since then, or there is no figure.
+    """
+    firm, start = state.balance.firm_floor, day_start_balance(state)
+    if firm is None:
+        return None
+    has_ended = state.day_began is not None and state.day_began > firm.at
+    known = [start if has_ended else None, firm.close]
+    return max((each for each in known if each is not None), default=None)
+
+
 def with_closed_days(state: AccountState, ends: Iterable[datetime]) -> AccountState:
     """Return the state before a daily reset, with the balances at the ends of days.
 
@@ -150,6 +163,11 @@ def with_closed_days(state: AccountState, ends: Iterable[datetime]) -> AccountSt
         return state
     closes = [balance_at(expected, state.risk.results, end) for end in ends]
     balance = msgspec.structs.replace(state.balance, earlier_close=max([highest, *closes]))
+    if balance.firm_floor is not None:
+        since = highest_close_since_figure(state)
+        known = closes if since is None else [since, *closes]
+        firm = msgspec.structs.replace(balance.firm_floor, close=max(known, default=None))
+        balance = msgspec.structs.replace(balance, firm_floor=firm)
     return msgspec.structs.replace(state, balance=balance)
 
 
@@ -168,12 +186,22 @@ def with_highs(state: AccountState, *, is_balance_open: bool = False) -> Account
         return state
     pnl = open_pnl(state)
     net, peak, expected = net_realized(state) + pnl, balance.peak, balance.expected
-    is_certain = balance.is_settled and balance.other is None and not is_balance_open
-    if is_certain and expected is not None and (peak is None or expected + pnl > peak):
-        peak = expected + pnl
-    if net <= balance.high_net and peak is balance.peak:
+    firm = balance.firm_floor
+    if (
+        balance.is_settled
+        and balance.other is None
+        and not is_balance_open
+        and expected is not None
+    ):
+        now = expected + pnl
+        peak = now if peak is None or now > peak else peak
+        if firm is not None and (firm.peak is None or now > firm.peak):
+            firm = msgspec.structs.replace(firm, peak=now)
+    if net <= balance.high_net and peak is balance.peak and firm is balance.firm_floor:
         return state
-    balance = msgspec.structs.replace(balance, high_net=max(net, balance.high_net), peak=peak)
+    balance = msgspec.structs.replace(
+        balance, high_net=max(net, balance.high_net), peak=peak, firm_floor=firm
+    )
     return msgspec.structs.replace(state, balance=balance)
 
 

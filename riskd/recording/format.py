@@ -234,13 +234,15 @@ class OperatorActed(_Input, frozen=True, tag="operator"):
     """An operator acted on an account.
 
     :ivar until: when a lock ends; ``None``: when an operator unlocks.
+    :ivar amount: the firm's figure for a floor, in dollars.
     """
 
-    command: Literal["unlock", "lock", "flatten"]
+    command: Literal["unlock", "lock", "flatten", "set_floor"]
     account: int
     reason: str
     operator: str
     until: datetime | None = None
+    amount: Decimal | None = None
 
 
 Input = (

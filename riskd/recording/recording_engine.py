@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, TypeVar
 
 from twisted.application.service import Service
@@ -347,3 +348,7 @@ class _RecordedAccount:
     def flatten(self, reason: str, operator: str) -> None:
         """Close all positions and cancel all orders."""
         self._handle(OperatorActed("flatten", self._account_id, reason, operator))
+
+    def set_floor(self, amount: Decimal, operator: str) -> None:
+        """Take the firm's figure for the floor."""
+        self._handle(OperatorActed("set_floor", self._account_id, "", operator, amount=amount))

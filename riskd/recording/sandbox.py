@@ -310,6 +310,8 @@ class _SandboxJournal:
 
 def _operate(sandbox: Sandbox, acted: OperatorActed) -> Any:
     command = getattr(sandbox.engine.operated_accounts[acted.account], acted.command)
+    if acted.command == "set_floor":
+        return command(acted.amount, acted.operator)
     until = (acted.until,) if acted.command == "lock" else ()
     return command(acted.reason, acted.operator, *until)
 

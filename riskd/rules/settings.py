@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Final, Self
 import msgspec
 
 from riskd.rules.interface import Lock, Trigger
+from riskd.rules.tightness import WhenTrue, tightest_last
 
 Contracts = Annotated[int, msgspec.Meta(gt=0, le=10_000)]
 Trades = Annotated[int, msgspec.Meta(gt=0, le=1_000_000)]
@@ -85,6 +86,12 @@ class LockoutUntil(StrEnum):
         return Lock(until=None if self is LockoutUntil.PERMANENT else trigger.next_reset)
 
 
+LockUntil = Annotated[
+    LockoutUntil, tightest_last(LockoutUntil.DAILY_RESET, LockoutUntil.PERMANENT)
+]
+"""A key that says when a lock ends."""
+
+
 class Scope(StrEnum):
     """Whether a limit applies to each position or to all of them together."""
 
@@ -109,13 +116,15 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class RuleSettings(Table, frozen=True, kw_only=True):
     """The table of a rule.
 
+    The type of each key declares which value is the tighter one; see :mod:`riskd.rules.tightness`.
+
     :ivar enabled: ``false`` switches the rule off.
     """
 
     FROM_FILES: ClassVar[tuple[str, ...]] = ()
     """The fields that :meth:`with_files` sets; they are no keys of the table."""
 
-    enabled: bool = True
+    enabled: WhenTrue[bool] = True
 
     def with_files(self, _read: Callable[[str], str]) -> Self:
         """Return the settings with the content of the files that they name, if any.

@@ -20,6 +20,7 @@ from riskd.app import tap
 from riskd.app.daemon_file import DaemonFileService
 from riskd.app.launch import Daemon
 from riskd.app.tap import Options, Reloader, check_ports, gateway_of, makeService, open_state
+from riskd.config import presets
 from riskd.config.settings import GatewaySettings, Settings
 from riskd.engine.service import EngineService
 from riskd.host.errors import UserError
@@ -109,6 +110,15 @@ class ServiceTests(SynchronousTestCase):
             self.addCleanup(listening.close)
         self.addCleanup(service.state.release)
         return service
+
+    def test_an_old_preset_is_a_warning_in_the_log(self) -> None:
+        self.patch(presets, "MOST_DAYS", -99999)
+        path = temporary_directory(self) / "riskd.toml"
+        path.write_text('[[accounts]]\nid = 123\npreset = "topstep-50k"\n')
+        with capturedLogs() as logged:
+            self.make_service("--config", str(path))
+        said = [formatEvent(event) for event in logged]
+        self.assertTrue(any("preset topstep-50k were read on" in line for line in said), said)
 
     def test_a_rule_with_an_old_name_is_refused_with_a_sentence(self) -> None:
         path = PluginFolder(self).add("mine", "import riskd.account")
@@ -373,6 +383,34 @@ class ReloaderTests(SynchronousTestCase):
                 self.reload()
             said = [formatEvent(event) for event in logged]
             self.assertTrue(any("need a restart" in line for line in said), said)
+
+    def test_an_old_preset_is_a_warning_at_each_reading(self) -> None:
+        self.patch(presets, "MOST_DAYS", -99999)
+        self.path.write_text(f'[[accounts]]\nid = {ACCOUNT}\npreset = "topstep-50k"\n')
+        with capturedLogs() as logged:
+            self.reload()
+        warnings = [formatEvent(each) for each in logged if each["log_level"] is LogLevel.warn]
+        self.assertIn("the limits of preset topstep-50k were read on", "".join(warnings))
+
+    def test_a_looser_key_beside_a_preset_changes_nothing(self) -> None:
+        self.path.write_text(
+            f'[rules.maximum_loss]\ndrawdown = 2500\n[[accounts]]\nid = {ACCOUNT}\npreset = "topstep-50k"\n'
+        )
+        self.reload()
+        self.assertEqual(self.limit_in_force(), 2)
+        self.assertIn("expected 2000 or less beside preset topstep-50k", self.last_word().message)
+
+    def test_a_preset_that_is_removed_holds_a_locked_account_until_it_is_unlocked(self) -> None:
+        account = self.daemon.engine.accounts[ACCOUNT]
+        self.path.write_text(f'[[accounts]]\nid = {ACCOUNT}\npreset = "topstep-50k"\n')
+        self.reload()
+        account.lock("lunch", "jane", None)
+        self.daemon.advance(2)
+        self.write("")
+        self.reload()
+        self.assertEqual([each.rule.key for each in account.rules], ["maximum_loss"])
+        account.unlock("back", "jane")
+        self.assertEqual(account.rules, ())
 
 
 def limit(number: int) -> str:

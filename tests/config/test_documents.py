@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
+from contextlib import redirect_stdout
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
+from riskd.app.riskctl.main import main
 from riskd.config.settings import (
     Faults,
     GatewaySettings,
@@ -17,8 +21,11 @@ from riskd.config.settings import (
     ServerSettings,
     Settings,
 )
+from riskd.model.balance import Balance
 from riskd.rules.registry import RULES
-from tests.support.configuration import parse
+from tests.support.configuration import parse, rules_of
+from tests.support.directories import temporary_directory
+from tests.support.rules import MNQ, position, quote, review, state_after
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -28,11 +35,41 @@ class GuideTests(SynchronousTestCase):
 
     def test_the_guide_configures_a_dry_run_on_topstepx(self) -> None:
         guide = (DOCS / "topstepx.md").read_text(encoding="utf-8")
-        (text,) = re.findall(r"```toml\n(.*?)```", guide, re.DOTALL)
+        text, own_floor = re.findall(r"```toml\n(.*?)```", guide, re.DOTALL)
         settings = parse(text)
         self.assertEqual((settings.gateway.kind, settings.enforce), ("projectx", False))
         (account,) = settings.accounts
-        self.assertEqual(len(account.rules), 3)
+        floor = rules_of(account)["maximum_loss"]
+        self.assertEqual((floor.drawdown, floor.starting_balance), (2000, 50000))
+        without_preset = re.sub(r"preset = .*\n", "", text)
+        (other,) = parse(f"{without_preset}{own_floor}").accounts
+        self.assertEqual(rules_of(other)["maximum_loss"].starting_balance, 0)
+        for each in (account, other):
+            self.assertEqual(len(each.rules), 4)
+
+    def test_it_is_correct_and_guards_against_an_open_loss(self) -> None:
+        """$1,084.50 on an open position are beyond a net loss of $500 long before."""
+        guide = (DOCS / "topstepx.md").read_text(encoding="utf-8")
+        text = re.findall(r"```toml\n(.*?)```", guide, re.DOTALL)[0]
+        directory = temporary_directory(self)
+        (directory / "riskd.toml").write_text(text)
+        key = directory / "topstepx.key"
+        key.write_text("secret\n")
+        key.chmod(0o600)
+        with redirect_stdout(io.StringIO()) as out:
+            self.assertEqual(main(["check-config", str(directory / "riskd.toml")]), 0)
+        last = out.getvalue().splitlines()[-1]
+        self.assertIn("is correct: 1 account, 4 rules; a dry run", last)
+        events = (position(MNQ, 1, price="21000"), quote(MNQ, "20749.75", 1))
+        state = msgspec.structs.replace(
+            state_after(*events), balance=Balance(agreed=Decimal(50000), first=Decimal(50000))
+        )
+        breached = [
+            one.rule.key
+            for one in parse(text).accounts[0].rules
+            if one.rule.check(state, one.settings, review(2)).commands
+        ]
+        self.assertEqual(breached, ["daily_net_loss"])
 
 
 class PracticeTests(SynchronousTestCase):
@@ -132,7 +169,7 @@ class ExampleTests(SynchronousTestCase):
 
     def test_the_example_has_every_other_key(self) -> None:
         for kind in (GatewaySettings, ServerSettings, PracticeSettings, Settings):
-            self.assert_has_keys(EXAMPLE, kind, kind.__name__, "schedule", "text")
+            self.assert_has_keys(EXAMPLE, kind, kind.__name__, "schedule", "text", "preset_read")
 
     def assert_has_keys(self, text: str, kind: type[msgspec.Struct], name: str, *but: str) -> None:
         for key in fields_of(kind):

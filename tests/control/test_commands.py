@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 
+import msgspec
 from twisted.internet.defer import Deferred
 from zope.interface.verify import verifyObject
 
-from riskd.control.commands import MAX_REASON
+from riskd.control.commands import MAX_REASON, Commands
 from riskd.control.protocol import (
     FlattenCommand,
+    FloorCommand,
     LockCommand,
+    Outcome,
     Request,
+    RequestRefusedError,
     RulesCommand,
     StatusCommand,
     UnlockCommand,
 )
 from riskd.engine.interface import IOperated, IOperatedAccount
+from riskd.model.balance import Balance
 from riskd.model.events import DaemonStatus, Status
 from riskd.model.exact_json import encode_json
-from tests.support.control import NOW, ControlTestCase, a_rule, order
+from riskd.rules.builtin.maximum_loss import RULE, Settings
+from riskd.rules.evaluation import RuleInForce
+from tests.support.control import NOW, ControlTestCase, a_rule, order, position
+from tests.support.rules import settings_of
 
 
 class StatusTests(ControlTestCase):
@@ -72,6 +81,125 @@ class RulesTests(ControlTestCase):
             self.refusal(RulesCommand, Request(account=99)),
             "riskd does not follow account 99, only 123, 456",
         )
+
+
+class FloorTests(ControlTestCase):
+    """``floor``: the firm's own figure for the floor of ``maximum_loss``."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.guard(drawdown="2000", starting_balance="50000")
+        self.hold(Balance(agreed=Decimal(50000), earlier_close=Decimal(51000)))
+
+    def guard(self, **table: str) -> None:
+        self.account.rules = (RuleInForce(RULE, settings_of(Settings, **table)),)
+
+    def hold(self, balance: Balance) -> None:
+        self.account.account_state = msgspec.structs.replace(
+            self.account.account_state, balance=balance
+        )
+
+    def give(self, amount: str, *, is_confirmed: bool = False) -> Outcome:
+        return self.ask(FloorCommand, self.request(amount, is_confirmed=is_confirmed))
+
+    def refused(self, amount: str) -> str:
+        refusal = self.refusal(FloorCommand, self.request(amount))
+        self.assertEqual(self.account.received, [])
+        return refusal
+
+    def request(self, amount: str, *, is_confirmed: bool = False) -> Request:
+        return Request(account=123, amount=Decimal(amount), is_confirmed=is_confirmed)
+
+    def test_it_is_taken_and_reported_as_the_firms(self) -> None:
+        before = self.ask(StatusCommand).accounts[0]
+        self.assertEqual((before.floor, before.floor_source), (49000, "estimate"))
+        outcome = self.give("48500.25")
+        self.assertEqual(outcome.floor_before, 49000)
+        self.assertEqual(self.account.received, [("set_floor", Decimal("48500.25"), "jane")])
+        for report in (outcome.account, self.ask(StatusCommand).accounts[0]):
+            self.assertEqual((report.floor, report.floor_source), (Decimal("48500.25"), "firm"))
+
+    def test_the_answer_waits_until_it_is_on_the_disk(self) -> None:
+        self.daemon.on_disk = Deferred()
+        asked = self.begin(FloorCommand, self.request("48500"))
+        self.assertNoResult(asked)
+        self.daemon.on_disk.callback(None)
+        self.pump.flush()
+        self.successResultOf(asked)
+
+    def test_an_account_without_the_rule_has_no_floor(self) -> None:
+        self.account.rules = ()
+        self.assertEqual(
+            self.refused("48500"), "account 123 has no floor: no [rules.maximum_loss] guards it"
+        )
+
+    def test_an_account_without_a_balance_is_refused(self) -> None:
+        self.hold(Balance())
+        self.assertIn("does not know the balance of account 123 yet", self.refused("48500"))
+
+    def test_a_figure_that_the_settings_exclude_is_refused(self) -> None:
+        self.assertEqual(
+            self.refused("47999.99"),
+            "expected at least $48,000.00, which is starting_balance less drawdown, got $47,999.99; "
+            "if the firm's floor is lower, correct these keys first",
+        )
+        self.give("48000")
+
+    def test_without_a_starting_balance_any_lower_figure_is_taken(self) -> None:
+        """The first balance that riskd has seen is not the account's."""
+        self.guard(drawdown="2000")
+        self.hold(Balance(agreed=Decimal(51200), first=Decimal(51200)))
+        self.assertEqual(self.give("-2000").account.floor, -2000)
+
+    def test_a_floor_that_would_lock_at_once_needs_a_yes(self) -> None:
+        self.assertEqual(
+            self.refused("50000"),
+            "the equity of account 123 is $50,000.00, so with a floor of $50,000.00 riskd closes "
+            "everything and locks the account at once; add --yes if that is the firm's figure",
+        )
+        self.assertEqual(self.give("50000", is_confirmed=True).account.floor, 50000)
+        self.hold(Balance(agreed=Decimal(50000)))
+        self.give("49999.99")
+
+    def test_what_closing_costs_counts_too(self) -> None:
+        self.guard(drawdown="2000", starting_balance="50000", buffer="100")
+        self.account.apply(position())
+        self.assertIn("and a buffer of $100.00 riskd closes", self.refused("49900"))
+        self.give("49899.99")
+
+    def test_a_lower_floor_waits_for_the_end_of_a_lock(self) -> None:
+        self.account.lock("lunch", "jane", None)
+        self.account.received.clear()
+        self.assertEqual(
+            self.refused("48999.99"),
+            "account 123 is locked, and a floor below $49,000.00 would loosen its maximum loss: "
+            "unlock the account first",
+        )
+        self.give("49100")
+        self.account.unlock("back", "jane")
+        self.give("48500")
+
+    def test_amounts_that_are_none_are_refused(self) -> None:
+        for amount in ("NaN", "Infinity", "1000000000"):
+            request = Request(account=123, amount=Decimal(amount))
+            self.assertIn("expected an amount", self.refusal_of(request))
+        self.assertIn("expected an amount", self.refusal(FloorCommand, Request(account=123)))
+        self.assertEqual(self.account.received, [])
+
+    def refusal_of(self, request: Request) -> str:
+        """Return the refusal of a request that JSON cannot carry as it is."""
+        error = self.assertRaises(RequestRefusedError, Commands(self.daemon).floor, request)
+        return str(error)
+
+    def test_it_is_refused_while_a_journaled_figure_or_the_time_is_unknown(self) -> None:
+        self.daemon.is_recovered = False
+        self.assertIn("has not read its journal yet", self.refused("48500"))
+        self.daemon.is_recovered, self.daemon.clock_offset = True, None
+        self.assertIn("does not know the broker's time yet", self.refused("48500"))
+
+    def test_a_dry_run_takes_it(self) -> None:
+        self.daemon.enforces = False
+        self.assertEqual(self.give("48500").account.floor, 48500)
 
 
 class ActionTests(ControlTestCase):

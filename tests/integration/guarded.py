@@ -28,14 +28,15 @@ class GuardedDaemon:
     """A daemon that guards one account, and a client that keeps its events.
 
     :param config: TOML tables of rules.
+    :param account: more keys of the account.
     :param directory: the state directory.
     :param broker: holds the account.
     :ivar events: each event received, as its type and its ``data``.
     """
 
-    def __init__(self, config: str, directory: Path, broker: Broker) -> None:
+    def __init__(self, config: str, directory: Path, broker: Broker, account: str = "") -> None:
         self.events: list[tuple[str, Data]] = []
-        self._settings = settings_of(config)
+        self._settings = settings_of(config, account)
         self._broker = broker
         self._state = StateDirectory(directory)
         sockets = listen(0)

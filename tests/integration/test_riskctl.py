@@ -28,6 +28,7 @@ from riskd.app.riskctl.main import main, parse
 from riskd.app.riskctl.online import run_with_daemon
 from riskd.control.protocol import MAX_PATH_BYTES, SOCKET_NAME
 from riskd.host.errors import UserError
+from riskd.journal.reader import read_published
 from tests.integration.programs import riskctl, run
 from tests.support.twistd import Twistd, twistd_command
 from tests.support.waiting import DEADLINE_SECONDS, POLL_SECONDS, wait_until
@@ -232,6 +233,54 @@ async def test_an_answered_command_survives_a_kill_and_the_socket_goes_with_the_
     assert result.stderr == f"riskctl: riskd is not running (no answer at {path})\n"
     # riskctl reads the journal without a daemon, too.
     assert "lock by" in output_of(own, "journal", "456")
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_firms_floor_survives_a_kill_beside_a_preset(
+    twistd: Start, state_home: Path
+) -> None:
+    config, own = state_home / "riskd.toml", state_home / "s"
+    config.write_text('[[accounts]]\nid = 123\nwatch = ["MNQ"]\npreset = "topstep-50k"\n')
+    arguments = ("--port", "0", "--state", str(own), "--config", str(config))
+    daemon = twistd(*arguments)
+    account = await status_of(own, 123)
+    assert (account["floor"], account["floor_source"]) == (48000, "estimate")
+    assert await output_in_process(own, "floor", "123", "48500") == (
+        "account 123: the floor is $48,500.00 by the firm's figure (it was $48,000.00)"
+    )
+    daemon.process.kill()
+    daemon.wait()
+    journal = output_of(own, "journal", "123")
+    assert "The floor of account 123 is $48,500.00 by the firm's figure" in journal
+
+    again = twistd(*arguments)
+    assert "123: floor $48,500.00 by the firm's figure" in output_of(own, "status")
+    assert "floor $48,500.00 by the firm's figure" in output_of(own, "rules", "123")
+    published = read_published(own).accounts[123].balance
+    assert published.firm_floor is not None
+    assert published.firm_floor.amount == 48500
+    for amount, words in (
+        ("60000", "riskd closes everything and locks the account at once; add --yes"),
+        ("47000", "expected at least $48,000.00, which is starting_balance less drawdown"),
+    ):
+        refused = riskctl("--state", str(own), "floor", "123", amount)
+        assert refused.returncode == 1
+        assert words in refused.stderr
+    assert not (await status_of(own, 123))["locks"]
+    await output_in_process(own, "floor", "123", "60000", "--yes")
+    (lock,) = (await wait_for_status(own, 123, locks=True))["locks"]
+    assert lock["rule_id"] == "RULE-014"
+
+    # A looser key is refused, at a reload and at a start.
+    config.write_text(f"{config.read_text()}[accounts.rules.maximum_loss]\ndrawdown = 2500\n")
+    sentence = "drawdown: expected 2000 or less beside preset topstep-50k, got 2500"
+    again.send_signal(signal.SIGHUP)
+    wait_until(lambda: sentence in again.log)
+    again.send_signal(signal.SIGTERM)
+    assert again.wait() == 0
+    result = run(*twistd_command(*arguments))
+    assert result.returncode == 1
+    assert sentence in result.stderr
 
 
 @pytest_twisted.ensureDeferred

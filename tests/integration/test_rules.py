@@ -28,7 +28,7 @@ from tests.support.practice_daemon import BUY, ES, M2K, MNQ, SELL
 from tests.support.twistd import Twistd, twistd_command
 from tests.support.waiting import until, wait_until
 
-Guard = Callable[[str], Awaitable[GuardedDaemon]]
+Guard = Callable[..., Awaitable[GuardedDaemon]]
 Start = Callable[..., Twistd]
 
 EXAMPLE = Path(__file__).parent.parent.parent / "docs" / "riskd.example.toml"
@@ -41,9 +41,10 @@ async def guard(
     """Return a function that starts daemons with rules on either broker; they stop after the test."""
     started: list[GuardedDaemon] = []
 
-    async def start(config: str) -> GuardedDaemon:
+    async def start(config: str, account: str = "") -> GuardedDaemon:
         broker = request.param(clock)
-        started.append(GuardedDaemon(config, tmp_path / f"state{len(started)}", broker))
+        directory = tmp_path / f"state{len(started)}"
+        started.append(GuardedDaemon(config, directory, broker, account))
         await started[-1].start()
         return started[-1]
 
@@ -436,6 +437,26 @@ async def test_014_maximum_loss(guard: Guard) -> None:
     published = await daemon.publishes("RULE-014")
     assert published.balance.expected is not None
     assert published.balance.expected < 49510
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_preset_guards_the_account_with_what_tightens_it(guard: Guard) -> None:
+    daemon = await guard("[rules.maximum_loss]\nreduce_only_at = 80", 'preset = "topstep-50k"')
+    await daemon.trade(BUY, 10)
+    await daemon.receives("GatewayUserPosition", contractId=MNQ, size=10)
+    daemon.move(MNQ, "20915")
+    await until(lambda: reduce_only_stage(daemon.state) is not None)
+    daemon.move(MNQ, "20901")
+    await daemon.enforced(
+        "RULE-014",
+        "CLOSE_ALL_AND_LOCKOUT",
+        positions_closed=1,
+        orders_canceled=0,
+        locked_until=None,
+    )
+    assert (await daemon.locked("RULE-014"))["locked_until"] is None
+    assert daemon.is_flat
+    await until(lambda: 48000 < (daemon.state.balance.expected or 0) < 48050)
 
 
 @pytest_twisted.ensureDeferred

@@ -20,7 +20,14 @@ from riskd.model.account import (
     with_day_figures,
     with_risk,
 )
-from riskd.model.balance import Balance, Result, after_agreement, after_flow, after_result
+from riskd.model.balance import (
+    Balance,
+    Result,
+    after_agreement,
+    after_firm_floor,
+    after_flow,
+    after_result,
+)
 from riskd.model.broker import BrokerPosition, BrokerTrade
 from riskd.model.equity import (
     after_exit_trade,
@@ -194,6 +201,19 @@ class EquityTests(SynchronousTestCase):
         high = with_highs(after(state, quote("21010", "21010.25", "21010", 2)))
         self.assertEqual((high.balance.peak, high.balance.high_net), (Decimal(50020), Decimal(20)))
         low = after(high, quote("20990", "20990.25", "20990", 3))
+        self.assertIs(with_highs(low), low)
+
+    def test_the_highs_since_the_firms_figure_begin_with_it(self) -> None:
+        high = with_highs(
+            after(self.state(agreed="50000"), quote("21010", "21010.25", "21010", 2))
+        )
+        told = msgspec.structs.replace(
+            high, balance=after_firm_floor(high.balance, Decimal(48500), NOON)
+        )
+        low = with_highs(after(told, quote("20990", "20990.25", "20990", 3)))
+        balance = low.balance
+        assert balance.firm_floor is not None
+        self.assertEqual((balance.peak, balance.firm_floor.peak), (50020, 49980))
         self.assertIs(with_highs(low), low)
 
     def test_no_high_comes_from_an_equity_that_is_in_question(self) -> None:

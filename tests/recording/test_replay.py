@@ -165,6 +165,8 @@ class DayTests(RecordedTestCase):
         self.assertIs(account.unlock("back", "jane"), True)
         account.flatten("news", "joe")
         account.lock("enough", "jane", None)
+        account.set_floor(Decimal("48500.25"), "jane")
+        self.assertEqual(account.account_state.balance.firm_floor.amount, Decimal("48500.25"))
         daemon.advance(2)
         self.assertIn(b"lunch", b"".join(daemon.broadcasts))
         self.check(daemon)

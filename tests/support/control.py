@@ -21,6 +21,7 @@ from riskd.control.protocol import Request, RequestRefusedError
 from riskd.control.server import ControlFactory
 from riskd.engine.interface import IOperated, IOperatedAccount
 from riskd.model.account import AccountState, apply
+from riskd.model.balance import after_firm_floor
 from riskd.model.broker import BrokerOrder, BrokerPosition
 from riskd.model.events import (
     DaemonStatus,
@@ -75,6 +76,11 @@ class FakeAccount:
 
     def flatten(self, reason: str, operator: str) -> None:
         self.received.append(("flatten", reason, operator))
+
+    def set_floor(self, amount: Decimal, operator: str) -> None:
+        self.received.append(("set_floor", amount, operator))
+        balance = after_firm_floor(self.account_state.balance, amount, NOW)
+        self.account_state = msgspec.structs.replace(self.account_state, balance=balance)
 
 
 @implementer(IOperated)

@@ -27,7 +27,7 @@ from riskd.model.account import (
     apply,
     current_quotes,
 )
-from riskd.model.balance import Balance, Result
+from riskd.model.balance import Balance, FirmFloor, Result
 from riskd.model.contracts import known_contract
 from riskd.model.events import Action, LockoutSet
 from riskd.testing import make_event
@@ -112,6 +112,9 @@ def full_state() -> AccountState:
             first=Decimal("50000.00"),
             charges=Decimal("1.48"),
             peak=Decimal("50010.25"),
+            firm_floor=FirmFloor(
+                amount=Decimal("48500.25"), at=NOON, payouts=Decimal("12.50"), peak=Decimal(50001)
+            ),
         ),
         risk=RiskState(
             can_trade=True,

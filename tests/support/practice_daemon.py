@@ -247,7 +247,10 @@ class PracticeDaemon:
         self.gateway.exchange.place_order(ACCOUNT, order, self.broker_time())
 
 
-def settings_of(config: str) -> Settings:
-    """Return the settings of one practice account with rules, as TOML."""
-    text = f'{config}\n[[accounts]]\nid = {ACCOUNT}\nwatch = ["MNQ"]\n'
+def settings_of(config: str, account: str = "") -> Settings:
+    """Return the settings of one practice account with rules, as TOML.
+
+    :param account: more keys of the account.
+    """
+    text = f'{config}\n[[accounts]]\nid = {ACCOUNT}\nwatch = ["MNQ"]\n{account}\n'
     return parse_settings(text, "riskd.toml", CATALOGUE)

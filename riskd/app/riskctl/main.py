@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -26,6 +27,7 @@ from riskd.model.safe_text import printable
 
 _MAX_MINUTES: Final = 366 * 24 * 60
 _AGO: Final = re.compile(r"(\d{1,5})([dhm])")
+_AMOUNT: Final = re.compile(r"-?[0-9]{1,9}(\.[0-9]{1,2})?", re.ASCII)
 _UNITS: Final = {"d": "days", "h": "hours", "m": "minutes"}
 
 
@@ -89,6 +91,12 @@ def parse(arguments: Sequence[str] | None, now: datetime) -> argparse.Namespace:
     check = commands.add_parser("check-config", help="check a configuration for mistakes")
     check.add_argument("file", type=Path, metavar="FILE")
     check.set_defaults(run=offline.check_config)
+
+    presets = commands.add_parser(
+        "presets", help="show the limits of firms that an account may name", parents=[json]
+    )
+    presets.add_argument("name", nargs="?", metavar="NAME", help="show all of one preset")
+    presets.set_defaults(run=offline.show_presets)
 
     replay = commands.add_parser(
         "replay", help="replay a recording, exactly or under other limits"
@@ -154,6 +162,20 @@ def parse(arguments: Sequence[str] | None, now: datetime) -> argparse.Namespace:
     )
     flatten.add_argument("--reason", type=_reason, default="Flattened by hand", metavar="TEXT")
     flatten.set_defaults(run=online.run, ask=online.flatten)
+
+    floor = commands.add_parser(
+        "floor",
+        help="take the firm's own figure for the floor of maximum_loss, and go on from there",
+        parents=[account],
+    )
+    floor.add_argument("amount", type=_amount, metavar="AMOUNT", help="in dollars, such as 48500")
+    floor.add_argument(
+        "--yes",
+        dest="is_confirmed",
+        action="store_true",
+        help="even if riskd then closes everything and locks the account at once",
+    )
+    floor.set_defaults(run=online.run, ask=online.floor)
     return parser.parse_args(arguments)
 
 
@@ -162,6 +184,15 @@ def _account(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) < 2**63:
         raise argparse.ArgumentTypeError(f"{text!r} is not the number of an account")
     return int(text)
+
+
+def _amount(text: str) -> Decimal:
+    # No comma and no dollar sign: a shell would make 8,500 of $48,500.
+    if not _AMOUNT.fullmatch(text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not an amount in dollars such as 48500 or 48500.25"
+        )
+    return Decimal(text)
 
 
 def _reason(text: str) -> str:

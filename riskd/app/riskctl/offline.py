@@ -11,15 +11,22 @@ from pathlib import Path
 from twisted.logger import globalLogBeginner
 
 from riskd.app.riskctl.finding import journal_directory, say
-from riskd.app.riskctl.tables import enforcement_summary, enforcement_table
+from riskd.app.riskctl.tables import (
+    enforcement_summary,
+    enforcement_table,
+    preset_table,
+    presets_table,
+)
 from riskd.config.loader import load_settings
+from riskd.config.presets import load_preset, preset_names, preset_warnings, report_preset
 from riskd.config.settings import AccountSettings
+from riskd.config.toml import nearest
 from riskd.gateway.projectx.credentials import CredentialsError, read_key_file
 from riskd.host.errors import UserError
 from riskd.journal.audit_log import read_days, read_log
 from riskd.model.account import AccountState
 from riskd.model.formatting import counted
-from riskd.model.safe_text import printable
+from riskd.model.safe_text import json_text, printable
 from riskd.recording.format import Recording, TimerFired
 from riskd.recording.replay import replay
 from riskd.recording.what_if import what_if
@@ -47,6 +54,8 @@ def check_config(options: argparse.Namespace) -> int:
             _write(f"{path}: warning: account {account.id} is guarded by no rule")
         for problem in _problems(account):
             _write(f"{path}: warning: account {account.id}, {problem}")
+    for warning in preset_warnings(settings, datetime.now(UTC).date()):
+        _write(f"{path}: warning: {warning}")
     # A rule counts once, however many accounts it guards.
     rules = {rule.rule.rule_id for account in settings.accounts for rule in account.rules}
     dry_run = "" if settings.enforce else "; a dry run, nothing is enforced"
@@ -64,6 +73,30 @@ def _problems(account: AccountSettings) -> Iterator[str]:
     for slot, problem in evaluate(state, account.rules, begins).problems.items():
         if problem:
             yield f"{slot}: {problem}"
+
+
+def show_presets(options: argparse.Namespace) -> int:
+    """Write the presets, or all of one.
+
+    :raises UserError: there is no such preset.
+    """
+    names = preset_names()
+    if options.name is None:
+        wanted = names
+    elif options.name in names:
+        wanted = (options.name,)
+    else:
+        raise UserError(f"there is no preset {options.name}{nearest(options.name, names)}")
+    presets = [load_preset(name, find_rules()) for name in wanted]
+    if options.json:
+        reports = [report_preset(each) for each in presets]
+        sys.stdout.write(
+            f"{json_text({'presets': reports} if options.name is None else reports[0])}\n"
+        )
+        return 0
+    for line in presets_table(presets) if options.name is None else preset_table(presets[0]):
+        _write(line)
+    return 0
 
 
 def show_journal(options: argparse.Namespace) -> int:

@@ -26,6 +26,7 @@ from riskd.control.peer import user_name
 from riskd.control.protocol import (
     SOCKET_NAME,
     FlattenCommand,
+    FloorCommand,
     LockCommand,
     Outcome,
     Request,
@@ -36,6 +37,7 @@ from riskd.control.protocol import (
 )
 from riskd.control.reports import StatusReport
 from riskd.host.errors import UserError
+from riskd.model.formatting import dollars
 from riskd.model.lockouts import OPERATOR
 from riskd.model.safe_text import json_text
 
@@ -119,6 +121,20 @@ async def lock(ask: Ask, options: argparse.Namespace) -> str:
         end = when(last.locked_until, datetime.now(UTC))
     by = "" if last.rule_id == OPERATOR else f" by {last.rule_id}"
     return f"{_flattened(options, outcome)} and is locked until {end}{by}"
+
+
+async def floor(ask: Ask, options: argparse.Namespace) -> str:
+    """Take the firm's figure for the floor of an account."""
+    request = Request(
+        account=options.account, amount=options.amount, is_confirmed=options.is_confirmed
+    )
+    outcome = await ask(FloorCommand, request)
+    before, account = outcome.floor_before, outcome.account
+    was = "" if before is None else f" (it was {dollars(before)})"
+    acts = not outcome.was_locked and (account.locks or account.flattening is not None)
+    then = "; riskd closes everything and locks the account" if acts else ""
+    figure = f"the floor is {dollars(options.amount)} by the firm's figure"
+    return f"account {options.account}: {figure}{was}{then}"
 
 
 async def flatten(ask: Ask, options: argparse.Namespace) -> str:

@@ -13,6 +13,8 @@ from typing import Final
 
 import msgspec
 
+from riskd.config.presets import Preset, report_preset
+from riskd.config.values import as_toml
 from riskd.control.reports import (
     AccountReport,
     OrderReport,
@@ -28,6 +30,7 @@ from riskd.model.events import EnforcementAction, EventError
 from riskd.model.formatting import RiskEvent, counted, describe, dollars
 from riskd.model.safe_text import json_text, printable
 from riskd.model.wire import from_fields
+from riskd.rules.builtin.maximum_loss import FLOOR_SOURCES
 
 _STATUS_HEADER: Final = (
     *("ACCOUNT", "REALIZED", "OPEN", "NET", "BALANCE", "EQUITY", "TRADES", "POSITIONS", "ORDERS"),
@@ -112,6 +115,7 @@ def _details(account: AccountReport, now: datetime, *, is_dry_run: bool) -> Iter
     details = chain(
         _restrictions(account, now, is_dry_run=is_dry_run),
         _brokers_view(account),
+        _floor(account),
         map(_position, account.positions),
         map(_order, account.orders),
     )
@@ -147,6 +151,18 @@ def _brokers_view(account: AccountReport) -> Iterator[str]:
             f"the broker says that its balance is {dollars(account.brokers_balance)}, which no trade explains; "
             "the lower balance counts until the account is flat"
         )
+
+
+def _floor(account: AccountReport) -> Iterator[str]:
+    """Yield where the account would be lost."""
+    if account.floor is not None:
+        source = FLOOR_SOURCES[account.floor_source]
+        left = (
+            ""
+            if account.equity is None
+            else f", headroom {dollars(account.equity - account.floor)}"
+        )
+        yield f"floor {dollars(account.floor)} by {source}{left}"
 
 
 def beyond_limits(rule_ids: Sequence[str]) -> str:
@@ -206,6 +222,30 @@ def _figure(value: Decimal | None, unit: str) -> str:
 
 
 # The journal's log.
+
+
+def presets_table(presets: Iterable[Preset]) -> list[str]:
+    """Return presets as lines for a terminal."""
+    rows = [(each.name, str(each.read), each.title) for each in presets]
+    return _table(("PRESET", "READ", "ACCOUNT"), rows)
+
+
+def preset_table(preset: Preset) -> list[str]:
+    """Return all of a preset as lines for a terminal."""
+    rows = [
+        (
+            ".".join(filter(None, (each.rule, each.key))),
+            "set by you" if each.value is None else as_toml(each.value),
+            str(each.read),
+            each.source,
+        )
+        for each in report_preset(preset).limits
+    ]
+    return [
+        f"{preset.name}: {preset.title}",
+        *_table(("KEY", "VALUE", "READ", "SOURCE"), rows),
+        "The firm's page decides. Beside a preset a key may only tighten it.",
+    ]
 
 
 def journal_table(lines: Iterable[LogLine]) -> list[str]:

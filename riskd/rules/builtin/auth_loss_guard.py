@@ -19,6 +19,7 @@ from riskd.rules.interface import (
     Trigger,
 )
 from riskd.rules.settings import RuleSettings
+from riskd.rules.tightness import Fixed, WhenFalse
 
 _PERMISSIONS: Final = {True: "granted", False: "withdrawn", None: "not known yet"}
 
@@ -30,8 +31,8 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
         an operator has to unlock the account.
     """
 
-    action: Literal["CLOSE_ALL_AND_LOCKOUT"] = "CLOSE_ALL_AND_LOCKOUT"
-    auto_unlock_on_restore: bool = True
+    action: Fixed[Literal["CLOSE_ALL_AND_LOCKOUT"]] = "CLOSE_ALL_AND_LOCKOUT"
+    auto_unlock_on_restore: WhenFalse[bool] = True
 
 
 def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:

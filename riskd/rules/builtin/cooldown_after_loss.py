@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -37,6 +37,7 @@ from riskd.rules.interface import (
     remember,
 )
 from riskd.rules.settings import RuleSettings, Seconds, Table, expect_no_repeats
+from riskd.rules.tightness import Higher, Lower, tighter_by
 
 _DEFAULTS: Final = {"loss_threshold": Decimal("100.00"), "cooldown_seconds": 300}
 
@@ -48,8 +49,22 @@ class Tier(Table, frozen=True, kw_only=True):
     :ivar cooldown_duration: seconds.
     """
 
-    loss_amount: Decimal
-    cooldown_duration: Seconds
+    loss_amount: Lower[Decimal]
+    cooldown_duration: Higher[Seconds]
+
+
+def _cool_as_long(new: Any, old: Any, _key: str) -> bool:
+    """Return whether each loss starts a cooldown at least as long as before."""
+    losses = [tier.loss_amount for each in (new, old) for tier in each.tiers]
+    return all(_cooldown_of(new, loss) >= _cooldown_of(old, loss) for loss in losses)
+
+
+def _cooldown_of(settings: Any, loss: Decimal) -> int:
+    reached = [each.cooldown_duration for each in settings.tiers if each.loss_amount <= loss]
+    return reached[-1] if reached else 0
+
+
+_COOLS_AS_LONG: Final = tighter_by(_cool_as_long)
 
 
 class Settings(RuleSettings, frozen=True, kw_only=True):
@@ -61,9 +76,11 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
         the loss reaches counts.
     """
 
-    loss_threshold: Decimal | UnsetType = UNSET
-    cooldown_seconds: Seconds | UnsetType = UNSET
-    loss_thresholds: Annotated[tuple[Tier, ...], msgspec.Meta(min_length=1)] | UnsetType = UNSET
+    loss_threshold: Annotated[Decimal | UnsetType, _COOLS_AS_LONG] = UNSET
+    cooldown_seconds: Annotated[Seconds | UnsetType, _COOLS_AS_LONG] = UNSET
+    loss_thresholds: Annotated[
+        Annotated[tuple[Tier, ...], msgspec.Meta(min_length=1)] | UnsetType, _COOLS_AS_LONG
+    ] = UNSET
 
     def __post_init__(self) -> None:
         super().__post_init__()

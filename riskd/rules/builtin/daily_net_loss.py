@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -21,7 +21,8 @@ from riskd.model.money import ZERO
 from riskd.model.open_pnl import pnl_warnings
 from riskd.rules.interface import Flatten, Gauge, Kind, Rule, RuleResult, Trigger
 from riskd.rules.reduce_only import near_limit
-from riskd.rules.settings import LockoutUntil, Percent, RuleSettings
+from riskd.rules.settings import LockoutUntil, LockUntil, Percent, RuleSettings
+from riskd.rules.tightness import Lower, WhenTrue, tightest_last
 
 
 class Action(StrEnum):
@@ -51,12 +52,16 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
         it holds; ``None``: no such share.
     """
 
-    loss_limit: Decimal = Decimal("1000.00")
-    include_fees: bool = True
-    trailing: Trailing = Trailing.NONE
-    action: Action = Action.CLOSE_ALL_AND_LOCKOUT
-    lockout_until: LockoutUntil = LockoutUntil.DAILY_RESET
-    reduce_only_at: Percent | None = None
+    loss_limit: Lower[Decimal] = Decimal("1000.00")
+    include_fees: WhenTrue[bool] = True
+    trailing: Annotated[
+        Trailing, tightest_last(Trailing.NONE, Trailing.REALIZED, Trailing.EQUITY)
+    ] = Trailing.NONE
+    action: Annotated[
+        Action, tightest_last(Action.CLOSE_ALL_POSITIONS, Action.CLOSE_ALL_AND_LOCKOUT)
+    ] = Action.CLOSE_ALL_AND_LOCKOUT
+    lockout_until: LockUntil = LockoutUntil.DAILY_RESET
+    reduce_only_at: Lower[Percent | None] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -11,7 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from itertools import accumulate
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -31,7 +31,8 @@ from riskd.rules.interface import (
     recall,
     remember,
 )
-from riskd.rules.settings import LockoutUntil, Percent, RuleSettings
+from riskd.rules.settings import LockoutUntil, LockUntil, Percent, RuleSettings
+from riskd.rules.tightness import Lower, WhenTrue, tightest_last
 
 
 class Action(StrEnum):
@@ -51,11 +52,13 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
         it holds, for as long as the day's loss is as large; ``None``: no such share.
     """
 
-    loss_limit: Decimal = Decimal("500.00")
-    action: Action = Action.CLOSE_ALL_AND_LOCKOUT
-    lockout_until: LockoutUntil = LockoutUntil.DAILY_RESET
-    include_fees: bool = False
-    reduce_only_at: Percent | None = None
+    loss_limit: Lower[Decimal] = Decimal("500.00")
+    action: Annotated[
+        Action, tightest_last(Action.CLOSE_ALL_POSITIONS, Action.CLOSE_ALL_AND_LOCKOUT)
+    ] = Action.CLOSE_ALL_AND_LOCKOUT
+    lockout_until: LockUntil = LockoutUntil.DAILY_RESET
+    include_fees: WhenTrue[bool] = False
+    reduce_only_at: Lower[Percent | None] = None
 
 
 class _Breach(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,14 +8,15 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Final
 
 from riskd.model.account import AccountState
 from riskd.model.formatting import contract_name, dollars
 from riskd.model.open_pnl import pnl_warnings, position_pnl, total_pnl
 from riskd.rules.interface import Command, Flatten, Gauge, Kind, Rule, RuleResult, Trigger
 from riskd.rules.positions import affected_positions, close_position
-from riskd.rules.settings import LockoutUntil, RuleSettings, Scope
+from riskd.rules.settings import LockoutUntil, LockUntil, RuleSettings, Scope
+from riskd.rules.tightness import Fixed, Lower, WhenTrue, tightest_last
 
 
 class Action(StrEnum):
@@ -34,11 +35,13 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
     :ivar lockout_until: when the lock ends; without effect if there is none.
     """
 
-    loss_limit: Decimal = Decimal("300.00")
-    scope: Scope = Scope.PER_POSITION
-    action: Action = Action.CLOSE_POSITION
-    lockout: bool = False
-    lockout_until: LockoutUntil = LockoutUntil.DAILY_RESET
+    loss_limit: Lower[Decimal] = Decimal("300.00")
+    scope: Fixed[Scope] = Scope.PER_POSITION
+    action: Annotated[
+        Action, tightest_last(Action.CLOSE_POSITION, Action.CLOSE_ALL_AND_LOCKOUT)
+    ] = Action.CLOSE_POSITION
+    lockout: WhenTrue[bool] = False
+    lockout_until: LockUntil = LockoutUntil.DAILY_RESET
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Any, Final
 
 from riskd.model.account import AccountState
 from riskd.model.contracts import MICROS
@@ -17,6 +17,7 @@ from riskd.model.formatting import counted
 from riskd.rules.interface import NOTHING, Flatten, Gauge, Kind, Rule, RuleResult, Trigger
 from riskd.rules.positions import by_root, net_size, reduce_largest, signed_size, total_size
 from riskd.rules.settings import Contracts, RuleSettings, Ticker, expect_no_repeats
+from riskd.rules.tightness import Lower, WhenFalse, tighter_by, tightest_last
 
 _ONE: Final = Decimal(1)
 _TENTH: Final = Decimal("0.1")
@@ -31,6 +32,13 @@ class CountType(StrEnum):
     GROSS = "gross"
 
 
+def _weigh_as_much(new: Any, old: Any, _key: str) -> bool:
+    """Return whether each contract counts at least as much as before."""
+    named = {root.upper() for each in (new, old) for root in each.weights or ()}
+    # An empty root stands for all that neither a table nor the micros have.
+    return all(new.weight(root) >= old.weight(root) for root in (*named, *MICROS, ""))
+
+
 class Settings(RuleSettings, frozen=True, kw_only=True):
     """The table ``max_contracts``.
 
@@ -40,10 +48,10 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
         tenth and any other contract one.  ``None``: each contract counts one.
     """
 
-    limit: Contracts = 5
-    count_type: CountType = CountType.NET
-    reduce_to_limit: bool = False
-    weights: dict[Ticker, Decimal] | None = None
+    limit: Lower[Contracts] = 5
+    count_type: Annotated[CountType, tightest_last(CountType.NET, CountType.GROSS)] = CountType.NET
+    reduce_to_limit: WhenFalse[bool] = False
+    weights: Annotated[dict[Ticker, Decimal] | None, tighter_by(_weigh_as_much)] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -9,7 +9,7 @@ import re
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -18,6 +18,7 @@ from riskd.model.formatting import counted
 from riskd.rules.interface import Command, Flatten, Gauge, Kind, Rule, RuleResult, Trigger
 from riskd.rules.positions import by_root, opened_at, reduce_largest, total_size
 from riskd.rules.settings import Contracts, RuleSettings, Ticker
+from riskd.rules.tightness import tighter_by, tightest_last
 
 _ALLOW_WITH_LIMIT: Final = re.compile(r"allow_with_limit:(?P<limit>[1-9][0-9]{0,3})")
 
@@ -35,6 +36,13 @@ class Enforcement(StrEnum):
     CLOSE_ALL = "close_all"
 
 
+def _limit_as_much(new: Any, old: Any, _key: str) -> bool:
+    """Return whether no root, listed or not, may have more contracts than before."""
+    # No root is empty: it stands for those that are not listed.
+    pairs = [(new.limit(root), old.limit(root)) for root in (*new.limits, *old.limits, "")]
+    return all(was is None or (now is not None and now <= was) for now, was in pairs)
+
+
 class Settings(RuleSettings, frozen=True, kw_only=True):
     """The table ``max_contracts_per_instrument``.
 
@@ -44,9 +52,13 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
         ``allow_unlimited``, or ``allow_with_limit:2`` for 2 contracts of each.
     """
 
-    limits: dict[Ticker, Contracts] = msgspec.field(default_factory=dict)
-    enforcement: Enforcement = Enforcement.REDUCE_TO_LIMIT
-    unknown_symbol_action: str = "block"
+    limits: Annotated[dict[Ticker, Contracts], tighter_by(_limit_as_much)] = msgspec.field(
+        default_factory=dict
+    )
+    enforcement: Annotated[
+        Enforcement, tightest_last(Enforcement.REDUCE_TO_LIMIT, Enforcement.CLOSE_ALL)
+    ] = Enforcement.REDUCE_TO_LIMIT
+    unknown_symbol_action: Annotated[str, tighter_by(_limit_as_much)] = "block"
 
     def __post_init__(self) -> None:
         super().__post_init__()

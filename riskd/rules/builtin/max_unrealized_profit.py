@@ -30,6 +30,7 @@ from riskd.rules.interface import (
 )
 from riskd.rules.positions import affected_positions, close_position
 from riskd.rules.settings import RuleSettings, Scope
+from riskd.rules.tightness import Fixed, Lower
 
 
 class Mode(StrEnum):
@@ -50,10 +51,10 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
     :ivar scope: whether the target is that of each position or of all of them together.
     """
 
-    mode: Mode = Mode.PROFIT_TARGET
-    profit_target: Decimal = Decimal("1000.00")
-    scope: Scope = Scope.PER_POSITION
-    action: Literal["CLOSE_POSITION"] = "CLOSE_POSITION"
+    mode: Fixed[Mode] = Mode.PROFIT_TARGET
+    profit_target: Lower[Decimal] = Decimal("1000.00")
+    scope: Fixed[Scope] = Scope.PER_POSITION
+    action: Fixed[Literal["CLOSE_POSITION"]] = "CLOSE_POSITION"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,31 +1,37 @@
 """RULE-014: the largest loss of an account, which ends it.
 
 The firm's floor is the equity at or below which the account is lost; the broker does not report it, so riskd computes
-it from the balances that it has seen.  Sources of the three ways to trail: the help pages of Topstep (at the end of
+it from the balances that it has seen, or goes on from the firm's figure that an operator has given.  Sources of the three ways to trail: the help pages of Topstep (at the end of
 each day, until the floor has reached the starting balance) and Tradeify (also at each moment), read in November 2026.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final
 
 import msgspec
 
 from riskd.model.account import AccountState
-from riskd.model.equity import equity, highest_close
+from riskd.model.equity import equity, highest_close, highest_close_since_figure
 from riskd.model.formatting import dollars
 from riskd.model.lockouts import lock_of
 from riskd.model.money import ZERO
 from riskd.model.open_pnl import pnl_warnings
+from riskd.rules.evaluation import RuleInForce
 from riskd.rules.interface import Flatten, Gauge, Kind, Lock, Rule, RuleResult, Trigger
 from riskd.rules.reduce_only import near_limit
 from riskd.rules.settings import AmountFromZero, Percent, RuleSettings, StopsAt
+from riskd.rules.tightness import Higher, tighter_by
 
 _EXIT_COSTS: Final = Decimal("2.50")
 """What one side of a contract costs at most in fees and commissions, in dollars."""
+
+FLOOR_SOURCES: Final = {"firm": "the firm's figure", "estimate": "riskd's estimate"}
+"""Whose a floor is, in words, by :func:`floor_source`."""
 
 _NO_BALANCE: Final = "no balance yet, the floor is unknown"
 
@@ -46,6 +52,41 @@ class AfterPayout(StrEnum):
     ZERO = "zero"
 
 
+def _draws_down_less(new: Any, old: Any, key: str) -> bool:
+    return bool(new.drawdown <= old.drawdown and _reduces_as_early(new, old, key))
+
+
+def _reduces_as_early(new: Any, old: Any, _key: str) -> bool:
+    """Return whether the reduce-only stage begins at least as far above the floor."""
+    if old.reduce_only_at is None or new.reduce_only_at is None:
+        return old.reduce_only_at is None
+    now, was = (each.drawdown * (100 - each.reduce_only_at) for each in (new, old))
+    return bool(now >= was)
+
+
+def _trails_as_much(new: Any, old: Any, _key: str) -> bool:
+    # Which of the other two is higher depends on what riskd has seen.
+    return old.trailing in (new.trailing, Trailing.STATIC)
+
+
+def _stops_as_high(new: Any, old: Any, _key: str) -> bool:
+    if new.stops_at in ("never", old.stops_at):
+        return True
+    now, was = (
+        each.starting_balance if each.stops_at == "start" else each.stops_at for each in (new, old)
+    )
+    # The first balance that riskd sees may be any.
+    return None not in (now, was) and was != "never" and Decimal(now) >= Decimal(was)
+
+
+def _raises_as_much(new: Any, old: Any, _key: str) -> bool:
+    ranks = [AfterPayout.KEEP, AfterPayout.ZERO, AfterPayout.START]
+    now, was = ranks.index(new.after_payout), ranks.index(old.after_payout)
+    # Only of the first balance that riskd sees it is unknown whether it is above 0.
+    is_known = new.starting_balance is not None or old.after_payout is AfterPayout.KEEP
+    return now == was or (now > was and is_known)
+
+
 class Settings(RuleSettings, frozen=True, kw_only=True):
     """The table ``maximum_loss``.
 
@@ -63,13 +104,13 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
 
     FROM_ZERO: ClassVar[tuple[str, ...]] = ("starting_balance", "buffer")
 
-    drawdown: Decimal = Decimal("2000.00")
-    trailing: Trailing = Trailing.END_OF_DAY
-    starting_balance: AmountFromZero | None = None
-    stops_at: StopsAt = "start"
-    after_payout: AfterPayout = AfterPayout.KEEP
-    buffer: AmountFromZero | None = None
-    reduce_only_at: Percent | None = None
+    drawdown: Annotated[Decimal, tighter_by(_draws_down_less, "or less")] = Decimal("2000.00")
+    trailing: Annotated[Trailing, tighter_by(_trails_as_much)] = Trailing.END_OF_DAY
+    starting_balance: Higher[AmountFromZero | None] = None
+    stops_at: Annotated[StopsAt, tighter_by(_stops_as_high)] = "start"
+    after_payout: Annotated[AfterPayout, tighter_by(_raises_as_much)] = AfterPayout.KEEP
+    buffer: Higher[AmountFromZero | None] = None
+    reduce_only_at: Annotated[Percent | None, tighter_by(_reduces_as_early, "or less")] = None
 
 
 def floor_of(state: AccountState, settings: Settings) -> Decimal | None:
@@ -84,15 +125,40 @@ def floor_of(state: AccountState, settings: Settings) -> Decimal | None:
         high = max(start, highest_close(state) or start)
     elif settings.trailing is Trailing.INTRADAY:
         high = max(start, balance.peak if balance.peak is not None else start)
-    floor = high - settings.drawdown
-    if settings.stops_at != "never":
-        floor = min(floor, start if settings.stops_at == "start" else Decimal(settings.stops_at))
-    if balance.payouts and settings.after_payout is not AfterPayout.KEEP:
+    floor, payouts = _below(high, start, settings), balance.payouts
+    if (firm := balance.firm_floor) is not None:
+        payouts -= firm.payouts
+        since = {
+            Trailing.END_OF_DAY: highest_close_since_figure(state),
+            Trailing.INTRADAY: firm.peak,
+            Trailing.STATIC: None,
+        }[settings.trailing]
+        floor = firm.amount if since is None else max(firm.amount, _below(since, start, settings))
+    if payouts and settings.after_payout is not AfterPayout.KEEP:
         floor = max(floor, start if settings.after_payout is AfterPayout.START else ZERO)
     return floor
 
 
-def _buffer(state: AccountState, settings: Settings) -> Decimal:
+def _below(high: Decimal, start: Decimal, settings: Settings) -> Decimal:
+    """Return the floor that follows from a high, where it has not stopped before."""
+    floor = high - settings.drawdown
+    if settings.stops_at == "never":
+        return floor
+    return min(floor, start if settings.stops_at == "start" else Decimal(settings.stops_at))
+
+
+def nearest_floor(state: AccountState, rules: Iterable[RuleInForce]) -> Decimal | None:
+    """Return the highest floor of an account; ``None`` without one that is known."""
+    floors = [floor_of(state, each.settings) for each in rules if each.rule is RULE]
+    return max((floor for floor in floors if floor is not None), default=None)
+
+
+def floor_source(state: AccountState) -> str:
+    """Return whose the floor is: ``firm``, or ``estimate``, which is riskd's."""
+    return "estimate" if state.balance.firm_floor is None else "firm"
+
+
+def buffer_of(state: AccountState, settings: Settings) -> Decimal:
     """Return how far above the floor positions are closed; 0 while it is flat."""
     if settings.buffer is not None:
         return settings.buffer if state.open_positions else ZERO
@@ -136,7 +202,7 @@ def _check_floor(
     :param now: the equity.
     """
     warnings = pnl_warnings(state, trigger.now)
-    buffer = _buffer(state, settings)
+    buffer = buffer_of(state, settings)
     if now > floor + buffer or lock_of(state, RULE.rule_id, trigger.now) is not None:
         return RuleResult(warnings=warnings)
     above = f", buffer {dollars(buffer)}" if buffer else ""
@@ -155,7 +221,7 @@ def gauges(state: AccountState, settings: Settings, _now: datetime) -> tuple[Gau
             limit=settings.drawdown,
             current=settings.drawdown - (now - floor),
             unit="$",
-            words=f"floor {dollars(floor)} by riskd's estimate",
+            words=f"floor {dollars(floor)} by {FLOOR_SOURCES[floor_source(state)]}",
         ),
     )
 

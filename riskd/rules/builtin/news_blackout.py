@@ -28,6 +28,7 @@ from riskd.rules.interface import (
 from riskd.rules.news_calendar import Importance, News, NewsCalendar, parse_news
 from riskd.rules.positions import affected_orders, close_position, held_in, opened_at, opened_by
 from riskd.rules.settings import FileName, RuleSettings
+from riskd.rules.tightness import Fixed, Higher, WhenTrue, tightest_last
 
 _Minutes = Annotated[int, msgspec.Meta(ge=0, le=24 * 60)]
 
@@ -47,11 +48,13 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
 
     FROM_FILES: ClassVar[tuple[str, ...]] = ("calendar", "problem")
 
-    file: FileName = "news.toml"
-    minutes_before: _Minutes = 5
-    minutes_after: _Minutes = 5
-    importance: Importance = Importance.HIGH
-    flatten: bool = True
+    file: Fixed[FileName] = "news.toml"
+    minutes_before: Higher[_Minutes] = 5
+    minutes_after: Higher[_Minutes] = 5
+    importance: Annotated[
+        Importance, tightest_last(Importance.HIGH, Importance.MEDIUM, Importance.LOW)
+    ] = Importance.HIGH
+    flatten: WhenTrue[bool] = True
     calendar: NewsCalendar | None = None
     problem: str = ""
 

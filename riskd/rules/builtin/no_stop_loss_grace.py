@@ -15,6 +15,7 @@ from riskd.model.moments import first_known
 from riskd.rules.interface import Command, Gauge, Kind, Rule, RuleResult, Trigger, recall, remember
 from riskd.rules.positions import close_position, opened_at, protected_size
 from riskd.rules.settings import RuleSettings, Seconds
+from riskd.rules.tightness import Fixed, Lower
 
 
 class Settings(RuleSettings, frozen=True, kw_only=True):
@@ -23,8 +24,8 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
     :ivar grace_period_seconds: how long a position may be without stops for all its contracts.
     """
 
-    grace_period_seconds: Seconds = 30
-    action: Literal["CLOSE_POSITION"] = "CLOSE_POSITION"
+    grace_period_seconds: Lower[Seconds] = 30
+    action: Fixed[Literal["CLOSE_POSITION"]] = "CLOSE_POSITION"
 
     @property
     def grace(self) -> timedelta:

@@ -38,6 +38,7 @@ from riskd.rules.interface import (
 )
 from riskd.rules.positions import affected_orders, by_root, held_in, net_size, opened_by
 from riskd.rules.settings import Contracts, RuleSettings, Ticks
+from riskd.rules.tightness import Lower, WhenTrue
 
 _REPORTED: Final = timedelta(seconds=5)
 """How long after its order the change of a position may be reported."""
@@ -56,10 +57,10 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
     :ivar no_opposite_micros: whether a product and its micro may not be held on opposite sides.
     """
 
-    max_size: Contracts | None = None
-    price_band_ticks: Ticks | None = None
-    no_adding_to_losers: bool = False
-    no_opposite_micros: bool = False
+    max_size: Lower[Contracts | None] = None
+    price_band_ticks: Lower[Ticks | None] = None
+    no_adding_to_losers: WhenTrue[bool] = False
+    no_opposite_micros: WhenTrue[bool] = False
 
 
 class _Excess(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from itertools import count
-from typing import Annotated, ClassVar, Final, Literal, NamedTuple, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -33,11 +33,13 @@ from riskd.rules.interface import (
 )
 from riskd.rules.positions import affected_orders, close_position, opened_at
 from riskd.rules.settings import RuleSettings, Table, Ticker, expect_no_repeats
+from riskd.rules.tightness import Fixed, WhenTrue, tighter_by
 
 _EXCHANGE_ZONE: Final = ZoneInfo("America/Chicago")
 _WEEKEND_BEGINS: Final = time(16)
 _WEEKEND_ENDS: Final = time(17)
 _FRIDAY: Final = 4
+_MINUTES_OF_DAY: Final = 24 * 60
 
 WallTime = Annotated[
     str,
@@ -73,6 +75,53 @@ class Session(Hours, frozen=True, kw_only=True):
             _check_zone(self.timezone)
 
 
+def _opens_no_longer(new: Any, old: Any, _key: str) -> bool:
+    """Return whether the account's hours are within those of before."""
+    # A window belongs to the date on which it starts, and so does a holiday in a list.
+    keeps_date = old.holidays not in ((), "CME")
+    return _is_within(new.allowed_hours, old.allowed_hours, keeps_date=keeps_date)
+
+
+def _has_no_longer_sessions(new: Any, old: Any, _key: str) -> bool:
+    """Return whether the hours of each root are within those of before.
+
+    Hours of its own are looser than the account's: they lock nothing.
+    """
+    for root in (*new.sessions, *old.sessions):
+        now, was = new.session(root), old.session(root)
+        if was is None or new.calendar(now).zone != old.calendar(was).zone:
+            return False
+        keeps_date = old.holidays not in ((), "CME")
+        if not _is_within(now or new.allowed_hours, was, keeps_date=keeps_date):
+            return False
+    return True
+
+
+def _has_as_many_holidays(new: Any, old: Any, _key: str) -> bool:
+    if "CME" in (new.holidays, old.holidays):
+        return old.holidays in ((), new.holidays)
+    return set(new.holidays) >= set(old.holidays)
+
+
+def _is_within(inner: Hours, outer: Hours, *, keeps_date: bool) -> bool:
+    """Return whether hours are within others, of their day or the one before.
+
+    :param keeps_date: whether only the same day counts.
+    """
+    (start, end), (first, last) = _minutes(inner), _minutes(outer)
+    shifts = (0,) if keeps_date else (0, _MINUTES_OF_DAY)
+    return any(first <= start + shift and end + shift <= last for shift in shifts)
+
+
+def _minutes(hours: Hours) -> tuple[int, int]:
+    """Return start and end in minutes from the midnight before the start."""
+    start, end = (
+        moment.hour * 60 + moment.minute
+        for moment in map(time.fromisoformat, (hours.start, hours.end))
+    )
+    return start, end if start < end else end + _MINUTES_OF_DAY
+
+
 class Settings(RuleSettings, frozen=True, kw_only=True):
     """The table ``session_block_outside``.
 
@@ -89,16 +138,17 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
 
     FROM_FILES: ClassVar[tuple[str, ...]] = ("exchange",)
 
-    allowed_hours: Hours = Hours()
-    timezone: str = "America/Chicago"
-    action: Literal["CANCEL_ORDER"] = "CANCEL_ORDER"
-    sessions: Mapping[Ticker, Session] = {}
+    allowed_hours: Annotated[Hours, tighter_by(_opens_no_longer)] = Hours()
+    timezone: Fixed[str] = "America/Chicago"
+    action: Fixed[Literal["CANCEL_ORDER"]] = "CANCEL_ORDER"
+    sessions: Annotated[Mapping[Ticker, Session], tighter_by(_has_no_longer_sessions)] = {}
     holidays: Annotated[
         tuple[date, ...] | Literal["CME"],
         msgspec.Meta(description='dates such as [2026-12-25, 2027-01-01], or "CME"'),
+        tighter_by(_has_as_many_holidays),
     ] = ()
-    close_positions_at_session_end: bool = True
-    lockout_outside_session: bool = True
+    close_positions_at_session_end: WhenTrue[bool] = True
+    lockout_outside_session: WhenTrue[bool] = True
     exchange: ExchangeHolidays | None = None
 
     def __post_init__(self) -> None:

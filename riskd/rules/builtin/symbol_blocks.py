@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from riskd.model.account import AccountState
 from riskd.model.broker import BrokerPosition
@@ -25,6 +25,11 @@ from riskd.rules.interface import (
 )
 from riskd.rules.positions import affected_orders, close_position
 from riskd.rules.settings import RuleSettings, Ticker
+from riskd.rules.tightness import Fixed, WhenTrue, tighter_by
+
+
+def _blocks_all(new: Any, old: Any, _key: str) -> bool:
+    return bool(new.blocked >= old.blocked)
 
 
 class Settings(RuleSettings, frozen=True, kw_only=True):
@@ -34,9 +39,9 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
     :ivar close_existing: whether the rule also closes positions in them.
     """
 
-    blocked_symbols: tuple[Ticker, ...] = ()
-    action: Literal["CANCEL_ORDER"] = "CANCEL_ORDER"
-    close_existing: bool = True
+    blocked_symbols: Annotated[tuple[Ticker, ...], tighter_by(_blocks_all)] = ()
+    action: Fixed[Literal["CANCEL_ORDER"]] = "CANCEL_ORDER"
+    close_existing: WhenTrue[bool] = True
 
     @property
     def blocked(self) -> frozenset[str]:

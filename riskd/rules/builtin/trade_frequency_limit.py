@@ -10,7 +10,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Final, NamedTuple, TypeVar
+from typing import Annotated, Any, Final, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -34,8 +34,18 @@ from riskd.rules.interface import (
     remember,
 )
 from riskd.rules.settings import Minutes, RuleSettings, Seconds, Table, Trades
+from riskd.rules.tightness import Higher, Lower, tighter_by
 
 _Value = TypeVar("_Value")
+
+
+def _are_fewer(new: Any, old: Any, key: str) -> bool:
+    """Return whether no more trades are allowed than before; unset is any number."""
+    now, was = getattr(new, key), getattr(old, key)
+    return was is UNSET or (now is not UNSET and now <= was)
+
+
+_Fewer = Annotated[_Value, tighter_by(_are_fewer, "or less")]
 
 
 class Limits(Table, frozen=True, kw_only=True):
@@ -44,9 +54,9 @@ class Limits(Table, frozen=True, kw_only=True):
     Without a value there may be any number.
     """
 
-    per_minute: Trades | UnsetType = UNSET
-    per_hour: Trades | UnsetType = UNSET
-    per_session: Trades | UnsetType = UNSET
+    per_minute: _Fewer[Trades | UnsetType] = UNSET
+    per_hour: _Fewer[Trades | UnsetType] = UNSET
+    per_session: _Fewer[Trades | UnsetType] = UNSET
 
     def __post_init__(self) -> None:
         if {self.per_minute, self.per_hour, self.per_session} == {UNSET}:
@@ -58,9 +68,9 @@ class Limits(Table, frozen=True, kw_only=True):
 class CooldownOnBreach(Table, frozen=True, kw_only=True):
     """The seconds of the cooldown after a breach of each of the :class:`Limits`."""
 
-    per_minute_breach: Seconds = 60
-    per_hour_breach: Seconds = 1800
-    per_session_breach: Seconds = 3600
+    per_minute_breach: Higher[Seconds] = 60
+    per_hour_breach: Higher[Seconds] = 1800
+    per_session_breach: Higher[Seconds] = 3600
 
 
 class Window(NamedTuple):
@@ -99,9 +109,9 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
     :ivar limits: the other form; ``cooldown_on_breach`` then has the cooldown of each limit.
     """
 
-    max_trades: Trades | UnsetType = UNSET
-    time_window_minutes: Minutes | UnsetType = UNSET
-    cooldown_seconds: Seconds | UnsetType = UNSET
+    max_trades: Lower[Trades | UnsetType] = UNSET
+    time_window_minutes: Higher[Minutes | UnsetType] = UNSET
+    cooldown_seconds: Higher[Seconds | UnsetType] = UNSET
     limits: Limits | UnsetType = UNSET
     cooldown_on_breach: CooldownOnBreach | UnsetType = UNSET
 

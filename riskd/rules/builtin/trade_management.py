@@ -57,6 +57,7 @@ from riskd.rules.positions import (
     protecting_stops,
 )
 from riskd.rules.settings import RuleSettings, Table, Ticks
+from riskd.rules.tightness import Higher, Lower, WhenTrue
 
 _PACE: Final = timedelta(seconds=1)
 """How long the rule leaves a contract alone after a command."""
@@ -78,9 +79,9 @@ class Breakeven(Table, frozen=True, kw_only=True):
     :ivar offset_ticks: how far beyond the entry it moves.
     """
 
-    enabled: bool = False
-    profit_trigger_ticks: Ticks = 10
-    offset_ticks: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
+    enabled: WhenTrue[bool] = False
+    profit_trigger_ticks: Lower[Ticks] = 10
+    offset_ticks: Higher[Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]] = 0
 
     def __post_init__(self) -> None:
         # Otherwise the stop's price would not be behind the market when the profit reaches the trigger.
@@ -98,9 +99,9 @@ class Trailing(Table, frozen=True, kw_only=True):
     :ivar trail_distance_ticks: how far it stays behind the best price.
     """
 
-    enabled: bool = False
-    activation_ticks: Ticks = 20
-    trail_distance_ticks: Ticks = 10
+    enabled: WhenTrue[bool] = False
+    activation_ticks: Lower[Ticks] = 20
+    trail_distance_ticks: Lower[Ticks] = 10
 
 
 class Settings(RuleSettings, frozen=True, kw_only=True):
@@ -111,9 +112,9 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
     :ivar stop_loss_ticks: the distance of the stop from the entry.
     """
 
-    enabled: bool = False
-    auto_stop_loss: bool = True
-    stop_loss_ticks: Ticks = 10
+    enabled: WhenTrue[bool] = False
+    auto_stop_loss: WhenTrue[bool] = True
+    stop_loss_ticks: Lower[Ticks] = 10
     auto_breakeven: Breakeven = Breakeven()
     trailing_stop: Trailing = Trailing()
 

@@ -78,6 +78,15 @@ class CommandLineTests(SynchronousTestCase):
             "lock 123 --reason x --minutes 5 --until 16:00",
             "journal 123 --csv --jsonl",
             "check-config",
+            "floor 123",
+            "floor 48500",
+            "floor 123 48,500",
+            "floor 123 $48500",
+            "floor 123 48500.125",
+            "floor 123 1e3",
+            "floor 123 nan",
+            "floor 123 4850000000",
+            "floor 123 48500 --reason x",
         ):
             self.assert_usage(words.split())
         self.assert_usage(["lock", "123", "--reason", "  "])
@@ -94,6 +103,16 @@ class CommandLineTests(SynchronousTestCase):
             reason = parse([command, "123", "--reason", given], NOW).reason
             self.assertEqual(reason, "caf? na\N{LATIN SMALL LETTER I WITH DIAERESIS}ve")
             msgspec.json.encode(reason)
+
+    def test_a_floor_is_an_amount_that_may_be_below_zero(self) -> None:
+        for text in ("48500", "48500.5", "0", "-2000", "-1999.75"):
+            options = parse(["floor", "123", text], NOW)
+            self.assertEqual((str(options.amount), options.is_confirmed), (text, False))
+        self.assertTrue(parse(["floor", "123", "48500", "--yes"], NOW).is_confirmed)
+        with redirect_stderr(io.StringIO()) as said, self.assertRaises(SystemExit):
+            parse(["floor", "123", "$48,500"], NOW)
+        sentence = "'$48,500' is not an amount in dollars such as 48500 or 48500.25"
+        self.assertIn(sentence, said.getvalue())
 
     def test_a_lock_without_an_end_lasts_until_it_is_unlocked(self) -> None:
         self.assertIsNone(parse(["lock", "123", "--reason", "x"], NOW).until)

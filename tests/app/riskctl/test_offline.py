@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.app.riskctl.main import main
+from riskd.config import presets
 from tests.support.directories import temporary_directory
 from tests.support.plugins import PluginFolder
 from tests.support.practice_daemon import ACCOUNT, MNQ
@@ -45,6 +47,44 @@ class CheckConfigTests(SynchronousTestCase):
             f"{self.path}: warning: account 7, RULE-017: news is not guarded against, "
             f"{directory}/news.csv: cannot be read: No such file or directory",
         )
+
+    def test_an_old_preset_is_a_warning(self) -> None:
+        self.patch(presets, "MOST_DAYS", -99999)
+        status, out, _ = self.check('[[accounts]]\nid = 7\npreset = "topstep-50k"\n')
+        self.assertEqual(status, 0)
+        first, last = out.splitlines()
+        self.assertIn(f"{self.path}: warning: account 7: the limits of preset topstep-50k", first)
+        self.assertEqual(last, f"{self.path} is correct: 1 account, 1 rule")
+
+    def test_presets_are_listed(self) -> None:
+        status, out, err = self.run_main("presets")
+        self.assertEqual((status, err), (0, ""))
+        header, *rows = out.splitlines()
+        self.assertEqual(header.split(), ["PRESET", "READ", "ACCOUNT"])
+        row = "topstep-50k             2026-11-01  Topstep, Trading Combine of $50,000"
+        self.assertIn(row, rows)
+        names = [
+            each["preset"] for each in json.loads(self.run_main("presets", "--json")[1])["presets"]
+        ]
+        self.assertEqual(names, [row.split()[0] for row in rows])
+
+    def test_a_preset_has_a_line_for_each_limit_with_its_source(self) -> None:
+        title, header, *rows, last = self.run_main("presets", "topstep-50k")[1].splitlines()
+        self.assertEqual(title, "topstep-50k: Topstep, Trading Combine of $50,000")
+        self.assertEqual(header.split(), ["KEY", "VALUE", "READ", "SOURCE"])
+        self.assertEqual(rows[2].split("  ")[0], "maximum_loss.drawdown")
+        self.assertRegex(rows[2], r"2000 +2026-11-01  Topstep Help Center, help\.topstep\.com: ")
+        self.assertIn("The firm's page decides.", last)
+        report = json.loads(self.run_main("presets", "topstep-50k", "--json")[1])
+        limit = next(each for each in report["limits"] if each["key"] == "drawdown")
+        self.assertEqual((limit["rule"], limit["value"]), ("maximum_loss", 2000))
+        _, out, _ = self.run_main("presets", "take-profit-trader-pro")
+        self.assertRegex(out, r"news_blackout\.file +set by you ")
+
+    def test_an_unknown_preset_is_named(self) -> None:
+        status, _, err = self.run_main("presets", "topstep-50")
+        sentence = "riskctl: there is no preset topstep-50; did you mean topstep-50k?\n"
+        self.assertEqual((status, err), (1, sentence))
 
     def test_a_dry_run_is_pointed_out(self) -> None:
         _, out, _ = self.check("enforce = false\n[rules.max_contracts]\n[[accounts]]\nid = 1\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,12 @@ from riskd.app.riskctl.online import ANSWER_SECONDS, run_with_daemon
 from riskd.control.peer import user_name
 from riskd.control.protocol import MAX_PATH_BYTES
 from riskd.model.account import Flattening
+from riskd.model.balance import Balance
 from riskd.model.events import Action, LockoutSet
 from riskd.model.reduce_only import REDUCE_ONLY, ReduceOnly
 from riskd.model.unlocks import UNLOCKED, Unlock
+from riskd.rules.builtin import maximum_loss
+from riskd.rules.evaluation import RuleInForce
 from riskd.rules.interface import Gauge
 from tests.support.control import NOW, AbortableTransport, a_rule
 from tests.support.directories import temporary_directory
@@ -90,6 +94,34 @@ class OnlineTests(AskingTestCase):
         self.begin("unlock", "123", "--reason", "x")
         self.answer()
         self.assertEqual(self.failure_text(), "account 123 is not locked")
+
+    def test_the_firms_floor_is_confirmed_and_shown(self) -> None:
+        self.account.rules = (RuleInForce(maximum_loss.RULE, maximum_loss.Settings()),)
+        self.account.account_state = msgspec.structs.replace(
+            self.account.account_state,
+            balance=Balance(agreed=Decimal(50000), first=Decimal(50000)),
+        )
+        status = self.ask("status")
+        self.assertIn("123: floor $48,000.00 by riskd's estimate, headroom $2,000.00", status)
+        self.assertEqual(
+            self.ask("floor", "123", "48500"),
+            "account 123: the floor is $48,500.00 by the firm's figure (it was $48,000.00)",
+        )
+        status = self.ask("status")
+        self.assertIn("123: floor $48,500.00 by the firm's figure, headroom $1,500.00", status)
+        (report,) = json.loads(self.ask("status", "--json"))["accounts"]
+        self.assertEqual((report["floor"], report["floor_source"]), (48500, "firm"))
+
+    def test_a_floor_that_would_lock_at_once_needs_a_yes(self) -> None:
+        self.account.rules = (RuleInForce(maximum_loss.RULE, maximum_loss.Settings()),)
+        self.account.account_state = msgspec.structs.replace(
+            self.account.account_state,
+            balance=Balance(agreed=Decimal(50000), first=Decimal(50000)),
+        )
+        self.begin("floor", "123", "50000")
+        self.answer()
+        self.assertIn("add --yes if that is the firm's figure", self.failure_text())
+        self.assertIn("the floor is $50,000.00", self.ask("floor", "123", "50000", "--yes"))
 
     def test_a_flatten_is_confirmed(self) -> None:
         self.assertEqual(self.ask("flatten", "123"), "account 123 was flattened")

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.config.values import convert
-from riskd.model.account import AccountState, with_risk
-from riskd.model.balance import Balance
+from riskd.model.account import AccountState, begin_day, with_risk
+from riskd.model.balance import Balance, after_firm_floor
+from riskd.model.equity import with_closed_days
 from riskd.model.events import LockoutSet
 from riskd.rules.builtin.maximum_loss import RULE, Settings, check, floor_of, gauges
 from riskd.rules.interface import NOTHING, Gauge, Lock, RuleResult
@@ -20,6 +21,8 @@ from riskd.rules.settings import StopsAt
 from tests.support.rules import (
     MNQ,
     NOON,
+    RESET,
+    at,
     flatten_of,
     in_stage,
     position,
@@ -45,6 +48,20 @@ def account(balance: str, *, opened: int = 0, last: str = "21000", **known: Any)
 def during_day(balance: str, net: str, **known: Any) -> AccountState:
     """Return a flat account with a net P&L of the day."""
     return msgspec.structs.replace(account(balance, **known), realized_pnl=Decimal(net))
+
+
+def with_figure(state: AccountState, amount: str, **since: str) -> AccountState:
+    """Return the account after an operator has given the firm's figure, an hour after noon."""
+    balance = after_firm_floor(state.balance, Decimal(amount), at(3600))
+    figure = {name: Decimal(value) for name, value in since.items()}
+    firm = msgspec.structs.replace(balance.firm_floor, **figure)
+    balance = msgspec.structs.replace(balance, firm_floor=firm)
+    return msgspec.structs.replace(state, balance=balance, day_began=NOON)
+
+
+def next_day(state: AccountState) -> AccountState:
+    """Return a flat account after the next daily reset."""
+    return begin_day(with_closed_days(state, ()), RESET)
 
 
 def checked(state: AccountState, **settings: object) -> RuleResult:
@@ -124,6 +141,40 @@ class OtherFloorTests(SynchronousTestCase):
         from_zero = account("1000", payouts="500", first="0")
         self.assertEqual(floor(from_zero, after_payout="zero", starting_balance="0"), 0)
         self.assertEqual(floor(from_zero, starting_balance="0"), Decimal(-1000))
+
+    def test_the_firms_figure_takes_the_place_of_the_estimate(self) -> None:
+        for trailing in ("end_of_day", "intraday", "static"):
+            for amount in ("48500", "50500"):
+                state = with_figure(account("51500", peak="52000"), amount)
+                self.assertEqual(floor(state, trailing=trailing), Decimal(amount))
+
+    def test_it_goes_on_from_the_firms_figure_when_days_end(self) -> None:
+        """The first day's balance at its beginning was there before."""
+        figure = with_figure(account("52000"), "48500")
+        ended = next_day(figure)
+        self.assertEqual(floor(figure), Decimal(48500))
+        self.assertEqual(floor(ended), Decimal(50000))
+        self.assertEqual(floor(ended, stops_at="never"), Decimal(50000))
+        self.assertEqual(floor(next_day(with_figure(account("50400"), "48500"))), Decimal(48500))
+        self.assertEqual(floor(next_day(with_figure(account("50501"), "48500"))), Decimal(48501))
+        self.assertEqual(floor(ended, trailing="static"), Decimal(48500))
+        self.assertEqual(floor(ended, drawdown="3000"), Decimal(49000))
+
+    def test_it_goes_on_from_the_firms_figure_with_the_equity(self) -> None:
+        settings = {"trailing": "intraday", "stops_at": "never"}
+        state = with_figure(account("50000", peak="52000"), "48500")
+        self.assertEqual(floor(state, **settings), Decimal(48500))
+        for peak, expected in (("50400", "48500"), ("51000.25", "49000.25")):
+            self.assertEqual(
+                floor(with_figure(state, "48500", peak=peak), **settings), Decimal(expected)
+            )
+
+    def test_payouts_after_the_figure_count_as_before(self) -> None:
+        paid = account("49500", payouts="1000")
+        self.assertEqual(floor(with_figure(paid, "48500"), after_payout="start"), Decimal(48500))
+        again = with_figure(paid, "48500", payouts="400")
+        self.assertEqual(floor(again, after_payout="start"), Decimal(50000))
+        self.assertEqual(floor(again), Decimal(48500))
 
     @given(
         st.sampled_from(["end_of_day", "intraday", "static"]),
@@ -255,6 +306,9 @@ class GaugeTests(SynchronousTestCase):
                 words="floor $48,000.00 by riskd's estimate",
             ),
         )
+        (gauge,) = gauges(with_figure(account("49500.25"), "48500"), Settings(), NOON)
+        self.assertEqual(gauge.words, "floor $48,500.00 by the firm's figure")
+        self.assertEqual(gauge.current, Decimal("999.75"))
 
     def test_without_a_balance_it_says_so(self) -> None:
         (gauge,) = gauges(AccountState(account_id=1), Settings(), NOON)
