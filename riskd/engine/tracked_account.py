@@ -62,7 +62,7 @@ from riskd.model.broker import (
     on_wire,
 )
 from riskd.model.contracts import Contract
-from riskd.model.equity import after_exit_trade, after_position, with_highs
+from riskd.model.equity import after_exit_trade, after_increase, after_position, with_highs
 from riskd.model.events import (
     DailyReset,
     EnforcementAction,
@@ -185,6 +185,7 @@ class TrackedAccount:
         self.state = after
         if isinstance(data, BrokerPosition):
             self._match_exits(after_position(state, data))
+            self.note_in_memory(carried=after_increase(state, data))
         if len(after.positions) > MOST_CONTRACTS:
             self.state = _without_oldest_flat(self.state)
         self._journal.changed()

@@ -133,6 +133,8 @@ class RiskState(msgspec.Struct, frozen=True, kw_only=True):
     :ivar charges: of the trading day, by trade id.
     :ivar results: what each execution of the last days did to the balance, by trade id.
     :ivar unmatched: exits that positions and trades do not both show yet, by contract id; not journaled.
+    :ivar carried: the P&L that a position had when it was increased, in dollars by contract id, which counts
+        until a quote values the larger position; not journaled.
     :ivar is_listing: whether an answer that lists trades and positions is being applied, so that the two do not
         fit each other; not journaled.
     :ivar earlier_trades: the execution times of full-turn trades in the 24 hours before the trading
@@ -149,6 +151,7 @@ class RiskState(msgspec.Struct, frozen=True, kw_only=True):
     charges: Mapping[int, Charge] = {}
     results: Mapping[int, Result] = {}
     unmatched: Mapping[str, Unmatched] = {}
+    carried: Mapping[str, Decimal] = {}
     is_listing: bool = False
     earlier_trades: Mapping[int, datetime] = {}
     voided: tuple[int, ...] = ()

@@ -167,6 +167,16 @@ class TrailingLossTests(NetLimitTestCase):
         self.fall("21174")
         self.assert_flat_and_locked("RULE-013")
 
+    def test_to_add_to_a_profit_is_no_loss_of_it(self) -> None:
+        self.daemon.trade(BUY, 2)
+        self.fall("21300")
+        self.daemon.trade(BUY, 1)
+        self.daemon.kill()
+        self.daemon.trade_unseen(BUY, 1)
+        self.daemon.restart()
+        self.daemon.advance(2)
+        self.assertEqual((self.daemon.held, self.daemon.locks), ({MNQ: 4}, []))
+
 
 class MaximumLossTests(NetLimitTestCase):
     """``maximum_loss``, whose floor moves at the end of a day."""
@@ -324,6 +334,14 @@ class IntradayTests(NetLimitTestCase):
         self.assertEqual(self.daemon.locks, [])
         self.fall("20900")
         self.assert_flat_and_locked("RULE-014")
+
+    def test_to_add_to_a_profit_is_no_loss_of_it(self) -> None:
+        self.daemon.advance(70)
+        self.daemon.trade(BUY, 2)
+        self.fall("21800")
+        self.daemon.trade(BUY, 1)
+        self.daemon.advance(2)
+        self.assertEqual((self.daemon.held, self.daemon.locks), ({MNQ: 3}, []))
 
 
 class ReduceOnlyTests(NetLimitTestCase):
