@@ -439,6 +439,30 @@ async def test_014_maximum_loss(guard: Guard) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_015_daily_profit_target(guard: Guard) -> None:
+    daemon = await guard("[rules.daily_profit_target]\ntarget = 500")
+    await daemon.hold_other_contracts()
+    await daemon.lose(-100)
+    await daemon.trade(BUY, 2)
+    await daemon.receives("GatewayUserPosition", contractId=MNQ, size=2)
+    # Until a quote values each position, the rule waits.
+    daemon.move(MNQ, "21110")
+    assert daemon.held == {ES: 1, MNQ: 2}
+    daemon.move(ES, "5800")
+    reset = "2026-11-23T23:00:00Z"
+    await daemon.enforced(
+        "RULE-015",
+        "CLOSE_ALL_AND_LOCKOUT",
+        positions_closed=2,
+        orders_canceled=1,
+        locked_until=reset,
+    )
+    assert (await daemon.locked("RULE-015"))["locked_until"] == reset
+    assert daemon.is_flat
+    await daemon.publishes("RULE-015")
+
+
+@pytest_twisted.ensureDeferred
 async def test_017_news_blackout(guard: Guard) -> None:
     daemon = await guard(
         """
