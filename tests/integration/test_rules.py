@@ -68,6 +68,24 @@ async def test_001_max_contracts(guard: Guard) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_001_tiers_by_balance(guard: Guard) -> None:
+    daemon = await guard(
+        """
+        [rules.max_contracts]
+        limit = 3
+        reduce_to_limit = true
+        tiers = [{ balance = 50000, limit = 1 }, { balance = 50000.01, limit = 3 }]
+        """
+    )
+    await daemon.trade(BUY, 2)
+    await daemon.enforced(
+        "RULE-001", "CLOSE_ALL_POSITIONS", positions_closed=1, orders_canceled=0, contractId=MNQ
+    )
+    assert daemon.held == {MNQ: 1}
+    await daemon.publishes()
+
+
+@pytest_twisted.ensureDeferred
 async def test_002_max_contracts_per_instrument(guard: Guard) -> None:
     daemon = await guard(
         """
