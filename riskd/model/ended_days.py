@@ -115,6 +115,39 @@ def week_entries_and_exits(state: AccountState) -> int:
     return state.balance.entries_and_exits + ended
 
 
+def best_and_total(state: AccountState) -> tuple[Decimal, Decimal]:
+    """Return the best net P&L of an ended day, or 0, and that of all days.
+
+    In dollars.  They count from the day of the last payout on.
+    """
+    today = None if state.day_began is None else schedule_of(state).day_key(state.day_began)
+    parts = (state.days, today, state.balance.flows < 0)
+    known = _bests.get(state.account_id)
+    # A rule may ask at each quote, and the ended days of two years are many: see riskd.model.equity.open_pnl().
+    if known is not None and known[0][0] is parts[0] and known[0][1:] == parts[1:]:
+        return known[1]
+    paid = [key for key, each in state.days.items() if each.flows < 0]
+    since = max(paid, default=date.min)
+    # Present figures of a day whose end is being written.
+    nets = [
+        each.net
+        for key, each in state.days.items()
+        if key >= since and (today is None or key < today) and not parts[2]
+    ]
+    found = (max(nets, default=ZERO).max(ZERO), sum(nets, ZERO))
+    _bests[state.account_id] = (parts, found)
+    return found
+
+
+_bests: Final[
+    dict[
+        int,
+        tuple[tuple[Mapping[date, DayFigures], date | None, bool], tuple[Decimal, Decimal]],
+    ]
+] = {}
+"""What :func:`best_and_total` has found last, and from what, by account id."""
+
+
 def _days_of_week(state: AccountState) -> list[DayFigures]:
     """Return the ended days of the week, without the present day."""
     if state.day_began is None:
