@@ -12,7 +12,8 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from itertools import pairwise
-from typing import Final
+from operator import is_
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -36,8 +37,12 @@ _MARGIN: Final = timedelta(days=1, hours=2)
 
 def schedule_of(state: AccountState) -> ResetSchedule:
     """Return the daily reset in force, or the default one while that is unknown."""
+    return _decode(_text_of(state))
+
+
+def _text_of(state: AccountState) -> str:
     limit = state.limits.get(DAY_LIMIT)
-    return ResetSchedule() if limit is None else _decode(limit.settings)
+    return "" if limit is None else limit.settings
 
 
 # Rules ask for it at every check, and it seldom changes.
@@ -120,31 +125,33 @@ def best_and_total(state: AccountState) -> tuple[Decimal, Decimal]:
 
     In dollars.  They count from the day of the last payout on.
     """
-    today = None if state.day_began is None else schedule_of(state).day_key(state.day_began)
-    parts = (state.days, today, state.balance.flows < 0)
+    is_paid = state.balance.flows < 0
+    parts = (state.days, state.day_began, state.limits)
     known = _bests.get(state.account_id)
     # A rule may ask at each quote, and the ended days of two years are many: see riskd.model.equity.open_pnl().
-    if known is not None and known[0][0] is parts[0] and known[0][1:] == parts[1:]:
-        return known[1]
+    if known is not None and known.is_paid is is_paid and all(map(is_, known.parts, parts)):
+        return known.found
+    today = None if state.day_began is None else schedule_of(state).day_key(state.day_began)
     paid = [key for key, each in state.days.items() if each.flows < 0]
     since = max(paid, default=date.min)
     # Present figures of a day whose end is being written.
     nets = [
         each.net
         for key, each in state.days.items()
-        if key >= since and (today is None or key < today) and not parts[2]
+        if key >= since and (today is None or key < today) and not is_paid
     ]
     found = (max(nets, default=ZERO).max(ZERO), sum(nets, ZERO))
-    _bests[state.account_id] = (parts, found)
+    _bests[state.account_id] = _Best(parts, is_paid, found)
     return found
 
 
-_bests: Final[
-    dict[
-        int,
-        tuple[tuple[Mapping[date, DayFigures], date | None, bool], tuple[Decimal, Decimal]],
-    ]
-] = {}
+class _Best(NamedTuple):
+    parts: tuple[object, ...]
+    is_paid: bool
+    found: tuple[Decimal, Decimal]
+
+
+_bests: Final[dict[int, _Best]] = {}
 """What :func:`best_and_total` has found last, and from what, by account id."""
 
 
@@ -152,11 +159,12 @@ def _days_of_week(state: AccountState) -> list[DayFigures]:
     """Return the ended days of the week, without the present day."""
     if state.day_began is None:
         return []
-    keys = _keys_before(schedule_of(state), state.day_began)
+    keys = _keys_before(_text_of(state), state.day_began)
     return [state.days[key] for key in keys if key in state.days]
 
 
 @lru_cache(maxsize=64)
-def _keys_before(schedule: ResetSchedule, began: datetime) -> tuple[date, ...]:
-    today = schedule.day_key(began)
+def _keys_before(schedule: str, began: datetime) -> tuple[date, ...]:
+    # By the text: to hash a schedule would take longer than all else that a quote needs here.
+    today = _decode(schedule).day_key(began)
     return tuple([today - timedelta(days=number) for number in range(today.weekday(), 0, -1)])

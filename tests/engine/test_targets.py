@@ -138,6 +138,7 @@ class FlattenTests(NetLimitTestCase):
         self.daemon.kill()
         self.daemon.restart()
         self.daemon.trade(BUY, 1)
+        self.fall("21201")
         self.daemon.advance(70)
         self.assertEqual(self.daemon.held, {MNQ: 1})
         self.fall("21000", "21200")
