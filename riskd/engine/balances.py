@@ -38,13 +38,16 @@ from riskd.journal.audit_log import BALANCE
 from riskd.model.account import with_day_figures
 from riskd.model.balance import (
     Balance,
+    Leg,
     Result,
     after_agreement,
     after_firm_floor,
     after_flow,
     after_result,
+    leg_of,
 )
 from riskd.model.broker import BrokerTrade
+from riskd.model.ended_days import with_day_again
 from riskd.model.formatting import dollars
 from riskd.model.money import CENT, ZERO
 
@@ -96,7 +99,7 @@ class Balances:
         if known is None and not (is_event or self._has_listed or self._is_settled):
             # The first search lists what the first balance includes.
             change = ZERO
-        self._keep(trade, amount, change)
+        self._keep(trade, amount, change, leg_of(trade))
 
     def void(self, trade: BrokerTrade, *, is_event: bool) -> bool:
         """Take back an execution; return whether that changes the balance.
@@ -104,8 +107,8 @@ class Balances:
         Call it before the account forgets the trade.
         """
         known = self._account.state.risk.results.get(trade.id)
-        if known is not None and known.amount:
-            self._keep(trade, ZERO, -known.amount)
+        if known is not None and (known.amount or known.leg is not None):
+            self._keep(trade, ZERO, -known.amount, None)
             return True
         is_unknown = known is None and trade.id not in self._account.state.risk.voided
         if is_event and is_unknown:
@@ -115,7 +118,7 @@ class Balances:
             self._doubtful = [*self._doubtful, amount][-_MOST_DOUBTFUL:]
         return False
 
-    def _keep(self, trade: BrokerTrade, amount: Decimal, change: Decimal) -> None:
+    def _keep(self, trade: BrokerTrade, amount: Decimal, change: Decimal, leg: Leg | None) -> None:
         account = self._account
         state, now = account.state, self._seconds()
         expected = state.balance.expected
@@ -124,8 +127,15 @@ class Balances:
         if change or trade.id not in state.risk.results:
             self._changed_at = now
         self._is_lowered |= change > 0 and not self._is_settled
-        results = {**state.risk.results, trade.id: Result(trade.execution_time, amount)}
+        known = state.risk.results.get(trade.id)
+        order_id = trade.order_id if known is None else known.order_id
+        result = Result(trade.execution_time, amount, order_id, leg)
+        results = {**state.risk.results, trade.id: result}
         account.change_balance(after_result(state.balance, change), results=results)
+        if not state.is_of_trading_day(trade.execution_time):
+            late = amount if known is None else ZERO
+            days = with_day_again(account.state, trade.execution_time, late)
+            account.change_balance(account.state.balance, days)
         self._agree_if_expected()
 
     def _agree_if_expected(self) -> None:

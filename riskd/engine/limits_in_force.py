@@ -13,14 +13,13 @@ import msgspec
 from twisted.logger import Logger
 
 from riskd.model.account import Limit
-from riskd.model.trading_day import ResetSchedule
+from riskd.model.trading_day import DAY_LIMIT, ResetSchedule
 from riskd.rules.evaluation import RuleInForce
 from riskd.rules.interface import IRule
 
 _log = Logger()
 
-# The names of the day's end and of strict mode among the limits in the journal.
-_DAY: Final = "DAY"
+# The name of strict mode among the limits in the journal.
 _STRICT: Final = "STRICT"
 
 
@@ -42,7 +41,7 @@ class LimitsInForce(NamedTuple):
 
         Of two settings of one rule it keeps those that are held.
         """
-        limits = {_DAY: Limit("daily_reset", msgspec.json.encode(self.schedule).decode())}
+        limits = {DAY_LIMIT: Limit("daily_reset", msgspec.json.encode(self.schedule).decode())}
         if self.is_strict:
             limits[_STRICT] = Limit("strict_mode", "true")
         for one in sorted(self.rules, key=lambda one: one.is_held):
@@ -78,9 +77,9 @@ def read_journaled(
     :param known: the configured limits; they say when days end, if the journal does not.
     """
     schedule = known.schedule
-    if _DAY in limits:
+    if DAY_LIMIT in limits:
         try:
-            schedule = msgspec.json.decode(limits[_DAY].settings, type=ResetSchedule)
+            schedule = msgspec.json.decode(limits[DAY_LIMIT].settings, type=ResetSchedule)
         except (msgspec.MsgspecError, ValueError) as error:
             _log.error("the journaled end of the day cannot be read: {error}", error=error)
     rules = tuple(_read_rules(limits, catalogue, account_id))

@@ -17,6 +17,7 @@ from riskd.engine.tracked_account import TrackedAccount
 from riskd.journal.audit_log import DAY
 from riskd.model.account import AccountState, apply
 from riskd.model.day_report import report_day
+from riskd.model.ended_days import with_ended_days
 from riskd.model.equity import with_closed_days
 from riskd.model.events import Action, ClearedBy, DailyReset, Event
 from riskd.model.lockouts import ended_lock, lock_announcements, lock_of, locks_in_force
@@ -90,7 +91,8 @@ def end_day(account: TrackedAccount, schedule: ResetSchedule, now: datetime) -> 
         return None
     began = schedule.day_start(now)
     ends = _ends_between(account.state, began, schedule)
-    account.change_balance(with_closed_days(account.state, ends).balance)
+    days = with_ended_days(account.state, [*ends, began], schedule)
+    account.change_balance(with_closed_days(account.state, ends).balance, days)
     _note_days(account, [*ends, began], schedule)
     reset = _reset(account.state_with_pending, began, schedule)
     account.change_risk(day_key=key)

@@ -44,6 +44,7 @@ from riskd.gateway.interface import (
 from riskd.host.timing import done_within, lasting_loop
 from riskd.model.bounds import MOST_ORDERS, MOST_POSITIONS, MOST_TRADES
 from riskd.model.broker import BrokerOrder, BrokerPosition, BrokerTrade
+from riskd.model.ended_days import schedule_of
 
 _log = Logger()
 
@@ -324,6 +325,7 @@ async def reconcile(
         lists = (trades, answers.positions)
         is_complete = not any(each.unreadable or each.beyond for each in lists)
         guarded.balances.searched(answers.trades_at, is_complete=is_complete)
+        guarded.account.is_week_listed |= is_complete
     return Listing(answers.began, answers.positions, answers.orders, answers.trades is not None)
 
 
@@ -361,6 +363,9 @@ async def _search_trades(account: TrackedAccount, broker: Broker) -> Found[Broke
     # A time window of a rule may have begun before the trading day, and trades of then may be voided now.
     day_ago = broker.now() - _DAY
     since = min(account.state.day_began or day_ago, day_ago)
+    if not account.is_week_listed:
+        # What was executed in this week before riskd knew the account.
+        since = min(since, schedule_of(account.state).week_start(broker.now()))
     answer = broker.gateway.search_trades(account.account_id, since)
     return await broker.ask("Trade/search", answer)
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Final
 
 import msgspec
@@ -62,7 +62,8 @@ from riskd.model.broker import (
     on_wire,
 )
 from riskd.model.contracts import Contract
-from riskd.model.equity import after_exit_trade, after_position, with_highs
+from riskd.model.day_figures import DayFigures
+from riskd.model.equity import after_exit_trade, after_increase, after_position, with_highs
 from riskd.model.events import (
     DailyReset,
     EnforcementAction,
@@ -110,6 +111,7 @@ class TrackedAccount:
     :ivar state: what is known of the account, without pending announcements.
     :ivar truth: decides which news of the broker apply.
     :ivar is_balance_open: whether the broker's latest balance is not explained yet, so that no equity is a high.
+    :ivar is_week_listed: whether this run has read all trades of the week.
     :ivar unmatched_at: when an exit was last shown by a trade or a position alone, in steady seconds.
     """
 
@@ -134,7 +136,7 @@ class TrackedAccount:
         self._journal = journal
         self._broadcast = broadcast
         self._pending: list[EventData] = []
-        self.is_balance_open = False
+        self.is_balance_open = self.is_week_listed = False
         self.unmatched_at = -math.inf
         self.state = AccountState(account_id=account_id)
 
@@ -185,6 +187,7 @@ class TrackedAccount:
         self.state = after
         if isinstance(data, BrokerPosition):
             self._match_exits(after_position(state, data))
+            self.note_in_memory(carried=after_increase(state, data))
         if len(after.positions) > MOST_CONTRACTS:
             self.state = _without_oldest_flat(self.state)
         self._journal.changed()
@@ -250,11 +253,14 @@ class TrackedAccount:
             self.state = after
             self._journal.changed(only_quotes=True)
 
-    def change_balance(self, balance: Balance, **risk: Any) -> None:
-        """Change the balance, and what only the daemon needs."""
-        if risk or balance != self.state.balance:
+    def change_balance(
+        self, balance: Balance, days: Mapping[date, DayFigures] | None = None, **risk: Any
+    ) -> None:
+        """Change the balance, the figures of ended days, and what only the daemon needs."""
+        days = self.state.days if days is None else days
+        if risk or balance != self.state.balance or days != self.state.days:
             self.state = with_risk(self.state, **risk)
-            self._change(balance=balance)
+            self._change(balance=balance, days=days)
 
     def note_in_memory(self, **changes: Any) -> None:
         """Change what is not journaled; see :class:`riskd.model.account.RiskState`."""

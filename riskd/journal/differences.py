@@ -7,6 +7,7 @@ as has changed since the write before.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
+from datetime import date
 from operator import attrgetter, is_
 from typing import Any, Final, TypeVar
 
@@ -30,6 +31,7 @@ class _Table(msgspec.Struct, frozen=True):
     :ivar rows: returns the mapping that the table holds.
     :ivar columns: the other columns.
     :ivar values: returns what an entry has in these columns.
+    :ivar stored_key: returns what the table has for a key.
     """
 
     name: str
@@ -37,6 +39,7 @@ class _Table(msgspec.Struct, frozen=True):
     rows: Callable[[AccountState], Mapping[Any, Any]]
     columns: tuple[str, ...] = ("data",)
     values: Callable[[Any], tuple[Any, ...]] = lambda data: (encode_data(data),)
+    stored_key: Callable[[Any], Any] = lambda key: key
 
     def differences(
         self, account_id: int, old: Mapping[Any, Any], new: Mapping[Any, Any]
@@ -47,10 +50,10 @@ class _Table(msgspec.Struct, frozen=True):
         put = f"INSERT OR REPLACE INTO {self.name} ({', '.join(columns)}) VALUES ({places})"  # noqa: S608  # names of ours
         drop = f"DELETE FROM {self.name} WHERE account_id = ? AND {self.key} = ?"  # noqa: S608  # names of ours
         return [
-            (put, (account_id, key, *self.values(entry)))
+            (put, (account_id, self.stored_key(key), *self.values(entry)))
             for key, entry in new.items()
             if old.get(key) != entry
-        ] + [(drop, (account_id, key)) for key in old if key not in new]
+        ] + [(drop, (account_id, self.stored_key(key))) for key in old if key not in new]
 
 
 _TABLES: Final = (
@@ -78,8 +81,15 @@ _TABLES: Final = (
         "results",
         "trade_id",
         attrgetter("risk.results"),
-        ("at", "amount"),
-        lambda result: (as_stamp(result.at), str(result.amount)),
+        ("at", "amount", "order_id", "leg"),
+        lambda result: (as_stamp(result.at), str(result.amount), result.order_id, result.leg),
+    ),
+    _Table(
+        "days",
+        "day",
+        attrgetter("days"),
+        values=lambda figures: (msgspec.json.encode(figures).decode(),),
+        stored_key=date.isoformat,
     ),
 )
 

@@ -33,9 +33,10 @@ from riskd.journal.schema import (
     upgrade,
 )
 from riskd.model.account import AccountState, Charge, Flattening, Limit, RiskState
-from riskd.model.balance import Balance, Result
+from riskd.model.balance import Balance, Leg, Result
 from riskd.model.broker import BrokerOrder, BrokerPosition, BrokerTrade
 from riskd.model.contracts import Contract
+from riskd.model.day_figures import DayFigures
 from riskd.model.events import DaemonStatus
 from riskd.model.wire import decode_data, decode_reported
 
@@ -261,6 +262,10 @@ def _read_account(
         realized_pnl=_amount(realized_pnl),
         trade_count=int(trade_count),
         balance=Balance() if balance is None else read_balance(balance),
+        days={
+            date.fromisoformat(day): msgspec.json.decode(as_text(data), type=DayFigures)
+            for day, data in rows("days", "day", "data")
+        },
         quotes=keyed("MarketQuote", "quotes", "contract_id"),
         lockouts=keyed("lockout_set", "lockouts", "rule_id"),
         enforcement=tuple(_data("enforcement_action", account_id, data) for (data,) in actions),
@@ -278,8 +283,12 @@ def _read_account(
                 for trade_id, at, amount in rows("charges", "trade_id", "at", "amount")
             },
             results={
-                trade_id: Result(as_moment(at), _amount(amount))
-                for trade_id, at, amount in rows("results", "trade_id", "at", "amount")
+                trade_id: Result(
+                    as_moment(at), _amount(amount), order_id, None if leg is None else Leg(leg)
+                )
+                for trade_id, at, amount, order_id, leg in rows(
+                    "results", "trade_id", "at", "amount", "order_id", "leg"
+                )
             },
             memory={rule: as_text(data) for rule, data in rows("rule_memory", "rule_id", "data")},
             flattening=flattenings[0] if flattenings else None,

@@ -2,7 +2,7 @@
 
 A trader must not get rid of a lock by damaging a file.  So a lock is saved from the journal or from its
 published copy, whichever still has it; if neither can be read, every account is locked.  A balance is saved for
-its highs: no floor of a trailing limit may fall.
+its highs: no floor of a trailing limit may fall.  The figures of ended days are saved, too: no broker lists them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection
 from contextlib import closing, suppress
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from riskd.journal.reader import DAMAGES, read_balance, uri_to_read
 from riskd.journal.schema import JOURNAL_NAME, PUBLISHED_NAME, DamagedError
 from riskd.model.account import AccountState, Flattening, RiskState, with_locks
 from riskd.model.balance import Balance
+from riskd.model.day_figures import DayFigures
 from riskd.model.events import LockoutSet
 from riskd.model.wire import decode_data
 
@@ -51,7 +52,7 @@ def salvage(
         )
         locks = {(account_id, DAMAGE_RULE): stand_in for account_id in account_ids}
     flattenings = _saved_flattenings(directory / JOURNAL_NAME)
-    balances = _saved_balances(directory)
+    balances, days = _saved_balances(directory), _saved_days(directory)
     accounts = {}
     for account_id in {*account_ids, *(owner for owner, _rule in locks), *flattenings}:
         own = [lock for (owner, _rule), lock in locks.items() if owner == account_id]
@@ -62,6 +63,7 @@ def salvage(
             account_id=account_id,
             lockouts=with_locks({}, (*pending, *own)),
             balance=balances.get(account_id, Balance()),
+            days=days.get(account_id, {}),
             risk=RiskState(flattening=flattening),
         )
     return accounts, outcome
@@ -117,6 +119,21 @@ def _saved_balances(directory: Path) -> dict[int, Balance]:
                     saved[account_id] = msgspec.structs.replace(
                         read_balance(data), is_settled=False
                     )
+    return saved
+
+
+def _saved_days(directory: Path) -> dict[int, dict[date, DayFigures]]:
+    """Return the figures of ended days in the journal or its copy that can be read."""
+    saved: dict[int, dict[date, DayFigures]] = {}
+    for name in (PUBLISHED_NAME, JOURNAL_NAME):
+        with (
+            suppress(*DAMAGES),
+            closing(sqlite3.connect(uri_to_read(directory / name), uri=True)) as file,
+        ):
+            for account_id, day, data in file.execute("SELECT account_id, day, data FROM days"):
+                with suppress(ValueError, TypeError):
+                    figures = msgspec.json.decode(data, type=DayFigures)
+                    saved.setdefault(account_id, {})[date.fromisoformat(day)] = figures
     return saved
 
 

@@ -115,7 +115,15 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         trade_id INTEGER NOT NULL,
         at INTEGER NOT NULL,
         amount TEXT NOT NULL,
+        order_id INTEGER,
+        leg TEXT,
         PRIMARY KEY (account_id, trade_id)
+    ) WITHOUT ROWID;
+    CREATE TABLE days (
+        account_id INTEGER NOT NULL,
+        day TEXT NOT NULL,
+        data TEXT NOT NULL,
+        PRIMARY KEY (account_id, day)
     ) WITHOUT ROWID;
     """,
 )
@@ -128,7 +136,8 @@ which the broker's clock is ahead of the wall clock, such as ``-12.345``, absent
 ``commits``, the number of commits so far, which shows whether the journal has lost what the published copy
 has; and those of :class:`riskd.journal.ownership.Record`: the gateway that the journal belongs to.  Rows of
 ``enforcement`` and ``log`` are never deleted; the other tables hold the present state.  ``balance``
-is a :class:`riskd.model.balance.Balance` as JSON, absent while none is known.  ``at`` and ``day_began`` are stamps (:func:`as_stamp`).
+is a :class:`riskd.model.balance.Balance` as JSON, absent while none is known; ``days`` has a
+:class:`riskd.model.day_figures.DayFigures` as JSON for each date.  ``at`` and ``day_began`` are stamps (:func:`as_stamp`).
 """
 
 FIRST_WITH_LOG: Final = 2
@@ -145,6 +154,7 @@ PUBLISHED_TABLES: Final = (
     "lockouts",
     "enforcement",
     "limits",
+    "days",
 )
 """The tables, in the newest version, whose rows are published."""
 

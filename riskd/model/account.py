@@ -23,6 +23,7 @@ from riskd.model.balance import Balance, Result, merge_balances
 from riskd.model.bounds import MOST_TRADES
 from riskd.model.broker import BrokerOrder, BrokerPosition, BrokerTrade
 from riskd.model.contracts import Contract, known_contract
+from riskd.model.day_figures import DayFigures, count_entries_and_exits
 from riskd.model.events import (
     Action,
     DaemonStatus,
@@ -45,7 +46,7 @@ _A_DAY: Final = timedelta(days=1)
 
 _Value = TypeVar("_Value")
 
-_KEPT_RESULTS: Final = timedelta(days=8)
+KEPT_RESULTS: Final = timedelta(days=8)
 """How long results of executions are kept: the broker may amend a trade of an earlier day."""
 
 _REMEMBERED_VOIDS: Final = 1024
@@ -133,6 +134,8 @@ class RiskState(msgspec.Struct, frozen=True, kw_only=True):
     :ivar charges: of the trading day, by trade id.
     :ivar results: what each execution of the last days did to the balance, by trade id.
     :ivar unmatched: exits that positions and trades do not both show yet, by contract id; not journaled.
+    :ivar carried: the P&L that a position had when it was increased, in dollars by contract id, which counts
+        until a quote values the larger position; not journaled.
     :ivar is_listing: whether an answer that lists trades and positions is being applied, so that the two do not
         fit each other; not journaled.
     :ivar earlier_trades: the execution times of full-turn trades in the 24 hours before the trading
@@ -149,6 +152,7 @@ class RiskState(msgspec.Struct, frozen=True, kw_only=True):
     charges: Mapping[int, Charge] = {}
     results: Mapping[int, Result] = {}
     unmatched: Mapping[str, Unmatched] = {}
+    carried: Mapping[str, Decimal] = {}
     is_listing: bool = False
     earlier_trades: Mapping[int, datetime] = {}
     voided: tuple[int, ...] = ()
@@ -180,6 +184,7 @@ class AccountState(msgspec.Struct, frozen=True, kw_only=True):
     :ivar realized_pnl: dollars realized in the trading day, gross of fees as the gateway reports them.
     :ivar trade_count: the number of full-turn trades of the trading day.
     :ivar balance: the account's balance and highs.
+    :ivar days: the figures of ended trading days, by the date on which each ended.
     :ivar quotes: the latest quote of each contract, by contract id.
     :ivar outdated_quotes: the quote of each contract that was known when its position was opened,
         reversed or increased, by contract id; it does not value that position.
@@ -201,6 +206,7 @@ class AccountState(msgspec.Struct, frozen=True, kw_only=True):
     realized_pnl: Decimal = ZERO
     trade_count: int = 0
     balance: Balance = Balance()
+    days: Mapping[date, DayFigures] = {}
     quotes: Mapping[str, MarketQuote] = {}
     outdated_quotes: Mapping[str, MarketQuote] = {}
     lockouts: Mapping[str, LockoutSet] = {}
@@ -396,7 +402,7 @@ def begin_day(state: AccountState, began: datetime) -> AccountState:
         number: charge for number, charge in state.risk.charges.items() if charge.at >= began
     }
     results = state.risk.results
-    kept = [item for item in results.items() if item[1].at >= began - _KEPT_RESULTS]
+    kept = [item for item in results.items() if item[1].at >= began - KEPT_RESULTS]
     if len(kept) < len(results) or len(kept) > MOST_TRADES:
         # Room for as many again, so that no trade of the day is refused.
         results = dict(kept[-MOST_TRADES:])
@@ -404,7 +410,12 @@ def begin_day(state: AccountState, began: datetime) -> AccountState:
     # Views apply a reset again that is in their snapshot already.
     if began != state.day_began:
         balance = msgspec.structs.replace(
-            balance, flows=ZERO, charges=ZERO, high_realized=ZERO, high_net=ZERO
+            balance,
+            flows=ZERO,
+            charges=ZERO,
+            entries_and_exits=0,
+            high_realized=ZERO,
+            high_net=ZERO,
         )
     after = msgspec.structs.replace(
         with_risk(state, charges=charges, earlier_trades=earlier_trades, results=results),
@@ -417,7 +428,7 @@ def begin_day(state: AccountState, began: datetime) -> AccountState:
 
 
 def with_day_figures(state: AccountState) -> AccountState:
-    """Return ``state`` with the trading day's charges and highest realized net P&L.
+    """Return ``state`` with the trading day's charges, high and executions.
 
     The high is that of the executions in the order of their times, whatever the order in which they came.
     """
@@ -434,12 +445,18 @@ def with_day_figures(state: AccountState) -> AccountState:
     for number, charge in charges.items():
         key = (charge.at, number)
         nets[key] = nets.get(key, ZERO) - charge.amount
+    results = {
+        number: each
+        for number, each in state.risk.results.items()
+        if state.is_of_trading_day(each.at)
+    }
     sums = accumulate((nets[key] for key in sorted(nets)), initial=ZERO)
     return msgspec.structs.replace(
         state,
         balance=msgspec.structs.replace(
             state.balance,
             charges=sum((charge.amount for charge in charges.values()), ZERO),
+            entries_and_exits=count_entries_and_exits(results),
             high_realized=max(sums),
         ),
     )
@@ -523,6 +540,7 @@ def merge(known: AccountState, since: AccountState) -> AccountState:
         last_reset=max(resets, key=lambda reset: reset.reset_time, default=None),
         day_began=max(starts, default=None),
         balance=merge_balances(known.balance, since.balance, is_same_day=starts[1:] == starts[:1]),
+        days={**known.days, **since.days},
         daemon=since.daemon or known.daemon,
         risk=_merge_risk(known.risk, since.risk),
     )

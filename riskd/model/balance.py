@@ -14,20 +14,52 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
+from enum import StrEnum
 
 import msgspec
 
+from riskd.model.broker import BrokerTrade
+from riskd.model.events import OrderSide
 from riskd.model.money import ZERO
+
+
+class Leg(StrEnum):
+    """What an execution did."""
+
+    BUY_TO_OPEN = "BUY_TO_OPEN"
+    SELL_TO_OPEN = "SELL_TO_OPEN"
+    BUY_TO_CLOSE = "BUY_TO_CLOSE"
+    SELL_TO_CLOSE = "SELL_TO_CLOSE"
+
+    @property
+    def is_exit(self) -> bool:
+        """Whether it closed contracts."""
+        return self in (Leg.BUY_TO_CLOSE, Leg.SELL_TO_CLOSE)
+
+    @property
+    def entry_of_same_side(self) -> Leg:
+        """What an entry of the same side is."""
+        return Leg.BUY_TO_OPEN if self.startswith("BUY") else Leg.SELL_TO_OPEN
+
+
+def leg_of(trade: BrokerTrade) -> Leg:
+    """Return what an execution did; without a side it counts as a buy."""
+    side = "SELL" if trade.side is OrderSide.SELL else "BUY"
+    return Leg(f"{side}_TO_{'CLOSE' if trade.is_full_turn else 'OPEN'}")
 
 
 class Result(msgspec.Struct, frozen=True):
     """What one execution has done to the balance, in dollars; 0 once it is voided.
 
     :ivar at: the broker's time of the execution.
+    :ivar order_id: the order that it filled; ``None`` if the broker does not say.
+    :ivar leg: ``None`` once it is voided.
     """
 
     at: datetime
     amount: Decimal
+    order_id: int | None = None
+    leg: Leg | None = None
 
 
 class FirmFloor(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +91,7 @@ class Balance(msgspec.Struct, frozen=True, kw_only=True):
     :ivar flows: the deposits of the trading day less its payouts.
     :ivar payouts: all payouts so far, positive.
     :ivar charges: the broker's fees and commissions of the trading day.
+    :ivar entries_and_exits: those of the trading day.
     :ivar high_realized: the highest net P&L that the trades of the day have reached; 0 at least.
     :ivar high_net: the highest net P&L of the day, open P&L included; 0 at least.
     :ivar peak: the highest equity so far.
@@ -74,6 +107,7 @@ class Balance(msgspec.Struct, frozen=True, kw_only=True):
     flows: Decimal = ZERO
     payouts: Decimal = ZERO
     charges: Decimal = ZERO
+    entries_and_exits: int = 0
     high_realized: Decimal = ZERO
     high_net: Decimal = ZERO
     peak: Decimal | None = None

@@ -14,6 +14,9 @@ apart.  In between, its P&L would count twice, as realized and as open, or not a
 riskd counts how many closed contracts only one of the two has shown (:class:`riskd.model.account.Unmatched`):
 those that only a trade has shown are open no more, and those that only the position has shown keep the P&L
 that they had at that moment until the trade comes.
+
+No quote from before an entry values it.  Until the next one, a position that was increased counts what it had made
+before: otherwise a profit would vanish for a moment, and a limit would end the day of a trader who adds to it.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from typing import Final
 
 import msgspec
 
-from riskd.model.account import AccountState, Unmatched, is_opened
+from riskd.model.account import AccountState, Unmatched, is_opened, is_outdated
 from riskd.model.balance import balance_at
 from riskd.model.broker import BrokerPosition, BrokerTrade
 from riskd.model.events import GatewayUserPosition
@@ -67,13 +70,13 @@ def is_pnl_known(state: AccountState) -> bool:
 def open_pnl(state: AccountState) -> Decimal:
     """Return the dollars that closing all positions would bring.
 
-    An unknown P&L counts as zero.
+    An unknown P&L counts as zero, or as what the position had made before it was increased.
     """
     risk = state.risk
     # Several rules ask at each quote.  What it depends on is replaced and never changed, so identity tells.
     parts = (
         *(state.positions, state.quotes, state.outdated_quotes, state.contracts),
-        *(risk.unmatched, risk.best_bid_asks),
+        *(risk.unmatched, risk.best_bid_asks, risk.carried),
     )
     if not all(map(is_, parts, _latest.parts)):
         _latest.total = _open_pnl(state)
@@ -84,7 +87,7 @@ def open_pnl(state: AccountState) -> Decimal:
 class _Latest:
     """What :func:`open_pnl` has computed last, and from which parts of a state."""
 
-    parts: tuple[object, ...] = (None,) * 6
+    parts: tuple[object, ...] = (None,) * 7
     total = ZERO
 
 
@@ -98,10 +101,18 @@ def _open_pnl(state: AccountState) -> Decimal:
             ahead = (
                 max(unmatched.get(position.contract_id, _NONE).contracts, 0) if unmatched else 0
             )
-            total += exit_pnl(state, position, max(position.size - ahead, 0)) or ZERO
+            total += _counted_pnl(state, position, max(position.size - ahead, 0))
     for each in unmatched.values():
         total += each.pnl
     return total
+
+
+def _counted_pnl(state: AccountState, position: GatewayUserPosition, size: int) -> Decimal:
+    """Return what counts as the P&L of ``size`` of a position's contracts."""
+    pnl = exit_pnl(state, position, size)
+    if pnl is None and is_outdated(state, position.contract_id):
+        pnl = _part(state.risk.carried.get(position.contract_id, ZERO), size, position.size)
+    return pnl or ZERO
 
 
 def net_realized(state: AccountState) -> Decimal:
@@ -176,7 +187,8 @@ def with_highs(state: AccountState, *, is_balance_open: bool = False) -> Account
 
     The same object if none is higher.
 
-    While exits are unmatched or an answer is being applied, the P&L is too uncertain for a high.
+    While exits are unmatched, an answer is being applied or the P&L of a position is unknown, the equity is too
+    uncertain for a high.
 
     :param is_balance_open: whether the broker's latest balance is not explained yet, so that the equity is
         uncertain.
@@ -187,17 +199,17 @@ def with_highs(state: AccountState, *, is_balance_open: bool = False) -> Account
     pnl = open_pnl(state)
     net, peak, expected = net_realized(state) + pnl, balance.peak, balance.expected
     firm = balance.firm_floor
-    if (
-        balance.is_settled
-        and balance.other is None
-        and not is_balance_open
-        and expected is not None
-    ):
+    is_certain = balance.is_settled and balance.other is None and not is_balance_open
+    if is_certain and expected is not None:
         now = expected + pnl
         peak = now if peak is None or now > peak else peak
         if firm is not None and (firm.peak is None or now > firm.peak):
             firm = msgspec.structs.replace(firm, peak=now)
-    if net <= balance.high_net and peak is balance.peak and firm is balance.firm_floor:
+    is_higher = (
+        net > balance.high_net or peak is not balance.peak or firm is not balance.firm_floor
+    )
+    # Highs are rare, so what they need besides is asked last.
+    if not is_higher or not is_pnl_known(state):
         return state
     balance = msgspec.structs.replace(
         balance, high_net=max(net, balance.high_net), peak=peak, firm_floor=firm
@@ -238,8 +250,30 @@ def after_position(state: AccountState, position: BrokerPosition) -> Mapping[str
         return _with(unmatched, contract_id, known, contracts)
     # Only those of them that no trade has shown; what was ahead before keeps its figure.
     new = min(closed, -contracts)
-    pnl = known.pnl + (exit_pnl(state, before, new) or ZERO)
+    pnl = known.pnl + _counted_pnl(state, before, new)
     return {**unmatched, contract_id: Unmatched(contracts, pnl)}
+
+
+def after_increase(state: AccountState, position: BrokerPosition) -> Mapping[str, Decimal]:
+    """Return what increased positions had made before, after a position has changed.
+
+    :param state: the account before the change.
+    """
+    carried, contract_id = state.risk.carried, position.contract_id
+    before = state.positions.get(contract_id)
+    if before is None or not position.size or is_opened(before, position):
+        if contract_id not in carried:
+            return carried
+        return {key: carried[key] for key in carried if key != contract_id}
+    pnl = exit_pnl(state, before) if position.size > before.size else None
+    if pnl is None and position.size < before.size and contract_id in carried:
+        pnl = _part(carried[contract_id], position.size, before.size)
+    return carried if pnl is None else {**carried, contract_id: pnl}
+
+
+def _part(pnl: Decimal, contracts: int, of_all: int) -> Decimal:
+    """Return the share of ``contracts`` in a P&L, to the cent."""
+    return to_cents(pnl * contracts / of_all)
 
 
 def _with(
@@ -248,5 +282,5 @@ def _with(
     """Return ``unmatched`` with a new count; the P&L of a part is its share."""
     if not contracts:
         return {key: each for key, each in unmatched.items() if key != contract_id}
-    pnl = to_cents(known.pnl * contracts / known.contracts) if contracts < 0 else ZERO
+    pnl = _part(known.pnl, contracts, known.contracts) if contracts < 0 else ZERO
     return {**unmatched, contract_id: Unmatched(contracts, pnl)}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from decimal import Decimal
+from operator import is_
 from typing import Final
 
 import msgspec
@@ -82,13 +83,31 @@ def pnl_warnings(state: AccountState, now: datetime) -> tuple[str, ...]:
 
     The sentences hold no figures, so that each stays the same for as long as it is true.
     """
-    return tuple(
-        [
-            f"{contract_name(state, position.contract_id)}: {warning}"
-            for position in state.positions.values()
-            if position.size and (warning := _pnl_warning(state, position, now))
-        ]
+    # Most rules of an evaluation ask; what it depends on is replaced and never changed, so identity tells.
+    parts = (
+        *(state.positions, state.quotes, state.outdated_quotes, state.contracts),
+        *(state.risk.best_bid_asks, now),
     )
+    if not all(map(is_, parts, _latest.parts)):
+        _latest.warnings = tuple(
+            [
+                f"{contract_name(state, position.contract_id)}: {warning}"
+                for position in state.positions.values()
+                if position.size and (warning := _pnl_warning(state, position, now))
+            ]
+        )
+        _latest.parts = parts
+    return _latest.warnings
+
+
+class _Latest:
+    """What :func:`pnl_warnings` has found last, and from which parts of a state."""
+
+    parts: tuple[object, ...] = (None,) * 6
+    warnings: tuple[str, ...] = ()
+
+
+_latest: Final = _Latest()
 
 
 def _pnl_warning(state: AccountState, position: GatewayUserPosition, now: datetime) -> str:

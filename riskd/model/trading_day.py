@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
+from typing import Final
 from zoneinfo import ZoneInfo
 
 import msgspec
+
+DAY_LIMIT: Final = "DAY"
+"""The name of the daily reset among the limits in force, in the place of a rule's id."""
 
 
 class ResetSchedule(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +37,22 @@ class ResetSchedule(msgspec.Struct, frozen=True, kw_only=True):
     def day_key(self, now: datetime) -> date:
         """Return the date on which the trading day of ``now`` ends."""
         return self.next_reset(now).astimezone(ZoneInfo(self.time_zone)).date()
+
+    def week_start(self, now: datetime) -> datetime:
+        """Return the last reset on a Sunday that is not after ``now``, in UTC."""
+        return self._sunday_reset(now, 0)
+
+    def week_end(self, now: datetime) -> datetime:
+        """Return the first reset on a Sunday after ``now``, in UTC."""
+        return self._sunday_reset(now, 7)
+
+    def _sunday_reset(self, now: datetime, later: int) -> datetime:
+        # The week's first day is named after its Monday and begins with the reset on the date before.
+        key = self.day_key(now)
+        sunday = key + timedelta(days=later - key.weekday() - 1)
+        return datetime.combine(
+            sunday, self.reset_time, tzinfo=ZoneInfo(self.time_zone)
+        ).astimezone(UTC)
 
     def _resets_around(self, now: datetime) -> tuple[datetime, ...]:
         zone = ZoneInfo(self.time_zone)

@@ -22,8 +22,8 @@ from riskd.model.money import ZERO
 from riskd.practice.records import Account, Order, Position, contract_payload
 from riskd.practice.refusals import refusal
 
-REMEMBERED: Final = timedelta(days=2)
-"""How long trades are remembered: longer than any trading day lasts."""
+REMEMBERED: Final = timedelta(days=8)
+"""How long trades are remembered: longer than any week lasts."""
 
 MAX_ENDED_ORDERS: Final = 10_000
 MAX_TRADES: Final = 100_000
@@ -138,7 +138,7 @@ class AccountStore:
     def trades(self, account_id: int, since: datetime) -> list[Payload]:
         """Return the payloads of trades made at ``since`` or later, oldest first.
 
-        Trades of the last two days are remembered.
+        Trades of the last eight days are remembered.
 
         :param since: aware.
         """
@@ -150,7 +150,7 @@ class AccountStore:
     def state(self, now: datetime) -> ExchangeState:
         """Return what another store needs to go on from here.
 
-        Of ended orders and trades, it has those of the last two days.
+        Of ended orders and trades, it has those of the last eight days.
         """
         began = now - REMEMBERED
         ended, trades = self._ended.values(), self._trades.values()
@@ -337,7 +337,7 @@ def _time(payload: Payload, name: str) -> datetime:
     return _moment(payload[name])
 
 
-# Each search compares all orders or trades of two days.
+# Each search compares all orders or trades that are remembered.
 _moment = lru_cache(maxsize=10_000)(datetime.fromisoformat)
 
 

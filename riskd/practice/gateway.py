@@ -112,7 +112,7 @@ class PracticeGateway(PracticeBroker):
         ).addCallback(partial(readable, "Order/searchById", read=mapping.order))
 
     def search_trades(self, account_id: int, since: datetime) -> Deferred[Found[BrokerTrade]]:
-        """Return the account's trades made at ``since`` or later, up to two days old."""
+        """Return the account's trades made at ``since`` or later, up to eight days old."""
         answer = self.ask("Trade/search", lambda store: store.trades(account_id, since))
         return answer.addCallback(partial(found, targets.TRADE, kind=BrokerTrade))
 

@@ -167,6 +167,9 @@ def _rules_to_evaluate(
         return rules
     if kind is Kind.TIMER:
         return [each for each in rules if each.slot in due]
+    if kind is Kind.QUOTE:
+        # Most events are quotes, so a rule is spared those that its settings do not need.
+        rules = [each for each in rules if each.settings.needs_quotes]
     return [each for each in rules if kind in each.rule.listens]
 
 

@@ -9,8 +9,10 @@ from typing import Final
 
 from riskd.rules.builtin import (
     auth_loss_guard,
+    consistency,
     cooldown_after_loss,
     daily_net_loss,
+    daily_profit_target,
     daily_realized_loss,
     daily_unrealized_loss,
     max_contracts,
@@ -24,6 +26,7 @@ from riskd.rules.builtin import (
     symbol_blocks,
     trade_frequency_limit,
     trade_management,
+    weekly_limits,
 )
 
 RULES: Final = (
@@ -32,7 +35,10 @@ RULES: Final = (
     daily_realized_loss.RULE,
     daily_unrealized_loss.RULE,
     maximum_loss.RULE,
+    weekly_limits.RULE,
     daily_net_loss.RULE,
+    daily_profit_target.RULE,
+    consistency.RULE,
     max_unrealized_profit.RULE,
     trade_frequency_limit.RULE,
     cooldown_after_loss.RULE,

@@ -126,6 +126,11 @@ class RuleSettings(Table, frozen=True, kw_only=True):
 
     enabled: WhenTrue[bool] = True
 
+    @property
+    def needs_quotes(self) -> bool:
+        """Whether a quote can change what a rule that listens to quotes decides."""
+        return True
+
     def with_files(self, _read: Callable[[str], str]) -> Self:
         """Return the settings with the content of the files that they name, if any.
 

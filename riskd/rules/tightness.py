@@ -56,6 +56,11 @@ def _is_same(new: Any, old: Any, key: str) -> bool:
     return bool(getattr(new, key) == getattr(old, key))
 
 
+def _is_table_as_tight(new: Any, old: Any, key: str) -> bool:
+    now, was = getattr(new, key), getattr(old, key)
+    return was is None or (now is not None and not any(loosened(now, was)))
+
+
 Lower = Annotated[_T, tighter_by(_is_at_most, "or less")]
 """A key whose lower value is the tighter one; ``None`` is no limit."""
 
@@ -67,6 +72,9 @@ WhenTrue = Annotated[_T, tightest_last(False, True)]
 
 WhenFalse = Annotated[_T, tightest_last(True, False)]
 """A key that is tighter when it is false."""
+
+WhenSet = Annotated[_T, tighter_by(_is_table_as_tight)]
+"""A table of limits, without which there are none; its keys declare their own directions."""
 
 Fixed = Annotated[_T, tighter_by(_is_same, "")]
 """A key that has no direction: any change loosens."""

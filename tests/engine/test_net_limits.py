@@ -11,7 +11,7 @@ from riskd.model.equity import equity, highest_close, net_pnl
 from riskd.model.events import Action, DaemonStatus
 from riskd.model.reduce_only import reduce_only_stage
 from riskd.rules.builtin.maximum_loss import Settings, floor_of
-from tests.support.guarded_account import GuardTestCase
+from tests.support.guarded_account import NetLimitTestCase
 from tests.support.practice_daemon import ACCOUNT, BUY, ES, MNQ, SELL, settings_of
 
 NET_LOSS = """
@@ -25,31 +25,6 @@ starting_balance = 50000
 """
 
 INTRADAY = f'{MAXIMUM_LOSS}trailing = "intraday"\nstops_at = "never"\n'
-
-
-class NetLimitTestCase(GuardTestCase):
-    @property
-    def brokers(self) -> Decimal:
-        found: Decimal = self.daemon.gateway.exchange.store.account(ACCOUNT)["balance"]
-        return found
-
-    def fall(self, *lasts: str) -> None:
-        for last in lasts:
-            self.daemon.move(MNQ, last)
-            self.daemon.advance(0.5)
-
-    def pass_a_day(self) -> None:
-        """Let the daily reset, five hours after the start, come and go."""
-        self.daemon.stopped_for(hours=24)
-        self.daemon.advance(2)
-
-    def assert_flat_and_locked(self, rule_id: str) -> None:
-        self.daemon.advance(3)
-        self.assertEqual(self.daemon.held, {})
-        self.assertEqual([lock.rule_id for lock in self.daemon.locks], [rule_id])
-        self.assertEqual(
-            [each.action for each in self.daemon.actions], [Action.CLOSE_ALL_AND_LOCKOUT]
-        )
 
 
 class NetLossTests(NetLimitTestCase):
@@ -166,6 +141,16 @@ class TrailingLossTests(NetLimitTestCase):
         self.assertEqual(self.daemon.locks, [])
         self.fall("21174")
         self.assert_flat_and_locked("RULE-013")
+
+    def test_to_add_to_a_profit_is_no_loss_of_it(self) -> None:
+        self.daemon.trade(BUY, 2)
+        self.fall("21300")
+        self.daemon.trade(BUY, 1)
+        self.daemon.kill()
+        self.daemon.trade_unseen(BUY, 1)
+        self.daemon.restart()
+        self.daemon.advance(2)
+        self.assertEqual((self.daemon.held, self.daemon.locks), ({MNQ: 4}, []))
 
 
 class MaximumLossTests(NetLimitTestCase):
@@ -324,6 +309,14 @@ class IntradayTests(NetLimitTestCase):
         self.assertEqual(self.daemon.locks, [])
         self.fall("20900")
         self.assert_flat_and_locked("RULE-014")
+
+    def test_to_add_to_a_profit_is_no_loss_of_it(self) -> None:
+        self.daemon.advance(70)
+        self.daemon.trade(BUY, 2)
+        self.fall("21800")
+        self.daemon.trade(BUY, 1)
+        self.daemon.advance(2)
+        self.assertEqual((self.daemon.held, self.daemon.locks), ({MNQ: 3}, []))
 
 
 class ReduceOnlyTests(NetLimitTestCase):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import msgspec
@@ -228,12 +228,23 @@ class RecoveryTests(EngineTestCase):
 
     def test_trades_of_a_day_are_requested_although_the_trading_day_has_just_begun(self) -> None:
         self.start()
-        self.assertEqual(self.gateway.trades_since[123], NOON - timedelta(days=1))
+        self.clock.advance(61)
+        since = self.gateway.trades_since[123]
+        self.assertLess(abs(NOON + timedelta(seconds=61) - since - timedelta(days=1)).seconds, 2)
         reset = make_event("daily_reset", {"reset_time": "2025-01-17T11:00:00Z"})
         self.engine.announce(reset)
         self.restart()
         self.start()
         self.assertLess(self.gateway.trades_since[123], NOON - timedelta(hours=23))
+
+    def test_the_first_search_of_a_run_lists_the_trades_of_the_week(self) -> None:
+        for _ in range(2):
+            self.start()
+            # 17:00 on Sunday in Chicago.
+            self.assertEqual(
+                self.gateway.trades_since[123], datetime(2025, 1, 12, 23, 0, tzinfo=UTC)
+            )
+            self.restart()
 
     def test_trades_are_requested_since_the_trading_day_began(self) -> None:
         self.start()

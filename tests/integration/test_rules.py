@@ -69,6 +69,24 @@ async def test_001_max_contracts(guard: Guard) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_001_tiers_by_balance(guard: Guard) -> None:
+    daemon = await guard(
+        """
+        [rules.max_contracts]
+        limit = 3
+        reduce_to_limit = true
+        tiers = [{ balance = 50000, limit = 1 }, { balance = 50000.01, limit = 3 }]
+        """
+    )
+    await daemon.trade(BUY, 2)
+    await daemon.enforced(
+        "RULE-001", "CLOSE_ALL_POSITIONS", positions_closed=1, orders_canceled=0, contractId=MNQ
+    )
+    assert daemon.held == {MNQ: 1}
+    await daemon.publishes()
+
+
+@pytest_twisted.ensureDeferred
 async def test_002_max_contracts_per_instrument(guard: Guard) -> None:
     daemon = await guard(
         """
@@ -460,6 +478,74 @@ async def test_a_preset_guards_the_account_with_what_tightens_it(guard: Guard) -
 
 
 @pytest_twisted.ensureDeferred
+async def test_015_daily_profit_target(guard: Guard) -> None:
+    daemon = await guard("[rules.daily_profit_target]\ntarget = 500")
+    await daemon.hold_other_contracts()
+    await daemon.lose(-100)
+    await daemon.trade(BUY, 2)
+    await daemon.receives("GatewayUserPosition", contractId=MNQ, size=2)
+    # Until a quote values each position, the rule waits.
+    daemon.move(MNQ, "21110")
+    assert daemon.held == {ES: 1, MNQ: 2}
+    daemon.move(ES, "5800")
+    reset = "2026-11-23T23:00:00Z"
+    await daemon.enforced(
+        "RULE-015",
+        "CLOSE_ALL_AND_LOCKOUT",
+        positions_closed=2,
+        orders_canceled=1,
+        locked_until=reset,
+    )
+    assert (await daemon.locked("RULE-015"))["locked_until"] == reset
+    assert daemon.is_flat
+    await daemon.publishes("RULE-015")
+
+
+@pytest_twisted.ensureDeferred
+async def test_016_weekly_limits(guard: Guard) -> None:
+    daemon = await guard("[rules.weekly_limits]\nloss_limit = 500")
+    await daemon.hold_other_contracts()
+    await daemon.lose(100)
+    await daemon.trade(BUY, 2)
+    await daemon.receives("GatewayUserPosition", contractId=MNQ, size=2)
+    daemon.move(MNQ, "20960")
+    assert daemon.held == {ES: 1, MNQ: 2}
+    daemon.move(MNQ, "20925")
+    sunday = "2026-11-29T23:00:00Z"
+    await daemon.enforced(
+        "RULE-016",
+        "CLOSE_ALL_AND_LOCKOUT",
+        positions_closed=2,
+        orders_canceled=1,
+        locked_until=sunday,
+    )
+    assert (await daemon.locked("RULE-016"))["locked_until"] == sunday
+    assert daemon.is_flat
+    await daemon.publishes("RULE-016")
+
+
+@pytest_twisted.ensureDeferred
+async def test_016_entries_and_exits(guard: Guard) -> None:
+    daemon = await guard("[rules.weekly_limits]\nmax_entries_and_exits = { day = 2 }")
+    await daemon.lose(1)
+    await daemon.receives(
+        "daemon_status",
+        message="Account 123 may only reduce its positions: the day's limit of 2 entries and exits is "
+        "reached (RULE-016)",
+    )
+    order = await daemon.trade(BUY, 1, limit="20900")
+    await daemon.enforced(
+        "RULE-016", "REJECT_ORDER", positions_closed=0, orders_canceled=1, order_id=order
+    )
+    await daemon.trade(BUY, 1)
+    await daemon.enforced(
+        "RULE-016", "CLOSE_ALL_POSITIONS", positions_closed=1, orders_canceled=0, contractId=MNQ
+    )
+    assert daemon.is_flat
+    assert not daemon.received("lockout_set")
+
+
+@pytest_twisted.ensureDeferred
 async def test_017_news_blackout(guard: Guard) -> None:
     daemon = await guard(
         """
@@ -479,6 +565,35 @@ async def test_017_news_blackout(guard: Guard) -> None:
     )
     assert daemon.held == {ES: 1}
     await daemon.publishes()
+
+
+@pytest_twisted.ensureDeferred
+async def test_018_consistency(guard: Guard, clock: WallClock) -> None:
+    daemon = await guard("[rules.consistency]\nstop_for_today = true")
+    await daemon.lose(-100)
+    await daemon.receives("GatewayUserTrade")
+    await until(lambda: not daemon.state.open_positions)
+    # The first day has nothing to compare with.
+    clock.set_to(datetime(2026, 11, 23, 23, 0, 1, tzinfo=UTC))
+    await daemon.receives("daily_reset")
+    assert not daemon.received("enforcement_action")
+    await daemon.trade(BUY, 2)
+    await daemon.receives("GatewayUserPosition", contractId=MNQ, size=2)
+    daemon.move(MNQ, "21040")
+    assert daemon.held == {MNQ: 2}
+    daemon.move(MNQ, "21060")
+    reset = "2026-11-24T23:00:00Z"
+    await daemon.enforced(
+        "RULE-018",
+        "CLOSE_ALL_AND_LOCKOUT",
+        positions_closed=1,
+        orders_canceled=0,
+        locked_until=reset,
+    )
+    assert (await daemon.locked("RULE-018"))["locked_until"] == reset
+    assert daemon.is_flat
+    published = await daemon.publishes("RULE-018")
+    assert [day.isoformat() for day in published.days] == ["2026-11-23"]
 
 
 @pytest_twisted.ensureDeferred

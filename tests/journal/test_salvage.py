@@ -94,6 +94,7 @@ class SalvageTests(DamageTestCase):
             msgspec.structs.replace(full_state().balance, is_settled=False),
         )
         self.assertEqual(self.recovery.accounts[456].balance, Balance())
+        self.assertEqual(self.recovery.accounts[123].days, full_state().days)
 
     def test_every_account_is_locked_if_no_locks_can_be_read(self) -> None:
         self.damage(lambda _: b"x" * 5000)

@@ -31,6 +31,7 @@ from riskd.model.balance import (
 from riskd.model.broker import BrokerPosition, BrokerTrade
 from riskd.model.equity import (
     after_exit_trade,
+    after_increase,
     after_position,
     day_start_balance,
     equity,
@@ -60,12 +61,14 @@ def quote(bid: str, ask: str, last: str, seconds: int = 1) -> MarketQuote:
 def after(state: AccountState, *news: Any) -> AccountState:
     """Return the state after news, as the account of the engine applies them."""
     for data in news:
-        unmatched = state.risk.unmatched
+        unmatched, carried = state.risk.unmatched, state.risk.carried
         if isinstance(data, BrokerTrade) and data.id not in state.trades:
             unmatched = after_exit_trade(state, data)
         elif isinstance(data, BrokerPosition):
             unmatched = after_position(state, data)
-        state = with_risk(apply(state, Event(ACCOUNT, data)), unmatched=unmatched)
+            carried = after_increase(state, data)
+        state = apply(state, Event(ACCOUNT, data))
+        state = with_risk(state, unmatched=unmatched, carried=carried)
     return state
 
 
@@ -98,6 +101,32 @@ class MarkTests(SynchronousTestCase):
         state = after(before, broker_position())
         self.assertIsNone(exit_pnl(state, state.positions[MNQ]))
         self.assertEqual(open_pnl(state), 0)
+
+    def test_what_a_position_had_made_counts_until_a_quote_values_the_larger_one(self) -> None:
+        def resized(size: int, seconds: int, **more: Any) -> BrokerPosition:
+            at = NOON + timedelta(seconds=seconds)
+            return broker_position(size=size, updated_at=at, **more)
+
+        state = after(holding(2), quote("21300", "21300.25", "21300"))
+        for step, size in enumerate((3, 5)):
+            state = after(state, resized(size, 2 + step, average_price=Decimal(21100)))
+            self.assertIsNone(exit_pnl(state, state.positions[MNQ]))
+            self.assertEqual(open_pnl(state), Decimal(1200))
+        # An exit before the next quote takes its share along, whichever of its events comes first.
+        sold = broker_trade(quantity=1, profit_and_loss=Decimal(240))
+        for news in ((sold, resized(4, 4)), (resized(4, 4), sold)):
+            partly = state
+            for each in news:
+                partly = after(partly, each)
+                self.assertEqual(net_pnl(partly), 1200)
+            self.assertEqual(open_pnl(partly), 960)
+        valued = after(state, quote("21301", "21301.25", "21301", 4))
+        self.assertEqual(open_pnl(valued), Decimal(2010))
+        # It is that of this position alone.
+        reopened = after(state, resized(0, 5), broker_position(at=NOON + timedelta(seconds=6)))
+        self.assertEqual(reopened.risk.carried, {})
+        turned = after(state, resized(1, 5, type=PositionType.SHORT))
+        self.assertEqual(turned.risk.carried, {})
 
 
 class ExitTests(SynchronousTestCase):
@@ -222,6 +251,8 @@ class EquityTests(SynchronousTestCase):
         for uncertain in (
             with_risk(gain, unmatched={MNQ: Unmatched(1)}),
             with_risk(gain, is_listing=True),
+            # What it counts for was a loss, perhaps.
+            msgspec.structs.replace(gain, quotes={}, realized_pnl=Decimal(100)),
         ):
             self.assertIs(with_highs(uncertain), uncertain)
         other = msgspec.structs.replace(gain.balance, other=Decimal(49000))

@@ -125,15 +125,15 @@ class TradeSearchTests(SynchronousTestCase):
             self.driver.exchange.store.trades(ACCOUNT, self.driver.now + timedelta(seconds=1)), []
         )
 
-    def test_trades_older_than_two_days_are_forgotten(self) -> None:
-        for hours in (0, 1, 48):
+    def test_trades_older_than_eight_days_are_forgotten(self) -> None:
+        for hours in (0, 1, 8 * 24):
             self.driver.now = NOW + timedelta(hours=hours, seconds=1)
             self.driver.order(BUY, 1)
-        found = self.driver.exchange.store.trades(ACCOUNT, NOW - timedelta(days=9))
+        found = self.driver.exchange.store.trades(ACCOUNT, NOW - timedelta(days=20))
         self.assertEqual(found, self.driver.payloads(TRADE))
         self.driver.now += timedelta(seconds=1)
         self.driver.order(BUY, 1)
-        found = self.driver.exchange.store.trades(ACCOUNT, NOW - timedelta(days=9))
+        found = self.driver.exchange.store.trades(ACCOUNT, NOW - timedelta(days=20))
         self.assertEqual(found, self.driver.payloads(TRADE)[1:])
 
     def test_a_found_payload_is_a_copy(self) -> None:
@@ -199,10 +199,10 @@ class RestartTests(SynchronousTestCase):
         self.assertEqual(self.driver.restart(before), [])
         self.assertEqual(self.state(), before)
 
-    def test_a_state_holds_two_days_of_the_past(self) -> None:
+    def test_a_state_holds_eight_days_of_the_past(self) -> None:
         self.driver.order(BUY, 1)
         resting = self.driver.order(BUY, 1, LIMIT, **prices(limit="20000.00"))
-        self.driver.now += timedelta(days=2, seconds=1)
+        self.driver.now += timedelta(days=8, seconds=1)
         state = self.state()
         self.assertEqual((state.trades, state.ended), ((), ()))
         self.assertEqual([order["id"] for order in state.orders], [resting])

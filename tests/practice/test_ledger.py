@@ -117,7 +117,7 @@ class FileTests(SynchronousTestCase):
         )
         sizes = []
         for _ in range(40):
-            # After two days, earlier lines no longer matter.
+            # After eight days, earlier lines no longer matter.
             self.driver.now += timedelta(days=3)
             self.assertEqual(self.trade(), [])
             sizes.append(self.path.stat().st_size)

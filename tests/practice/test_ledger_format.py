@@ -262,7 +262,7 @@ class StateTests(SynchronousTestCase):
             driver.order(SELL, 1, contract=EURO)
         state = driver.exchange.store.state(driver.now)
         self.assertEqual(state.last_prices(), {EURO.id: Decimal("1.10010")})
-        state = driver.exchange.store.state(driver.now + timedelta(days=3))
+        state = driver.exchange.store.state(driver.now + timedelta(days=9))
         self.assertEqual(state.last_prices(), {EURO.id: Decimal("1.10005")})
 
     @given(courses | full_courses)

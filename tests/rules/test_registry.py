@@ -45,6 +45,13 @@ TABLES: dict[str, dict[str, Any]] = {
         "close_positions_at_session_end": False,
         "sessions": {"MNQ": {"start": "08:30", "end": "09:00"}},
     },
+    "RULE-015": {"target": 2000, "protect": {"arm_at": 1000, "floor": 800}},
+    "RULE-016": {
+        "loss_limit": 1,
+        "profit_target": 1,
+        "max_entries_and_exits": {"week": 1, "day": 1},
+    },
+    "RULE-018": {"stop_for_today": True},
     "RULE-019": {
         "max_size": 1,
         "price_band_ticks": 1,

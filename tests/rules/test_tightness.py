@@ -21,6 +21,7 @@ from riskd.model.events import Event, OrderType
 from riskd.rules.builtin import (
     cooldown_after_loss,
     daily_net_loss,
+    daily_profit_target,
     max_contracts,
     max_contracts_per_instrument,
     maximum_loss,
@@ -28,6 +29,7 @@ from riskd.rules.builtin import (
     symbol_blocks,
     trade_frequency_limit,
     trade_management,
+    weekly_limits,
 )
 from riskd.rules.interface import Flatten, Kind, RejectOrder, Rule, RuleResult, Trigger
 from riskd.rules.registry import RULES
@@ -134,6 +136,32 @@ class DirectionTests(SynchronousTestCase):
             self.assert_one_way(max_contracts, loose, tight)
         self.assert_no_way(max_contracts, {"weights": {"ES": "2"}}, {"weights": {"NQ": "2"}})
         self.assertTrue(is_tighter(max_contracts, {"weights": {"MNQ": "0.1"}}, {"weights": {}}))
+
+    def test_tiers(self) -> None:
+        def tiers(*pairs: tuple[int, int]) -> list[dict[str, int]]:
+            return [{"balance": balance, "limit": limit} for balance, limit in pairs]
+
+        loose = {"limit": 5, "tiers": tiers((50000, 2), (52000, 4))}
+        for tight in (
+            {"tiers": tiers((50000, 1), (52000, 4))},
+            {"tiers": tiers((50000, 2), (52001, 4))},
+            {"tiers": tiers((52000, 2))},
+            {"limit": 4},
+        ):
+            self.assert_one_way(max_contracts, loose, {**loose, **tight})
+        self.assert_one_way(max_contracts, {"limit": 5, "tiers": None}, loose)
+        other = {"limit": 5, "tiers": tiers((50000, 1), (51000, 4))}
+        self.assert_no_way(max_contracts, loose, other)
+
+    def test_tables_that_may_be_missing(self) -> None:
+        loose = {"target": 1000, "protect": {"arm_at": 500, "floor": 200}}
+        for tight in ({"arm_at": 499, "floor": 200}, {"arm_at": 500, "floor": 201}):
+            self.assert_one_way(daily_profit_target, loose, {**loose, "protect": tight})
+        self.assert_one_way(daily_profit_target, {"target": 1000, "protect": None}, loose)
+        loose = {"loss_limit": 1000, "max_entries_and_exits": {"week": 9}}
+        for tight in ({"week": 8}, {"week": 9, "day": 4}):
+            self.assert_one_way(weekly_limits, loose, {**loose, "max_entries_and_exits": tight})
+        self.assert_one_way(weekly_limits, {**loose, "max_entries_and_exits": None}, loose)
 
     def test_lists_of_tickers(self) -> None:
         self.assert_one_way(

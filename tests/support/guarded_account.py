@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 from hypothesis import strategies as st
@@ -13,10 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.config.settings import NO_FAULTS, Faults
 from riskd.engine.reconciliation import ROUND_SECONDS
 from riskd.gateway.interface import GatewayRefusedError
-from riskd.model.events import (
-    DaemonStatus,
-    Status,
-)
+from riskd.model.events import Action, DaemonStatus, Status
 from tests.support.practice_daemon import (
     ACCOUNT,
     BUY,
@@ -130,6 +128,33 @@ class GuardTestCase(SynchronousTestCase):
         self.daemon.move(MNQ, "21000")
         # What was opened and closed in an instant may not have reached the broker's searches yet.
         self.daemon.advance(0.25)
+
+
+class NetLimitTestCase(GuardTestCase):
+    """An account whose limits count open P&L and balances."""
+
+    @property
+    def brokers(self) -> Decimal:
+        found: Decimal = self.daemon.gateway.exchange.store.account(ACCOUNT)["balance"]
+        return found
+
+    def fall(self, *lasts: str) -> None:
+        for last in lasts:
+            self.daemon.move(MNQ, last)
+            self.daemon.advance(0.5)
+
+    def pass_a_day(self) -> None:
+        """Let the daily reset, five hours after the start, come and go."""
+        self.daemon.stopped_for(hours=24)
+        self.daemon.advance(2)
+
+    def assert_flat_and_locked(self, rule_id: str) -> None:
+        self.daemon.advance(3)
+        self.assertEqual(self.daemon.held, {})
+        self.assertEqual([lock.rule_id for lock in self.daemon.locks], [rule_id])
+        self.assertEqual(
+            [each.action for each in self.daemon.actions], [Action.CLOSE_ALL_AND_LOCKOUT]
+        )
 
 
 class BrokerTestCase(GuardTestCase):

@@ -43,8 +43,9 @@ def plain(state: AccountState) -> Any:
         final_orders={},
         quotes={},
         outdated_quotes={},
-        # The copy alone has it.
+        # The copy alone has these.
         balance=Balance(),
+        days={},
         risk=RiskState(),
     )
     fields = msgspec.to_builtins(known, str_keys=True)

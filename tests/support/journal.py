@@ -27,8 +27,9 @@ from riskd.model.account import (
     apply,
     current_quotes,
 )
-from riskd.model.balance import Balance, FirmFloor, Result
+from riskd.model.balance import Balance, FirmFloor, Leg, Result
 from riskd.model.contracts import known_contract
+from riskd.model.day_figures import DayFigures
 from riskd.model.events import Action, LockoutSet
 from riskd.testing import make_event
 from tests.support.directories import temporary_directory
@@ -116,10 +117,15 @@ def full_state() -> AccountState:
                 amount=Decimal("48500.25"), at=NOON, payouts=Decimal("12.50"), peak=Decimal(50001)
             ),
         ),
+        days={
+            date(2025, 1, 16): DayFigures(
+                net=Decimal("-12.50"), entries_and_exits=2, close=Decimal("50000.00")
+            )
+        },
         risk=RiskState(
             can_trade=True,
             charges={1: Charge(NOON, Decimal("1.48"))},
-            results={1: Result(NOON, Decimal("-46.98"))},
+            results={1: Result(NOON, Decimal("-46.98"), 7, Leg.SELL_TO_CLOSE)},
             memory={"RULE-006": PRIVATE},
             flattening=flattening(lock("RULE-003")),
             day_key=date(2025, 1, 17),

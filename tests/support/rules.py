@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from riskd.model.account import AccountState, Charge, apply, with_risk
+from riskd.model.account import AccountState, Charge, apply, with_day_figures, with_risk
 from riskd.model.broker import BrokerOrder, BrokerPosition, BrokerTrade
 from riskd.model.events import (
     Event,
@@ -160,6 +160,19 @@ def with_charges(state: AccountState, *charges: tuple[float, str]) -> AccountSta
         for number, (seconds, amount) in enumerate(charges)
     }
     return with_risk(state, charges=known)
+
+
+def day(*trades: str, charges: str = "0", opened: int = 0, last: str = "21000") -> AccountState:
+    """Return an account after trades, long at 21,000 with bid, ask and last at one price."""
+    events = [trade(number, pnl, number) for number, pnl in enumerate(trades)]
+    if opened:
+        events += [position(MNQ, opened), quote(MNQ, last, 1)]
+    state = with_charges(state_after(*events), (0, charges))
+    quotes = {
+        key: msgspec.structs.replace(each, bid=each.last, ask=each.last)
+        for key, each in state.quotes.items()
+    }
+    return with_day_figures(msgspec.structs.replace(state, quotes=quotes))
 
 
 def in_stage(state: AccountState, rule_id: str, reason: str) -> AccountState:

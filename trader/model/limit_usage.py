@@ -20,7 +20,12 @@ from riskd.model.formatting import contract_name
 from riskd.model.reduce_only import REDUCE_ONLY_KEY
 from riskd.model.trading_day import ResetSchedule
 from riskd.model.unlocks import UNLOCKED_KEY, last_unlock
-from riskd.rules.builtin import daily_realized_loss, daily_unrealized_loss, max_unrealized_profit
+from riskd.rules.builtin import (
+    daily_profit_target,
+    daily_realized_loss,
+    daily_unrealized_loss,
+    max_unrealized_profit,
+)
 from riskd.rules.interface import Gauge
 from riskd.rules.registry import RULES
 from riskd.rules.settings import Scope
@@ -209,7 +214,9 @@ def _unknown(key: str, settings: Any, gauge: Gauge, view: View, now: datetime) -
         return "which are armed is known to the daemon alone"
     if key in ("daily_unrealized_loss", "max_unrealized_profit"):
         return _unknown_open_pnl(settings, gauge, view, now)
-    return ""
+    is_given_back = key == "daily_profit_target" and gauge.name == "profit given back"
+    may_go_on = is_given_back and settings.action is daily_profit_target.Action.CLOSE_ALL_POSITIONS
+    return "whether it is armed again is known to the daemon alone" if may_go_on else ""
 
 
 def _unknown_open_pnl(

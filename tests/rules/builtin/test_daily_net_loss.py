@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.model.account import AccountState, Unmatched, with_day_figures, with_risk
+from riskd.model.account import AccountState, Unmatched, with_risk
 from riskd.model.equity import with_highs
 from riskd.model.events import LockoutSet
 from riskd.rules.builtin.daily_net_loss import RULE, Action, Settings, Trailing, check, gauges
@@ -20,30 +20,15 @@ from tests.support.rules import (
     MNQ,
     NOON,
     RESET,
+    day,
     flatten_of,
     in_stage,
     order,
     position,
-    quote,
     review,
     settings_of,
     state_after,
-    trade,
-    with_charges,
 )
-
-
-def day(*trades: str, charges: str = "0", opened: int = 0, last: str = "21000") -> AccountState:
-    """Return an account after trades, long at 21,000 with bid, ask and last at one price."""
-    events = [trade(number, pnl, number) for number, pnl in enumerate(trades)]
-    if opened:
-        events += [position(MNQ, opened), quote(MNQ, last, 1)]
-    state = with_charges(state_after(*events), (0, charges))
-    quotes = {
-        key: msgspec.structs.replace(each, bid=each.last, ask=each.last)
-        for key, each in state.quotes.items()
-    }
-    return with_day_figures(msgspec.structs.replace(state, quotes=quotes))
 
 
 def checked(state: AccountState, **settings: object) -> RuleResult:

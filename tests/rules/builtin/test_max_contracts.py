@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import date
 from decimal import Decimal
+from typing import Any, ClassVar
 
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from riskd.config.toml import ConfigError
 from riskd.model.account import AccountState
+from riskd.model.balance import Balance
+from riskd.model.day_figures import DayFigures
 from riskd.model.events import Event, PositionType
 from riskd.rules.builtin.max_contracts import CountType, Settings, check, gauges
 from riskd.rules.interface import NOTHING, Flatten, Kind, RuleResult
+from tests.support.configuration import parse
 from tests.support.rules import (
     ES,
     ES_DEC,
@@ -20,6 +26,7 @@ from tests.support.rules import (
     MNQ,
     MNQ_DEC,
     NOON,
+    RESET,
     SHORT,
     UNKNOWN,
     contracts_kept,
@@ -39,6 +46,98 @@ def checked(state: AccountState, **settings: object) -> RuleResult:
 def count(*positions: Event, count_type: CountType) -> Decimal | None:
     (gauge,) = gauges(state_after(*positions), Settings(count_type=count_type), NOON)
     return gauge.current
+
+
+def after_close(balance: str | None, *held: Event) -> AccountState:
+    """Return the account after a day that ended at ``balance``, in which it has made $700 since."""
+    days = {date(2025, 7, 16): DayFigures(close=None if balance is None else Decimal(balance))}
+    return msgspec.structs.replace(
+        state_after(*held),
+        days=days,
+        realized_pnl=Decimal(700),
+        balance=Balance(agreed=None if balance is None else Decimal(balance) + 700),
+    )
+
+
+class TierTests(SynchronousTestCase):
+    """A scaling plan: 2, 3 and 5 contracts from balances of 0, 1,500 and 2,000 on."""
+
+    TIERS: ClassVar[list[dict[str, Any]]] = [
+        {"balance": 0, "limit": 2},
+        {"balance": "1500", "limit": 3},
+        {"balance": "2000", "limit": 5},
+    ]
+
+    def test_each_tier_begins_at_its_balance_and_not_within_the_day(self) -> None:
+        for balance, limit in (
+            ("-300", 2),
+            ("0", 2),
+            ("1499.99", 2),
+            ("1500", 3),
+            ("1999.99", 3),
+            ("2000", 5),
+            ("99999", 5),
+        ):
+            for size in (limit, limit + 1):
+                state = after_close(balance, position(ES, size))
+                breach = bool(checked(state, tiers=self.TIERS).commands)
+                self.assertEqual(breach, size > limit, (balance, size))
+
+    def test_a_breach_says_which_day_counts(self) -> None:
+        result = checked(after_close("1500", position(ES, 4)), tiers=self.TIERS)
+        self.assertEqual(
+            flatten_of(result).reason,
+            "Too many contracts: 4 net contracts held (limit 3 after a day that ended at $1,500.00)",
+        )
+        # The next day may have another tier, even if nothing happens.
+        self.assertEqual(result.wake_at, RESET)
+        reduced = checked(
+            after_close("0", position(ES, 4)), tiers=self.TIERS, reduce_to_limit=True
+        )
+        self.assertEqual(contracts_kept(reduced), [(ES, 2)])
+
+    def test_before_a_day_has_ended_the_day_began_with_what_it_has_not_made(self) -> None:
+        state = msgspec.structs.replace(after_close("1400", position(ES, 3)), days={})
+        self.assertTrue(checked(state, tiers=self.TIERS).commands)
+
+    def test_an_unknown_balance_closes_no_sound_position(self) -> None:
+        result = checked(after_close(None, position(ES, 5)), tiers=self.TIERS)
+        self.assertEqual(
+            (result.commands, result.warnings), ((), ("no balance yet, the tier is unknown",))
+        )
+        self.assertTrue(checked(after_close(None, position(ES, 6)), tiers=self.TIERS).commands)
+
+    def test_weights_count_in_a_tier_too(self) -> None:
+        for size, breach in ((20, False), (21, True)):
+            state = after_close("0", position(MNQ, size))
+            result = checked(state, tiers=self.TIERS, weights={})
+            self.assertEqual(bool(result.commands), breach)
+
+    def test_the_gauge_has_the_limit_of_the_day(self) -> None:
+        settings = settings_of(Settings, tiers=self.TIERS)
+        (gauge,) = gauges(after_close("1500", position(ES, 1)), settings, NOON)
+        self.assertEqual(
+            (gauge.limit, gauge.current, gauge.words),
+            (Decimal(3), Decimal(1), "after a day that ended at $1,500.00"),
+        )
+
+    def test_mistakes_are_reported(self) -> None:
+        for tiers, sentence in (
+            ("[]", "expected a list of at least 1, got an empty list"),
+            (
+                "[{ balance = 0, limit = 6 }]",
+                "expected no limit above 5, the key limit, got 6",
+            ),
+            (
+                "[{ balance = 5, limit = 1 }, { balance = 5, limit = 2 }]",
+                "expected balances that rise, got 5 after 5",
+            ),
+        ):
+            text = f"[rules.max_contracts]\ntiers = {tiers}\n[[accounts]]\nid = 1\n"
+            problems = self.assertRaises(ConfigError, parse, text).problems
+            self.assertEqual(
+                problems, (f"riskd.toml, line 2: rules.max_contracts.tiers: {sentence}",)
+            )
 
 
 class LimitTests(SynchronousTestCase):
