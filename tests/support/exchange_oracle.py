@@ -7,7 +7,7 @@ for each breach when it was last there and since when it has been there without 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from functools import cache, reduce
@@ -144,6 +144,9 @@ PRICED: Final = ("RULE-004", "RULE-005")
 
 _OF_ONE_POSITION: Final = ("RULE-004", "RULE-005", "RULE-008", "RULE-012")
 
+_EXCUSED: Final = ("RULE-009", "RULE-010")
+"""The rules that lock for what there is, which an unlock excuses."""
+
 
 class Breach(NamedTuple):
     """A rule that is breached, by all positions together or by that in one contract."""
@@ -185,6 +188,8 @@ class Unlock(NamedTuple):
     :ivar held: the sizes of the positions, short ones negative, by contract id.
     :ivar working: the ids of the working orders.
     :ivar excused: the rules about what is held that were breached.
+    :ivar excused_at: when each of them was excused last.
+    :ivar unknown: those of them that riskd may not have known as breached yet.
     :ivar loss: the tightest limit of the day's loss.
     """
 
@@ -193,6 +198,8 @@ class Unlock(NamedTuple):
     held: dict[str, int]
     working: frozenset[int]
     excused: set[str]
+    excused_at: dict[str, float]
+    unknown: frozenset[str]
     loss: int
 
 
@@ -402,6 +409,7 @@ class ExchangeOracle:
             ),
             *self._size_breaches_as_known(now, tightest),
             *self._breaches_as_known(now, tightest),
+            *self._unexcused_as_known(now),
         ]
         # What has grown since an unlock may be known late, and then be gone.
         as_known = found if self.lag > SOON_SECONDS else breaches
@@ -590,16 +598,25 @@ class ExchangeOracle:
 
     # What an operator has unlocked.
 
-    def unlock(self) -> None:
-        """Note that an operator has unlocked the account: what there is now is no reason to lock it again."""
+    def unlock(self, known: Collection[str] = ()) -> None:
+        """Note that an operator has unlocked the account: what there is now is no reason to lock it again.
+
+        :param known: the rules that had locked it.
+        """
         now = self.awake()
         self.look()
+        excused = {rule_id for rule_id in _EXCUSED if Breach(rule_id) in self._found}
+        recent = {
+            each for each in excused if now - self.since.get(Breach(each), NEVER) <= self.lag
+        }
         self._unlock = Unlock(
             self.seconds(),
             frozenset(each.id for each in self._trades),
             {name: signed(each) for name, each in self._latest.items()},
             frozenset(each["id"] for each in self.orders()),
-            {rule_id for rule_id in ("RULE-009", "RULE-010") if Breach(rule_id) in self._found},
+            excused,
+            {},
+            frozenset(recent.difference(known)),
             self._tightest().loss,
         )
         # A flatten goes on, and each sighting from now on is a new one.
@@ -653,6 +670,21 @@ class ExchangeOracle:
             and breach.rule_id in unlock.excused
             and not self._has_grown(unlock)
         )
+
+    def _unexcused_as_known(self, now: float) -> Iterator[Breach]:
+        """Yield what an unlock has not excused for somebody who knows late what there is.
+
+        That is a breach which was news at the unlock, or which was still there a moment before the account grew.
+        """
+        unlock = self._unlock
+        if unlock is None:
+            return
+        unlock.excused_at.update(dict.fromkeys(unlock.excused, now))
+        has_grown = self._has_grown(unlock)
+        is_news = self.seconds() - unlock.at <= self.lag
+        for rule_id, at in unlock.excused_at.items():
+            if now - at <= self.lag and (has_grown or (is_news and rule_id in unlock.unknown)):
+                yield Breach(rule_id)
 
     def _is_of_past(self, unlock: Unlock) -> bool:
         return unlock.at < (self._day - self._began).total_seconds()

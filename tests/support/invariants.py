@@ -305,7 +305,7 @@ class Invariants:
 
     def unlock(self) -> None:
         """Note that an operator has ended all locks."""
-        self._oracle.unlock()
+        self._oracle.unlock({lock.rule_id for lock in self._ended})
         self._ended.clear()
         now = self._now()
         self._locked = [
