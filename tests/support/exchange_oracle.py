@@ -226,7 +226,7 @@ class ExchangeOracle:
     :param rules: the ids of the rules in force.
     :param names: the contract ids of ES and of the ticker that is blocked.
     :ivar seen: when each breach was there last.
-    :ivar since: since when each breach has been there without a break.
+    :ivar since: since when each breach has been there without a break, for everyone to see.
     :ivar times: how often each rule came to be breached, of all contracts together.
     :ivar lag: for how many seconds riskd may not know what happened to a position.
     :ivar flat_at: when no position was held last.
@@ -415,9 +415,10 @@ class ExchangeOracle:
         as_known = found if self.lag > SOON_SECONDS else breaches
         for each in (*as_known, *(each for each in possible if each.rule_id in self._rules)):
             self.seen[each] = Sighting(now, self._lives[each.contract_id or ""])
-        for each in breaches:
+        plain = {each for each in breaches if self._is_plain(each)}
+        for each in plain:
             self.since.setdefault(each, now)
-        for each in [each for each in self.since if each not in breaches]:
+        for each in [each for each in self.since if each not in plain]:
             del self.since[each]
         if not self.positions():
             self.flat_at = now
@@ -484,8 +485,7 @@ class ExchangeOracle:
     def exposed(self) -> dict[Breach, float]:
         """Return for how many seconds each breach has been there for everyone to see.
 
-        A position without a stop has its grace first; what only bid, ask or last price breaches alone is
-        left out.
+        A position without a stop has its grace first.
         """
         now = self.awake()
         busy = now - (now if self._busy_since is None else self._busy_since)
@@ -493,18 +493,22 @@ class ExchangeOracle:
             breach: min(now - since, busy if breach.contract_id is None else now)
             for breach, since in self.since.items()
         }
-        for name, position in self.positions().items():
-            least, most = self.open_pnl(position)
-            if most > -self.limits.open_loss:
-                exposed.pop(Breach("RULE-004", name), None)
-            if least < self.limits.profit:
-                exposed.pop(Breach("RULE-005", name), None)
+        for name in self.positions():
             seconds = self.seconds()
             unprotected = seconds - self._unprotected.get(name, seconds) - GRACE_SECONDS
             since = exposed.pop(Breach("RULE-008", name), None)
             if since is not None and unprotected > 0:
                 exposed[Breach("RULE-008", name)] = min(since, unprotected)
         return exposed
+
+    def _is_plain(self, breach: Breach) -> bool:
+        """Return whether a breach is there by bid, ask and last price, not by one of them alone."""
+        if breach.rule_id not in PRICED or breach.contract_id is None:
+            return True
+        least, most = self.open_pnl(self.positions()[breach.contract_id])
+        if breach.rule_id == "RULE-004":
+            return most <= -self.limits.open_loss
+        return least >= self.limits.profit
 
     def is_justified(self, contract_id: str, within: float, under_way: float) -> bool:
         """Return whether any rule wanted the position in a contract closed in the last seconds.
@@ -811,7 +815,7 @@ class ExchangeOracle:
     def _size_breaches_as_known(self, now: float, limits: Limits) -> Iterator[Breach]:
         """Yield whether there are too many contracts for somebody who knows each position late."""
         positions = self.positions()
-        total = 0
+        known_sizes: dict[str, int] = {}
         for name in {*positions, *self._sizes}:
             size = abs(signed(positions[name])) if name in positions else 0
             sizes = self._sizes[name]
@@ -823,9 +827,13 @@ class ExchangeOracle:
                 if now - end > self.lag:
                     break
                 largest = max(largest, former)
-            total += largest
-        if total > limits.contracts:
+            known_sizes[name] = largest
+        if sum(known_sizes.values()) > limits.contracts:
             yield Breach("RULE-001")
+        # Under the limits of then, that was seen then.
+        is_new = self.seconds() - self._reloaded_at <= self.lag
+        if is_new and known_sizes.get(self._limited, 0) > limits.es:
+            yield Breach("RULE-002", self._limited)
         if limits != self.limits:
             yield from self._size_breaches(positions, limits)
 
