@@ -49,25 +49,28 @@ def count_first_day(account: TrackedAccount, schedule: ResetSchedule, now: datet
         count_day(account, schedule, now)
 
 
-def end_early_locks(
+def ended_before_day(
     account: TrackedAccount, schedule: ResetSchedule, now: datetime, *, is_dry_run: bool
-) -> ClearedBy | None:
-    """Return what ended the locks, if all ended before this trading day began.
+) -> bool:
+    """Return whether the locks are over, and all ended before this trading day began.
 
     Their time was over while the daemon did not run or the machine slept.  A lock that ends with a day is
     ended by the reset (:func:`end_day`).
     """
     began = schedule.day_start(now)
     ends = [lock.locked_until for lock in account.state_with_pending.lockouts.values()]
-    if any(end is None or end >= began for end in ends):
-        return None
-    return end_locks(account, now, is_dry_run=is_dry_run)
+    is_over = end_locks(account, now, is_dry_run=is_dry_run) is not None
+    return is_over and all(end is not None and end < began for end in ends)
 
 
-def end_day(account: TrackedAccount, schedule: ResetSchedule, now: datetime) -> ClearedBy | None:
+def end_day(
+    account: TrackedAccount, schedule: ResetSchedule, now: datetime, *, ends_locks: bool
+) -> ClearedBy | None:
     """Begin a new trading day if it is time; return the reset if it ended the locks.
 
     The last one may have ended while the daemon did not run.
+
+    :param ends_locks: whether it ends the locks that are over.
     """
     key, counted = schedule.day_key(now), account.state.risk.day_key
     if counted is None or key == counted:
@@ -81,13 +84,17 @@ def end_day(account: TrackedAccount, schedule: ResetSchedule, now: datetime) -> 
         )
         count_day(account, schedule, now)
         return None
-    reset = _reset(account.state_with_pending, schedule.day_start(now), schedule)
+    reset = _reset(
+        account.state_with_pending, schedule.day_start(now), schedule, ends_locks=ends_locks
+    )
     account.change_risk(day_key=key)
     account.announce(reset)
     return ClearedBy.DAILY_RESET if reset.lockouts_cleared else None
 
 
-def _reset(state: AccountState, began: datetime, schedule: ResetSchedule) -> DailyReset:
+def _reset(
+    state: AccountState, began: datetime, schedule: ResetSchedule, *, ends_locks: bool
+) -> DailyReset:
     """Return the reset that begins a day, with the figures of the day before."""
     ended = schedule.next_reset(state.day_began) if state.day_began else began
     counted = [
@@ -100,7 +107,7 @@ def _reset(state: AccountState, began: datetime, schedule: ResetSchedule) -> Dai
         reset_time=began,
         previous_pnl=sum(counted, ZERO),
         previous_trade_count=len(counted),
-        lockouts_cleared=bool(state.lockouts) and not locks_in_force(state, began),
+        lockouts_cleared=ends_locks and bool(state.lockouts) and not locks_in_force(state, began),
     )
 
 

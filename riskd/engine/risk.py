@@ -33,8 +33,8 @@ from riskd.engine.locks_and_days import (
     count_first_day,
     drop_pending_locks,
     end_day,
-    end_early_locks,
     end_locks,
+    ended_before_day,
     lift_lock,
 )
 from riskd.engine.tracked_account import TrackedAccount
@@ -364,8 +364,12 @@ class RiskEngine:
         # The end of the locks may put other settings in force, so the schedule is read each time.
         schedule = self.rules.limits.schedule
         if self._broker_clock.is_known:
-            self._free(end_early_locks(account, schedule, now, is_dry_run=is_dry_run), now)
-            self._free(end_day(account, self.rules.limits.schedule, now), now)
+            are_early = ended_before_day(account, schedule, now, is_dry_run=is_dry_run)
+            if are_early:
+                self.rules.release()
+            # The day first: the rules are evaluated when locks end, and must not count its losses with the next one's.
+            schedule = self.rules.limits.schedule
+            self._free(end_day(account, schedule, now, ends_locks=not are_early), now)
             self._free(end_locks(account, now, is_dry_run=is_dry_run), now)
         key = account.state.risk.day_key
         if key != counted and self.rules.forget_unlock():

@@ -127,6 +127,19 @@ class CooldownTests(GuardTestCase):
         self.assertFalse(reset.lockouts_cleared)
         self.assertEqual(cleared.cleared_by, ClearedBy.TIMER_EXPIRY)
 
+    def test_a_loss_before_a_cooldown_of_yesterday_does_not_lock_today(self) -> None:
+        """No daemon runs when the cooldown and the day end, nor when the first loss of today is made."""
+        self.lose(225, 1)
+        self.daemon.kill()
+        self.daemon.stopped_for(hours=6)
+        self.lose(40, 1)
+        self.daemon.restart()
+        self.daemon.advance(5)
+        (cleared,) = self.daemon.cleared
+        self.assertEqual(cleared.cleared_by, ClearedBy.TIMER_EXPIRY)
+        self.assertEqual(self.daemon.state.trade_count, 1)
+        self.assertEqual(self.daemon.state.lockouts, {})
+
     def test_a_loss_realized_in_a_cooldown_still_ends_the_day(self) -> None:
         daemon = self.daemon
         daemon.trade(BUY, 3)
