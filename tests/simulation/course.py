@@ -433,6 +433,7 @@ class Course:
         What was late, twice or out of order is soon put right; only what was lost takes longer.
         """
         self.inject({})
+        over = self.oracle.times_over()
         self.pass_time(LADDER_SECONDS if is_quick else SETTLING_SECONDS)
         if (self.daemon.broker_time() - self.oracle.day_began()).total_seconds() < 3:
             # riskd ends the day within a tick of its clock.
@@ -444,7 +445,7 @@ class Course:
         if not is_quick or self.oracle.awake() - self.unreported_at > SETTLING_SECONDS:
             self.check_day()
         self.check_published()
-        self.checks.settle()
+        self.checks.settle(over)
 
     def check_state(self) -> None:
         """The state is the exchange's; what was closed just now may be on its way."""

@@ -6,7 +6,7 @@ for each breach when it was last there and since when it has been there without 
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
@@ -248,8 +248,7 @@ class ExchangeOracle:
         self._began = self._asked = time()
         self._seconds = self._slept = 0.0
         self._rules = rules
-        self._limited = limited
-        self._blocked = blocked
+        self._limited, self._blocked = limited, blocked
         self._trade_seen: dict[int, float] = {}
         self._versions: dict[int, list[tuple[float, Decimal | None]]] = {}
         self._day = self._day_began = self._day_ends = self._began
@@ -295,6 +294,8 @@ class ExchangeOracle:
         # How many positions each contract has had.
         self._lives: dict[str, int] = defaultdict(int)
         self.limits = Limits()
+        # What was held lately, each since when.
+        self._held_at: deque[tuple[float, dict[str, Payload]]] = deque(maxlen=100)
         # Until when they were in force.
         self._former_limits: list[tuple[float, Limits]] = []
         self._reloaded_at = float("-inf")
@@ -433,10 +434,24 @@ class ExchangeOracle:
         :param is_locked: whether the earlier ones stay in force beside them until :meth:`release`.
         """
         self._former_limits.append((float("inf") if is_locked else self.awake(), self.limits))
+        self.times.update(each.rule_id for each in self._breached_late(limits))
         self.limits = limits
         self._reloaded_at = self.seconds()
         self._has_new_trades = True
         self.look()
+
+    def _breached_late(self, limits: Limits) -> Iterator[Breach]:
+        """Yield what only new limits forbid of what was held until now: riskd may know of that later."""
+        oldest = self.awake() - self.lag
+        later = set(self._size_breaches(self.positions(), limits))
+        for at, held in reversed(self._held_at):
+            breaches = set(self._size_breaches(held, limits))
+            breaches.difference_update(self._size_breaches(held, self.limits))
+            yield from breaches - later
+            # What was held before that was held until then.
+            if at < oldest:
+                return
+            later = breaches
 
     def release(self) -> None:
         """Note that no lock holds the account to earlier limits any more."""
@@ -463,6 +478,7 @@ class ExchangeOracle:
     def note_size(self, position: Payload) -> None:
         """Note a size that a position had for a moment, between two looks."""
         held = {**self.positions(), position["contractId"]: position}
+        self._held_at.append((self.awake(), held))
         if position["size"]:
             self._formers[position["contractId"]].append((self.awake(), position))
         elif not self.positions():
@@ -471,6 +487,10 @@ class ExchangeOracle:
             if each.rule_id in self._rules:
                 self.times[each.rule_id] += each not in self._found
                 self.seen[each] = Sighting(self.awake(), self._lives[each.contract_id or ""])
+
+    def times_over(self) -> Counter[str]:
+        """Return how often each rule was breached, without the breaches that are there now."""
+        return self.times - Counter(breach.rule_id for breach, _life in self._occurred)
 
     def was_breached(self, rule_id: str, within: float, contract_id: str | None = None) -> bool:
         """Return whether a rule was breached in the last seconds, by any or one contract."""

@@ -141,10 +141,13 @@ class Invariants:
         if not UNANSWERED.isdisjoint(faults):
             self._unanswered_at = self.seconds
 
-    def settle(self) -> None:
-        """Note that riskd has announced all that was breached until now, and ended all flattens."""
+    def settle(self, over: Counter[str]) -> None:
+        """Note that riskd has ended all flattens, and announced the breaches that were over some time ago.
+
+        :param over: how often each rule was breached by then.
+        """
         self.is_flattening = False
-        self._announced.update(self._oracle.times - self._announced)
+        self._announced |= over
 
     def note_silence(self) -> None:
         """Note that what riskd does is announced late."""
@@ -301,6 +304,16 @@ class Invariants:
             for lock in reversed(self._locked)
         )
 
+    def _was_in_lock(self, at: datetime, ended: LockoutSet) -> bool:
+        """Return whether another lock was in force, in which a trade begins no cooldown.
+
+        A trade that begins two is in neither of them.
+        """
+        return any(
+            lock != ended and lock.locked_at < at and is_in_force(lock, at)
+            for lock in reversed(self._locked)
+        )
+
     # What riskd broadcasts.
 
     def unlock(self) -> None:
@@ -369,10 +382,14 @@ class Invariants:
         ended, self._ended = self._ended, []
         in_force = self.in_force()
         for lock in ended:
-            since = self._oracle.since.get(Breach(lock.rule_id), self.seconds)
             is_locked = lock.rule_id in in_force or (in_force and lock.rule_id in COOLDOWNS)
-            is_old = self.seconds - since > self.reach()
-            self.check(is_locked or not is_old, "ended early", lock)
+            is_due = any(
+                rule_id == lock.rule_id
+                and seconds > self.reach()
+                and not (executed is not None and self._was_in_lock(executed, lock))
+                for rule_id, seconds, executed in self._oracle.locks_due()
+            )
+            self.check(is_locked or not is_due, "ended early", lock)
 
     def _check_action(self, action: EnforcementAction) -> None:
         """Check that a rule is breached that riskd says is, and that this is told once."""
