@@ -13,11 +13,12 @@ import msgspec
 from twisted.logger import Logger
 
 from riskd.engine.tracked_account import TrackedAccount
-from riskd.model.account import AccountState, apply
+from riskd.model.account import AccountState, apply, with_locks
 from riskd.model.events import Action, ClearedBy, DailyReset, Event
 from riskd.model.lockouts import ended_lock, lock_announcements, lock_of, locks_in_force
 from riskd.model.money import ZERO
 from riskd.model.trading_day import ResetSchedule
+from riskd.rules.positions import opened_at
 
 _log = Logger()
 
@@ -149,9 +150,28 @@ def drop_pending_locks(account: TrackedAccount, rule_id: str | None = None) -> N
     if plan is None or not (plan.locks or rule_id is None):
         return
     locks = tuple(lock for lock in plan.locks if rule_id is not None and lock.rule_id != rule_id)
-    plan = msgspec.structs.replace(plan, locks=locks)
-    if not locks:
-        # The flatten goes on, but without the lock: it closes only what is held now.
-        held = {held.contract_id: 0 for held in account.state.open_positions}
-        plan = msgspec.structs.replace(plan, action=Action.CLOSE_ALL_POSITIONS, keep=held)
-    account.change_risk(flattening=plan)
+    # Without a lock, the flatten goes on.
+    action = plan.action if locks else Action.CLOSE_ALL_POSITIONS
+    account.change_risk(flattening=msgspec.structs.replace(plan, action=action, locks=locks))
+
+
+def leave_next_trades(account: TrackedAccount, now: datetime | None = None) -> None:
+    """Let a flatten of everything close only what was held when the locks ended.
+
+    :param now: tells whether they have ended; ``None`` ends them.
+    """
+    state = account.state_with_pending
+    plan = state.risk.flattening
+    if plan is None or plan.keep is not None:
+        return
+    ends = [lock.locked_until for lock in with_locks(state.lockouts, plan.locks).values()]
+    if now is not None and (not ends or locks_in_force(state, now)):
+        return
+    # Ends are broker time, as are the times of opening.
+    ended = None if None in ends else max(filter(None, ends), default=None)
+    held = {
+        position.contract_id: 0
+        for position in state.open_positions
+        if ended is None or (opened := opened_at(position)) is None or opened <= ended
+    }
+    account.change_risk(flattening=msgspec.structs.replace(plan, keep=held))

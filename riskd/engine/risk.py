@@ -35,6 +35,7 @@ from riskd.engine.locks_and_days import (
     end_day,
     end_locks,
     ended_before_day,
+    leave_next_trades,
     lift_lock,
 )
 from riskd.engine.tracked_account import TrackedAccount
@@ -168,6 +169,7 @@ class RiskEngine:
     def resume(self) -> None:
         """Go on with a flatten that an earlier daemon began."""
         if self.is_active:
+            leave_next_trades(self._account, self._broker_clock.passed())
             self._enforcer.resume()
 
     def pause(self) -> None:
@@ -359,6 +361,7 @@ class RiskEngine:
 
     def _end_due(self, now: datetime) -> None:
         """End the day and the locks that are over; evaluate the rules that are due."""
+        leave_next_trades(self._account, self._broker_clock.passed())
         account, is_dry_run = self._account, self._dry_run is not None
         counted = account.state.risk.day_key
         # The end of the locks may put other settings in force, so the schedule is read each time.
@@ -414,6 +417,7 @@ class RiskEngine:
 
     def _clear(self, cleared_by: ClearedBy, now: datetime) -> None:
         self.rules.release()
+        leave_next_trades(self._account)
         self._account.announce(LockoutCleared(cleared_at=now, cleared_by=cleared_by))
 
     def _set_timer(self, now: datetime) -> None:
