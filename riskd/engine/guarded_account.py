@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -13,7 +13,7 @@ from riskd.engine.tracked_account import TrackedAccount
 from riskd.gateway.broker_clock import BrokerClock
 from riskd.journal.audit_log import OPERATOR_COMMAND
 from riskd.model.account import AccountState
-from riskd.model.lockouts import OPERATOR, Lock, is_locked
+from riskd.model.lockouts import OPERATOR, Lock, is_locked, locks_in_force
 from riskd.rules.evaluation import Decision, RuleInForce
 from riskd.rules.interface import Flatten
 
@@ -49,11 +49,12 @@ class GuardedAccount:
 
     def unlock(self, reason: str, operator: str) -> bool:
         """End all locks; return whether there were any."""
-        beyond = self.risk_engine.rules.exceeded(self._now())
+        now = self._present
+        beyond = self.risk_engine.rules.exceeded(now)
         # Before the locks end: the audit log must have the cause before the effect.
         if is_locked(self.account.state_with_pending, self._broker_clock.passed()):
             self._log_command("unlock", reason, operator, **({"beyond": beyond} if beyond else {}))
-        return self.risk_engine.unlock(beyond)
+        return self.risk_engine.unlock(now, beyond)
 
     def lock(self, reason: str, operator: str, until: datetime | None) -> None:
         """Flatten and lock the account; ``None`` locks it until it is unlocked."""
@@ -66,7 +67,21 @@ class GuardedAccount:
         self._decide(Flatten(reason=reason))
 
     def _decide(self, command: Flatten) -> None:
-        self.risk_engine.decide([Decision(OPERATOR, command)], self._now())
+        self.risk_engine.decide([Decision(OPERATOR, command)], self._present)
+
+    @property
+    def _present(self) -> datetime:
+        """The broker's time; until it is known, the latest that the account has heard of.
+
+        Locks and unlocks are compared with the times of trades, and this machine's clock may be wrong by days.
+        """
+        if self._broker_clock.is_known:
+            return self._now()
+        state = self.account.state_with_pending
+        moments = [lock.locked_at for lock in locks_in_force(state, self._broker_clock.passed())]
+        moments += [trade.timestamp for trade in state.trades.values()]
+        # Journaled times are cut to milliseconds, and what a rule remembers of the same moment is not.
+        return max(moments) + timedelta(milliseconds=1) if moments else self._now()
 
     def _log_command(self, command: str, reason: str, operator: str, **more: object) -> None:
         _log.warn(

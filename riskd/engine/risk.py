@@ -375,7 +375,10 @@ class RiskEngine:
             self._free(end_day(account, schedule, now, ends_locks=not are_early), now)
             self._free(end_locks(account, now, is_dry_run=is_dry_run), now)
         key = account.state.risk.day_key
-        if key != counted and self.rules.forget_unlock():
+        if key != counted and self.rules.is_unlocked:
+            # What rules remember from before the unlock must not outlast it.
+            self._evaluate(Kind.REVIEW)
+            self.rules.forget_unlock()
             # What was excused until the end of the day is excused no more.
             self._clock.callLater(0, self._check_again)
         if key is not None and counted is not None and key < counted:
@@ -400,12 +403,12 @@ class RiskEngine:
             self._clear(cleared_by, now)
         self.decide(decisions, now)
 
-    def unlock(self, beyond: tuple[str, ...] = ()) -> bool:
+    def unlock(self, now: datetime, beyond: tuple[str, ...] = ()) -> bool:
         """End all locks; return whether there were any.
 
+        :param now: the broker's time, as far as it is known.
         :param beyond: the rules whose limits are exceeded; what has led to that does not lock again.
         """
-        now = self._now()
         if self._dry_run is not None:
             self._dry_run.forget_locks()
         if not self._is_locked():
