@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
+from math import ceil
 from typing import Any
 
 from twisted.logger import LogEvent, LogLevel, globalLogPublisher
@@ -28,6 +29,8 @@ from tests.simulation.world import UNREACHABLE, NetworkedWorld, World
 from tests.support.exchange_oracle import (
     ALWAYS,
     MAX_ES,
+    MAX_TRADES,
+    WINDOW,
     ExchangeOracle,
     Limits,
     config_of,
@@ -51,6 +54,9 @@ MES = "CON.F.US.MES.Z26"
 PRICES = {MNQ: Decimal(21000), ES: Decimal(5800), MES: Decimal(5800)}
 STEP = {MNQ: Decimal("2.5"), ES: Decimal("0.25"), MES: Decimal("0.25")}
 """What a contract moves by; it makes a few dollars with one contract."""
+
+DOLLARS_A_STEP = 5
+"""What a contract of MNQ makes in a step."""
 
 WOBBLE = (1, -1, 0)
 """By how many steps the price of a contract goes up and down within a second, quote by quote."""
@@ -220,6 +226,41 @@ class Course:
             self.pass_time(1)
         self.pass_time(seconds)
 
+    def trade_over_the_window(self, faults: dict[str, Any]) -> None:
+        """Trade once too often within a window, which is over when that becomes known."""
+        for number in range(MAX_TRADES + 2):
+            if number == 2:
+                self.pass_time(WINDOW.total_seconds() - 20)
+                self.inject(faults)
+            if number == MAX_TRADES + 1:
+                self.pass_time(20)
+            for side in (BUY, SELL):
+                self.place(MNQ, {"type": 2, "side": int(side), "size": 1})
+            self.pass_time(1)
+        self.inject({})
+        self.pass_time(SETTLING_SECONDS + LADDER_SECONDS + 5)
+
+    def lose_the_day(self, side: int, size: int, winning: int) -> None:
+        """Lose as much as a day may at once, while another position has won something."""
+        self.place(ES, {"type": 2, "side": int(side), "size": 1})
+        self.move((1 if side == BUY else -1) * winning, ES)
+        self.place(MNQ, {"type": 2, "side": int(side), "size": size})
+        left = self.oracle.limits.loss + self.oracle.realized()
+        steps = max(1, ceil(left / (size * DOLLARS_A_STEP)))
+        self.move((-1 if side == BUY else 1) * steps, MNQ)
+        self.place(MNQ, {"type": 2, "side": int(1 - side), "size": size})
+        self.pass_time(LADDER_SECONDS)
+
+    def tangle(self, side: int, steps: int, faults: dict[str, Any]) -> None:
+        """Do much at once while something goes wrong, and look soon afterwards."""
+        self.inject(faults)
+        self.trade_at_a_limit(side, 1, steps, MNQ)
+        self.place(MNQ, {"type": 2, "side": int(side), "size": 1})
+        self.cancel(-1)
+        self.place(MNQ, {"type": 2, "side": int(1 - side), "size": 2})
+        self.place(MNQ, {"type": 2, "side": int(side), "size": 1})
+        self.settle(is_quick=True)
+
     def move(self, steps: int, contract_id: str) -> None:
         self.prices[contract_id] += steps * STEP[contract_id]
         self.quote(contract_id)
@@ -379,10 +420,12 @@ class Course:
     def unlock_by_hand(self) -> None:
         """Let the operator end all locks."""
         self.look()
+        self.checks.is_unlocking = True
         if self.daemon.engine.accounts[ACCOUNT].unlock("enough", "operator"):
             self.receive_events()
             self.checks.unlock()
             self.counts["unlock of a locked account"] += 1
+        self.checks.is_unlocking = False
         self.look()
 
     def reload(self, limits: dict[str, int]) -> None:

@@ -20,7 +20,7 @@ import msgspec
 
 from riskd.model.wire import encode
 from tests.simulation.course import MES, Course, ViolationError
-from tests.simulation.habits import HABITS
+from tests.simulation.habits import HABITS, OF_EVENTS
 from tests.support.exchange_oracle import (
     MAX_TRADES,
     OF_HOURS,
@@ -161,7 +161,7 @@ class Day:
         self._plan = plan
         self._random = Random(f"acts {plan.seed}")
         # A trader of this day has his own weaknesses.
-        usual = (8, 2, 4, 1, 1, 4, 2, 3, 2)
+        usual = (16, 4, 8, 2, 2, 8, 4, 6, 4, 1, 1, 2)
         self._weights = [each * self._random.choice((1, 1, 3)) for each in usual]
         # And each day its own mishaps.
         usual = (8, 4, 2, 1, 1, 2, 1, 1, 1, 3, 1, 4, 2)
@@ -220,6 +220,9 @@ class Day:
             self._scalp,
             self._move,
             self._move_fast,
+            self._over_window,
+            self._lose_day,
+            self._tangle,
         )
         return random.choices(kinds, self._weights)[0]()
 
@@ -305,6 +308,29 @@ class Day:
                 "steps": self._random.choice((-40, -32, -24, -8, 8, 24, 32, 40)),
                 "contract_id": self._contract(),
                 "seconds": self._random.choice((0, 0.25, 0.5)),
+            },
+        )
+
+    def _over_window(self) -> Act:
+        return Act("trade_over_the_window", {"faults": self._random.choice(OF_EVENTS)})
+
+    def _lose_day(self) -> Act:
+        return Act(
+            "lose_the_day",
+            {
+                "side": self._side(),
+                "size": self._random.choice((1, 2, 3)),
+                "winning": self._random.choice((0, 4, 12)),
+            },
+        )
+
+    def _tangle(self) -> Act:
+        return Act(
+            "tangle",
+            {
+                "side": self._side(),
+                "steps": self._random.choice((-20, -2, 2)),
+                "faults": self._random.choice(OF_EVENTS),
             },
         )
 

@@ -230,6 +230,7 @@ class ExchangeOracle:
     :ivar times: how often each rule came to be breached, of all contracts together.
     :ivar lag: for how many seconds riskd may not know what happened to a position.
     :ivar flat_at: when no position was held last.
+    :ivar corrected_at: when a trade was voided or amended last.
     """
 
     def __init__(
@@ -265,13 +266,14 @@ class ExchangeOracle:
         self._unsettled: dict[int, Payload] = {}
         self._settles_at = 0.0
         self._opened: dict[str, tuple[object, float]] = {}
+        self._placed: dict[int, float] = {}
         self._unprotected: dict[str, float] = {}
         self._latest: dict[str, Payload] = {}
         self._formers: dict[str, list[tuple[float, Payload]]] = defaultdict(list)
         # What they breach, and by what; most looks find the same.
         self._by_formers: dict[str, tuple[object, list[Breach]]] = {}
         self._busy_since: float | None = None
-        self.flat_at = NEVER
+        self.flat_at = self.corrected_at = self._reloaded_at = NEVER
         # Until when nothing could be done about any breach.
         self._forgiven_at = 0.0
         self.lag = 1.0
@@ -293,12 +295,11 @@ class ExchangeOracle:
         self._occurred: set[tuple[Breach, int]] = set()
         # How many positions each contract has had.
         self._lives: dict[str, int] = defaultdict(int)
-        self.limits = Limits()
         # What was held lately, each since when.
         self._held_at: deque[tuple[float, dict[str, Payload]]] = deque(maxlen=100)
-        # Until when they were in force.
+        self.limits = Limits()
+        # Those before, each until when they were in force.
         self._former_limits: list[tuple[float, Limits]] = []
-        self._reloaded_at = float("-inf")
         # What no rule may lock the account for once more.
         self._unlock: Unlock | None = None
         # The best price for each position since it was opened.
@@ -319,6 +320,8 @@ class ExchangeOracle:
     def _noting(self, change: Callable[..., Any]) -> Callable[..., Any]:
         def note_and_change(*args: object) -> Any:
             self._has_new_trades = True
+            if change.__name__ != "add_trade":
+                self.corrected_at = self.awake()
             return change(*args)
 
         return note_and_change
@@ -353,6 +356,10 @@ class ExchangeOracle:
         return max(
             (self.seconds() - opened for _key, opened in self._opened.values()), default=0.0
         )
+
+    def longest_working(self) -> float:
+        """Return for how many seconds the oldest order has been working at the last look; 0 without one."""
+        return max((self.seconds() - placed for placed in self._placed.values()), default=0.0)
 
     def orders(self) -> list[Payload]:
         orders = self._store.records[self._account_id].orders
@@ -396,6 +403,7 @@ class ExchangeOracle:
         """Note the breaches of this moment."""
         self._read_trades()
         self._note_lives(self.seconds())
+        self._note_orders(self.seconds())
         found = {each for each in self._breaches(self.seconds()) if each.rule_id in self._rules}
         occurred = {(each, self._lives[each.contract_id or ""]) for each in found}
         self.times.update(each.rule_id for each, _life in occurred - self._occurred)
@@ -565,6 +573,10 @@ class ExchangeOracle:
             self._unprotected.pop(name, None)
         if "RULE-012" in self._rules:
             self._note_stops()
+
+    def _note_orders(self, now: float) -> None:
+        """Note since when each order works."""
+        self._placed = {each["id"]: self._placed.get(each["id"], now) for each in self.orders()}
 
     def _protected(self, position: Payload, *, of_trader: bool = False) -> int:
         return sum(
