@@ -136,6 +136,11 @@ class Result(msgspec.Struct, frozen=True):
     digest: str = ""
 
 
+def is_former(seed: int) -> bool:
+    """Return whether a day has none of the acts that were added later, so that it fails as it did once."""
+    return seed < 90_000 or seed == 1_795_904_117_030
+
+
 def plan_of(seed: int) -> Plan:
     """Return the plan of a day."""
     random = Random(f"plan {seed}")
@@ -161,12 +166,19 @@ class Day:
         self._plan = plan
         self._random = Random(f"acts {plan.seed}")
         # A trader of this day has his own weaknesses.
-        usual = (16, 4, 8, 2, 2, 8, 4, 6, 4, 1, 1, 2)
+        usual = (8.0, 2, 4, 1, 1, 4, 2, 3, 2)
         self._weights = [each * self._random.choice((1, 1, 3)) for each in usual]
         # And each day its own mishaps.
         usual = (8, 4, 2, 1, 1, 2, 1, 1, 1, 3, 1, 4, 2)
         self._event_weights = [each * self._random.choice((1, 1, 4)) for each in usual]
         self._unrest = self._random.choice((0.1, 0.1, 0.2))
+        # The rarer ones.
+        rare = (0.5, 0.5, 1)
+        self._weights += (
+            [0.0] * len(rare)
+            if is_former(plan.seed)
+            else [each * self._random.choice((1, 1, 3)) for each in rare]
+        )
 
     def acts(self, course: Course) -> Iterator[Act]:
         """Yield acts until the day is over and enough has happened on it."""
