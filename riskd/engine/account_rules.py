@@ -129,11 +129,14 @@ class AccountRules:
         if self.reduce_only.recover(known):
             self._publish_limits()
 
-    def forget_unlock(self) -> bool:
-        """Forget the unlock: its trading day has ended; return whether there was one."""
-        had_unlock = self._unlock is not None
+    @property
+    def is_unlocked(self) -> bool:
+        """Whether an operator has unlocked the account in the trading day."""
+        return self._unlock is not None
+
+    def forget_unlock(self) -> None:
+        """Forget the unlock: its trading day has ended."""
         self._change_unlock(None)
-        return had_unlock
 
     def note_locked(self, rule_ids: Collection[str]) -> None:
         """Note that rules have locked the account again."""

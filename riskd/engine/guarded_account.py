@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from twisted.logger import Logger
@@ -16,7 +16,7 @@ from riskd.gateway.broker_clock import BrokerClock
 from riskd.journal.audit_log import OPERATOR_COMMAND
 from riskd.model.account import AccountState
 from riskd.model.formatting import dollars
-from riskd.model.lockouts import OPERATOR, Lock, is_locked
+from riskd.model.lockouts import OPERATOR, Lock, is_locked, locks_in_force
 from riskd.rules.builtin.maximum_loss import FLOOR_SOURCES, floor_source, nearest_floor
 from riskd.rules.builtin.maximum_loss import RULE as MAXIMUM_LOSS
 from riskd.rules.evaluation import Decision, RuleInForce
@@ -60,11 +60,12 @@ class GuardedAccount:
 
     def unlock(self, reason: str, operator: str) -> bool:
         """End all locks; return whether there were any."""
-        beyond = self.risk_engine.rules.exceeded(self._now())
+        now = self._present
+        beyond = self.risk_engine.rules.exceeded(now)
         # Before the locks end: the audit log must have the cause before the effect.
         if is_locked(self.account.state_with_pending, self._broker_clock.passed()):
             self._log_command("unlock", reason, operator, **({"beyond": beyond} if beyond else {}))
-        return self.risk_engine.unlock(beyond)
+        return self.risk_engine.unlock(now, beyond)
 
     def lock(self, reason: str, operator: str, until: datetime | None) -> None:
         """Flatten and lock the account; ``None`` locks it until it is unlocked."""
@@ -87,14 +88,28 @@ class GuardedAccount:
         )
         sentence = f"The floor of account {state.account_id} is {dollars(amount)} by the firm's figure{was}"
         self._log_command("floor", sentence, operator)
-        self.balances.take_floor(amount, self._now(), sentence)
+        self.balances.take_floor(amount, self._present, sentence)
         if before is not None and amount > before:
             # An unlock does not excuse a breach of a higher floor.
             rules.note_locked([MAXIMUM_LOSS.rule_id])
         self.risk_engine.review()
 
     def _decide(self, command: Flatten) -> None:
-        self.risk_engine.decide([Decision(OPERATOR, command)], self._now())
+        self.risk_engine.decide([Decision(OPERATOR, command)], self._present)
+
+    @property
+    def _present(self) -> datetime:
+        """The broker's time; until it is known, the latest that the account has heard of.
+
+        Locks and unlocks are compared with the times of trades, and this machine's clock may be wrong by days.
+        """
+        if self._broker_clock.is_known:
+            return self._now()
+        state = self.account.state_with_pending
+        moments = [lock.locked_at for lock in locks_in_force(state, self._broker_clock.passed())]
+        moments += [trade.timestamp for trade in state.trades.values()]
+        # Journaled times are cut to milliseconds, and what a rule remembers of the same moment is not.
+        return max(moments) + timedelta(milliseconds=1) if moments else self._now()
 
     def _log_command(self, command: str, reason: str, operator: str, **more: object) -> None:
         _log.warn(

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 
 from riskd.engine.tracked_account import TrackedAccount
 from riskd.journal.audit_log import DAY
-from riskd.model.account import AccountState, apply
+from riskd.model.account import AccountState, apply, with_locks
 from riskd.model.day_report import report_day
 from riskd.model.ended_days import with_ended_days
 from riskd.model.equity import with_closed_days
@@ -23,6 +23,7 @@ from riskd.model.events import Action, ClearedBy, DailyReset, Event
 from riskd.model.lockouts import ended_lock, lock_announcements, lock_of, locks_in_force
 from riskd.model.money import ZERO
 from riskd.model.trading_day import ResetSchedule
+from riskd.rules.positions import opened_at
 
 _log = Logger()
 
@@ -57,25 +58,28 @@ def count_first_day(account: TrackedAccount, schedule: ResetSchedule, now: datet
         count_day(account, schedule, now)
 
 
-def end_early_locks(
+def ended_before_day(
     account: TrackedAccount, schedule: ResetSchedule, now: datetime, *, is_dry_run: bool
-) -> ClearedBy | None:
-    """Return what ended the locks, if all ended before this trading day began.
+) -> bool:
+    """Return whether the locks are over, and all ended before this trading day began.
 
     Their time was over while the daemon did not run or the machine slept.  A lock that ends with a day is
     ended by the reset (:func:`end_day`).
     """
     began = schedule.day_start(now)
     ends = [lock.locked_until for lock in account.state_with_pending.lockouts.values()]
-    if any(end is None or end >= began for end in ends):
-        return None
-    return end_locks(account, now, is_dry_run=is_dry_run)
+    is_over = end_locks(account, now, is_dry_run=is_dry_run) is not None
+    return is_over and all(end is not None and end < began for end in ends)
 
 
-def end_day(account: TrackedAccount, schedule: ResetSchedule, now: datetime) -> ClearedBy | None:
+def end_day(
+    account: TrackedAccount, schedule: ResetSchedule, now: datetime, *, ends_locks: bool
+) -> ClearedBy | None:
     """Begin a new trading day if it is time; return the reset if it ended the locks.
 
     The last one may have ended while the daemon did not run.
+
+    :param ends_locks: whether it ends the locks that are over.
     """
     key, counted = schedule.day_key(now), account.state.risk.day_key
     if counted is None or key == counted:
@@ -94,7 +98,7 @@ def end_day(account: TrackedAccount, schedule: ResetSchedule, now: datetime) -> 
     days = with_ended_days(account.state, [*ends, began], schedule)
     account.change_balance(with_closed_days(account.state, ends).balance, days)
     _note_days(account, [*ends, began], schedule)
-    reset = _reset(account.state_with_pending, began, schedule)
+    reset = _reset(account.state_with_pending, began, schedule, ends_locks=ends_locks)
     account.change_risk(day_key=key)
     account.announce(reset)
     return ClearedBy.DAILY_RESET if reset.lockouts_cleared else None
@@ -121,7 +125,9 @@ def _note_days(account: TrackedAccount, ends: list[datetime], schedule: ResetSch
         account.note(DAY, **msgspec.structs.asdict(report))
 
 
-def _reset(state: AccountState, began: datetime, schedule: ResetSchedule) -> DailyReset:
+def _reset(
+    state: AccountState, began: datetime, schedule: ResetSchedule, *, ends_locks: bool
+) -> DailyReset:
     """Return the reset that begins a day, with the figures of the day before."""
     ended = schedule.next_reset(state.day_began) if state.day_began else began
     counted = [
@@ -134,7 +140,7 @@ def _reset(state: AccountState, began: datetime, schedule: ResetSchedule) -> Dai
         reset_time=began,
         previous_pnl=sum(counted, ZERO),
         previous_trade_count=len(counted),
-        lockouts_cleared=bool(state.lockouts) and not locks_in_force(state, began),
+        lockouts_cleared=ends_locks and bool(state.lockouts) and not locks_in_force(state, began),
     )
 
 
@@ -176,9 +182,28 @@ def drop_pending_locks(account: TrackedAccount, rule_id: str | None = None) -> N
     if plan is None or not (plan.locks or rule_id is None):
         return
     locks = tuple(lock for lock in plan.locks if rule_id is not None and lock.rule_id != rule_id)
-    plan = msgspec.structs.replace(plan, locks=locks)
-    if not locks:
-        # The flatten goes on, but without the lock: it closes only what is held now.
-        held = {held.contract_id: 0 for held in account.state.open_positions}
-        plan = msgspec.structs.replace(plan, action=Action.CLOSE_ALL_POSITIONS, keep=held)
-    account.change_risk(flattening=plan)
+    # Without a lock, the flatten goes on.
+    action = plan.action if locks else Action.CLOSE_ALL_POSITIONS
+    account.change_risk(flattening=msgspec.structs.replace(plan, action=action, locks=locks))
+
+
+def leave_next_trades(account: TrackedAccount, now: datetime | None = None) -> None:
+    """Let a flatten of everything close only what was held when the locks ended.
+
+    :param now: tells whether they have ended; ``None`` ends them.
+    """
+    state = account.state_with_pending
+    plan = state.risk.flattening
+    if plan is None or plan.keep is not None:
+        return
+    ends = [lock.locked_until for lock in with_locks(state.lockouts, plan.locks).values()]
+    if now is not None and (not ends or locks_in_force(state, now)):
+        return
+    # Ends are broker time, as are the times of opening.
+    ended = None if None in ends else max(filter(None, ends), default=None)
+    held = {
+        position.contract_id: 0
+        for position in state.open_positions
+        if ended is None or (opened := opened_at(position)) is None or opened <= ended
+    }
+    account.change_risk(flattening=msgspec.structs.replace(plan, keep=held))

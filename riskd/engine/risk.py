@@ -33,8 +33,9 @@ from riskd.engine.locks_and_days import (
     count_first_day,
     drop_pending_locks,
     end_day,
-    end_early_locks,
     end_locks,
+    ended_before_day,
+    leave_next_trades,
     lift_lock,
 )
 from riskd.engine.tracked_account import TrackedAccount
@@ -170,6 +171,7 @@ class RiskEngine:
     def resume(self) -> None:
         """Go on with a flatten that an earlier daemon began."""
         if self.is_active:
+            leave_next_trades(self._account, self._broker_clock.passed())
             self._enforcer.resume()
 
     def pause(self) -> None:
@@ -362,16 +364,24 @@ class RiskEngine:
 
     def _end_due(self, now: datetime) -> None:
         """End the day and the locks that are over; evaluate the rules that are due."""
+        leave_next_trades(self._account, self._broker_clock.passed())
         account, is_dry_run = self._account, self._dry_run is not None
         counted = account.state.risk.day_key
         # The end of the locks may put other settings in force, so the schedule is read each time.
         schedule = self.rules.limits.schedule
         if self._broker_clock.is_known:
-            self._free(end_early_locks(account, schedule, now, is_dry_run=is_dry_run), now)
-            self._free(end_day(account, self.rules.limits.schedule, now), now)
+            are_early = ended_before_day(account, schedule, now, is_dry_run=is_dry_run)
+            if are_early:
+                self.rules.release()
+            # The day first: the rules are evaluated when locks end, and must not count its losses with the next one's.
+            schedule = self.rules.limits.schedule
+            self._free(end_day(account, schedule, now, ends_locks=not are_early), now)
             self._free(end_locks(account, now, is_dry_run=is_dry_run), now)
         key = account.state.risk.day_key
-        if key != counted and self.rules.forget_unlock():
+        if key != counted and self.rules.is_unlocked:
+            # What rules remember from before the unlock must not outlast it.
+            self._evaluate(Kind.REVIEW)
+            self.rules.forget_unlock()
             # What was excused until the end of the day is excused no more.
             self._clock.callLater(0, self._check_again)
         if key is not None and counted is not None and key < counted:
@@ -396,12 +406,12 @@ class RiskEngine:
             self._clear(cleared_by, now)
         self.decide(decisions, now)
 
-    def unlock(self, beyond: tuple[str, ...] = ()) -> bool:
+    def unlock(self, now: datetime, beyond: tuple[str, ...] = ()) -> bool:
         """End all locks; return whether there were any.
 
+        :param now: the broker's time, as far as it is known.
         :param beyond: the rules whose limits are exceeded; what has led to that does not lock again.
         """
-        now = self._now()
         if self._dry_run is not None:
             self._dry_run.forget_locks()
         if not self._is_locked():
@@ -413,6 +423,7 @@ class RiskEngine:
 
     def _clear(self, cleared_by: ClearedBy, now: datetime) -> None:
         self.rules.release()
+        leave_next_trades(self._account)
         self._account.announce(LockoutCleared(cleared_at=now, cleared_by=cleared_by))
 
     def _set_timer(self, now: datetime) -> None:

@@ -9,12 +9,17 @@ from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
+from riskd.model.account import AccountState
+from riskd.model.lockouts import locks_in_force
 from riskd.model.unlocks import Unlock
 from riskd.rules.interface import Flatten, Lock
 
 _Settings = TypeVar("_Settings")
 
 _LATE: Final = timedelta(seconds=10)
+
+_CLOCK_ERROR: Final = timedelta(seconds=1)
+"""How far the broker's time by riskd's estimate, as in a lock, may be ahead of that in a trade."""
 
 
 def was_just_executed(executed: datetime, now: datetime) -> bool:
@@ -23,6 +28,20 @@ def was_just_executed(executed: datetime, now: datetime) -> bool:
     Its cooldown counts from now; that of a trade that is known later, from its execution.
     """
     return now - executed < _LATE
+
+
+def was_locked(state: AccountState, executed: datetime, now: datetime, *, but: str = "") -> bool:
+    """Return whether a lock that is in force was when a trade was executed.
+
+    A trade from before the lock may become known late; what riskd itself closes in a lock starts no cooldown.
+
+    :param but: the rule whose lock does not count.
+    """
+    return any(
+        lock.locked_at - _CLOCK_ERROR < executed
+        for lock in locks_in_force(state, now)
+        if lock.rule_id != but
+    )
 
 
 def start_cooldown(reason: str, until: datetime, now: datetime) -> Flatten:

@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.internet.task import Clock
 
-from riskd.config.settings import Faults
+from riskd.config.settings import NO_FAULTS, Faults
 from riskd.model.events import (
     Action,
     ClearedBy,
@@ -25,6 +25,7 @@ from tests.support.guarded_account import (
 from tests.support.practice_daemon import (
     ACCOUNT,
     BUY,
+    ES,
     MNQ,
     MONDAY_NOON,
     SELL,
@@ -102,6 +103,82 @@ class LockoutTests(GuardTestCase):
         self.assertEqual(len({lock.locked_at for lock in self.daemon.locks}), 1)
 
 
+class OvertakenTests(GuardTestCase):
+    """A flatten goes on when the lock ends that it was for."""
+
+    config = DAILY_LOSS + SHORT_PAUSE
+
+    def hold(self) -> None:
+        """Hold a position in a lock, which the broker does not close."""
+        self.daemon.gateway.faults = Faults(lost_requests=1.0)
+        self.buy(MNQ)
+
+    def buy(self, contract_id: str) -> None:
+        """Buy directly at the exchange, where requests meet no faults."""
+        order = {"contractId": contract_id, "type": 2, "side": 0, "size": 1}
+        self.daemon.gateway.exchange.place_order(ACCOUNT, order, self.daemon.now())
+        self.daemon.move(MNQ, "21000")
+
+    def assert_only_the_next_trade_is_left(self) -> None:
+        self.buy(ES)
+        self.daemon.advance(1)
+        self.assertEqual(self.daemon.held, {MNQ: 1, ES: 1})
+        self.daemon.gateway.faults = NO_FAULTS
+        self.daemon.advance(10)
+        self.assertEqual(self.daemon.held, {ES: 1})
+        self.assertEqual(len(self.daemon.cleared), 1)
+
+    def test_the_next_trade_is_left_alone_when_the_day_ends(self) -> None:
+        self.lose(125, 2)
+        self.daemon.advance(TO_THE_RESET - 2)
+        self.hold()
+        self.daemon.advance(4)
+        self.assert_only_the_next_trade_is_left()
+
+    def test_it_is_left_alone_when_the_lock_was_not_even_announced(self) -> None:
+        self.daemon.advance(TO_THE_RESET - 2)
+        self.daemon.gateway.faults = Faults(failed_reads=1.0)
+        for _ in range(7):
+            self.lose(20, 2)
+        plan = self.daemon.state.risk.flattening
+        assert plan is not None
+        self.assertEqual([lock.rule_id for lock in plan.locks], ["RULE-003"])
+        self.daemon.advance(4)
+        self.buy(ES)
+        self.daemon.gateway.faults = NO_FAULTS
+        self.daemon.advance(10)
+        self.assertEqual(self.daemon.held, {ES: 1})
+
+    def test_it_is_left_alone_when_the_time_is_over(self) -> None:
+        self.lose(60, 1)
+        self.daemon.advance(28)
+        self.hold()
+        self.daemon.advance(4)
+        self.assert_only_the_next_trade_is_left()
+
+    def test_it_is_left_alone_when_the_rule_lifts_the_lock(self) -> None:
+        self.lose(60, 1)
+        self.daemon.advance(1)
+        self.hold()
+        (trade,) = self.daemon.news(GatewayUserTrade)
+        self.daemon.gateway.void_trade(ACCOUNT, trade.id)
+        self.daemon.advance(1)
+        self.assert_only_the_next_trade_is_left()
+
+    def test_it_is_left_alone_when_no_daemon_has_seen_the_end(self) -> None:
+        self.lose(125, 2)
+        self.daemon.advance(TO_THE_RESET - 2)
+        self.hold()
+        self.daemon.advance(1)
+        self.daemon.stop()
+        self.daemon.stopped_for(hours=1)
+        self.buy(ES)
+        self.daemon.gateway.faults = NO_FAULTS
+        self.daemon.restart()
+        self.daemon.advance(10)
+        self.assertEqual(self.daemon.held, {ES: 1})
+
+
 class CooldownTests(GuardTestCase):
     config = COOLDOWN + DAILY_LOSS
 
@@ -126,6 +203,19 @@ class CooldownTests(GuardTestCase):
         (reset,), (cleared,) = self.daemon.news(DailyReset), self.daemon.cleared
         self.assertFalse(reset.lockouts_cleared)
         self.assertEqual(cleared.cleared_by, ClearedBy.TIMER_EXPIRY)
+
+    def test_a_loss_before_a_cooldown_of_yesterday_does_not_lock_today(self) -> None:
+        """No daemon runs when the cooldown and the day end, nor when the first loss of today is made."""
+        self.lose(225, 1)
+        self.daemon.kill()
+        self.daemon.stopped_for(hours=6)
+        self.lose(40, 1)
+        self.daemon.restart()
+        self.daemon.advance(5)
+        (cleared,) = self.daemon.cleared
+        self.assertEqual(cleared.cleared_by, ClearedBy.TIMER_EXPIRY)
+        self.assertEqual(self.daemon.state.trade_count, 1)
+        self.assertEqual(self.daemon.state.lockouts, {})
 
     def test_a_loss_realized_in_a_cooldown_still_ends_the_day(self) -> None:
         daemon = self.daemon

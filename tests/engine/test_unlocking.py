@@ -10,7 +10,15 @@ from riskd.config.settings import Faults
 from riskd.journal.reader import read_published
 from riskd.model.unlocks import last_unlock
 from tests.support.guarded_account import DAILY_LOSS, GuardTestCase
-from tests.support.practice_daemon import ACCOUNT, BUY, ES, MNQ, PracticeDaemon, settings_of
+from tests.support.practice_daemon import (
+    ACCOUNT,
+    BUY,
+    ES,
+    MNQ,
+    MONDAY_NOON,
+    PracticeDaemon,
+    settings_of,
+)
 
 FREQUENCY = """
 [rules.trade_frequency_limit]
@@ -197,6 +205,37 @@ class CountingTests(UnlockTestCase):
         self.assertFalse(self.is_locked)
         for _ in range(2):
             self.lose(1)
+        self.assertTrue(self.is_locked)
+
+    def test_an_unlock_before_the_brokers_time_is_known(self) -> None:
+        for days in (-1, 1):
+            self.daemon.close()
+            self.daemon = PracticeDaemon(FREQUENCY, wall_ahead=days * 86_400)
+            self.addCleanup(self.daemon.close)
+            self.daemon.move(MNQ, "21000")
+            for _ in range(3):
+                self.lose(1)
+            self.daemon.engine.clocks.broker.is_known = False
+            self.assertTrue(self.daemon.engine.accounts[ACCOUNT].unlock("back", "jane"))
+            self.daemon.engine.clocks.broker.is_known = True
+            self.settle()
+            self.assertFalse(self.is_locked, days)
+            # In the time of the cooldown that was ended, and in a window with its trades.
+            self.lose(1)
+            self.assertTrue(self.is_locked, days)
+
+    def test_the_end_of_the_day_does_not_bring_back_the_cooldown_that_was_ended(self) -> None:
+        self.daemon.close()
+        self.daemon = PracticeDaemon(FREQUENCY, now=MONDAY_NOON + timedelta(hours=4, seconds=3599))
+        self.addCleanup(self.daemon.close)
+        self.daemon.move(MNQ, "21000")
+        for _ in range(3):
+            self.lose(1)
+        self.unlock()
+        self.daemon.advance(3)
+        self.assertIsNone(last_unlock(self.daemon.state))
+        self.assertFalse(self.is_locked)
+        self.lose(1)
         self.assertTrue(self.is_locked)
 
     def test_a_large_loss(self) -> None:

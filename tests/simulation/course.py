@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
+from math import ceil
 from typing import Any
 
 from twisted.logger import LogEvent, LogLevel, globalLogPublisher
@@ -28,6 +29,8 @@ from tests.simulation.world import UNREACHABLE, NetworkedWorld, World
 from tests.support.exchange_oracle import (
     ALWAYS,
     MAX_ES,
+    MAX_TRADES,
+    WINDOW,
     ExchangeOracle,
     Limits,
     config_of,
@@ -35,7 +38,7 @@ from tests.support.exchange_oracle import (
     signed,
 )
 from tests.support.invariants import LADDER_SECONDS, SETTLING_SECONDS, Invariants
-from tests.support.journal import as_published
+from tests.support.journal import as_published, as_recovered
 from tests.support.practice_daemon import (
     ACCOUNT,
     BUY,
@@ -52,8 +55,14 @@ PRICES = {MNQ: Decimal(21000), ES: Decimal(5800), MES: Decimal(5800)}
 STEP = {MNQ: Decimal("2.5"), ES: Decimal("0.25"), MES: Decimal("0.25")}
 """What a contract moves by; it makes a few dollars with one contract."""
 
+DOLLARS_A_STEP = 5
+"""What a contract of MNQ makes in a step."""
+
 WOBBLE = (1, -1, 0)
 """By how many steps the price of a contract goes up and down within a second, quote by quote."""
+
+WRITE_SECONDS = 2
+"""How long a change may wait for its write."""
 
 MOMENT = 0.002
 """Seconds between two things at the exchange, which stamps in milliseconds tell apart."""
@@ -217,6 +226,41 @@ class Course:
             self.pass_time(1)
         self.pass_time(seconds)
 
+    def trade_over_the_window(self, faults: dict[str, Any]) -> None:
+        """Trade once too often within a window, which is over when that becomes known."""
+        for number in range(MAX_TRADES + 2):
+            if number == 2:
+                self.pass_time(WINDOW.total_seconds() - 20)
+                self.inject(faults)
+            if number == MAX_TRADES + 1:
+                self.pass_time(20)
+            for side in (BUY, SELL):
+                self.place(MNQ, {"type": 2, "side": int(side), "size": 1})
+            self.pass_time(1)
+        self.inject({})
+        self.pass_time(SETTLING_SECONDS + LADDER_SECONDS + 5)
+
+    def lose_the_day(self, side: int, size: int, winning: int) -> None:
+        """Lose as much as a day may at once, while another position has won something."""
+        self.place(ES, {"type": 2, "side": int(side), "size": 1})
+        self.move((1 if side == BUY else -1) * winning, ES)
+        self.place(MNQ, {"type": 2, "side": int(side), "size": size})
+        left = self.oracle.limits.loss + self.oracle.realized()
+        steps = max(1, ceil(left / (size * DOLLARS_A_STEP)))
+        self.move((-1 if side == BUY else 1) * steps, MNQ)
+        self.place(MNQ, {"type": 2, "side": int(1 - side), "size": size})
+        self.pass_time(LADDER_SECONDS)
+
+    def tangle(self, side: int, steps: int, faults: dict[str, Any]) -> None:
+        """Do much at once while something goes wrong, and look soon afterwards."""
+        self.inject(faults)
+        self.trade_at_a_limit(side, 1, steps, MNQ)
+        self.place(MNQ, {"type": 2, "side": int(side), "size": 1})
+        self.cancel(-1)
+        self.place(MNQ, {"type": 2, "side": int(1 - side), "size": 2})
+        self.place(MNQ, {"type": 2, "side": int(side), "size": 1})
+        self.settle(is_quick=True)
+
     def move(self, steps: int, contract_id: str) -> None:
         self.prices[contract_id] += steps * STEP[contract_id]
         self.quote(contract_id)
@@ -273,9 +317,14 @@ class Course:
         store = self.daemon.journal._store
         patch = MonkeyPatcher((store, "write", fail))
         patch.patch()
+        before = as_recovered(self.daemon.state)
         self.trade_at_the_market(**order)
-        self.pass_time(seconds)
-        self.checks.check_error("the disk is full")
+        self.pass_time(seconds - WRITE_SECONDS)
+        # In a restricted account nothing may happen; then there is nothing to write, and nothing that fails.
+        has_changed = as_recovered(self.daemon.state) != before
+        self.pass_time(WRITE_SECONDS)
+        if has_changed:
+            self.checks.check_error("the disk is full")
         patch.restore()
         # The next try is a second later.
         self.pass_time(2)
@@ -371,10 +420,12 @@ class Course:
     def unlock_by_hand(self) -> None:
         """Let the operator end all locks."""
         self.look()
+        self.checks.is_unlocking = True
         if self.daemon.engine.accounts[ACCOUNT].unlock("enough", "operator"):
             self.receive_events()
             self.checks.unlock()
             self.counts["unlock of a locked account"] += 1
+        self.checks.is_unlocking = False
         self.look()
 
     def reload(self, limits: dict[str, int]) -> None:
@@ -425,6 +476,7 @@ class Course:
         What was late, twice or out of order is soon put right; only what was lost takes longer.
         """
         self.inject({})
+        over = self.oracle.times_over()
         self.pass_time(LADDER_SECONDS if is_quick else SETTLING_SECONDS)
         if (self.daemon.broker_time() - self.oracle.day_began()).total_seconds() < 3:
             # riskd ends the day within a tick of its clock.
@@ -436,7 +488,7 @@ class Course:
         if not is_quick or self.oracle.awake() - self.unreported_at > SETTLING_SECONDS:
             self.check_day()
         self.check_published()
-        self.checks.settle()
+        self.checks.settle(over)
 
     def check_state(self) -> None:
         """The state is the exchange's; what was closed just now may be on its way."""

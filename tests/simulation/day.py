@@ -20,7 +20,7 @@ import msgspec
 
 from riskd.model.wire import encode
 from tests.simulation.course import MES, Course, ViolationError
-from tests.simulation.habits import HABITS
+from tests.simulation.habits import HABITS, OF_EVENTS
 from tests.support.exchange_oracle import (
     MAX_TRADES,
     OF_HOURS,
@@ -136,6 +136,11 @@ class Result(msgspec.Struct, frozen=True):
     digest: str = ""
 
 
+def is_former(seed: int) -> bool:
+    """Return whether a day has none of the acts that were added later, so that it fails as it did once."""
+    return seed < 90_000 or seed == 1_795_904_117_030
+
+
 def plan_of(seed: int) -> Plan:
     """Return the plan of a day."""
     random = Random(f"plan {seed}")
@@ -161,12 +166,19 @@ class Day:
         self._plan = plan
         self._random = Random(f"acts {plan.seed}")
         # A trader of this day has his own weaknesses.
-        usual = (8, 2, 4, 1, 1, 4, 2, 3, 2)
+        usual = (8.0, 2, 4, 1, 1, 4, 2, 3, 2)
         self._weights = [each * self._random.choice((1, 1, 3)) for each in usual]
         # And each day its own mishaps.
         usual = (8, 4, 2, 1, 1, 2, 1, 1, 1, 3, 1, 4, 2)
         self._event_weights = [each * self._random.choice((1, 1, 4)) for each in usual]
         self._unrest = self._random.choice((0.1, 0.1, 0.2))
+        # The rarer ones.
+        rare = (0.5, 0.5, 1)
+        self._weights += (
+            [0.0] * len(rare)
+            if is_former(plan.seed)
+            else [each * self._random.choice((1, 1, 3)) for each in rare]
+        )
 
     def acts(self, course: Course) -> Iterator[Act]:
         """Yield acts until the day is over and enough has happened on it."""
@@ -220,6 +232,9 @@ class Day:
             self._scalp,
             self._move,
             self._move_fast,
+            self._over_window,
+            self._lose_day,
+            self._tangle,
         )
         return random.choices(kinds, self._weights)[0]()
 
@@ -305,6 +320,29 @@ class Day:
                 "steps": self._random.choice((-40, -32, -24, -8, 8, 24, 32, 40)),
                 "contract_id": self._contract(),
                 "seconds": self._random.choice((0, 0.25, 0.5)),
+            },
+        )
+
+    def _over_window(self) -> Act:
+        return Act("trade_over_the_window", {"faults": self._random.choice(OF_EVENTS)})
+
+    def _lose_day(self) -> Act:
+        return Act(
+            "lose_the_day",
+            {
+                "side": self._side(),
+                "size": self._random.choice((1, 2, 3)),
+                "winning": self._random.choice((0, 4, 12)),
+            },
+        )
+
+    def _tangle(self) -> Act:
+        return Act(
+            "tangle",
+            {
+                "side": self._side(),
+                "steps": self._random.choice((-20, -2, 2)),
+                "faults": self._random.choice(OF_EVENTS),
             },
         )
 

@@ -6,8 +6,8 @@ for each breach when it was last there and since when it has been there without 
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from functools import cache, reduce
@@ -144,6 +144,9 @@ PRICED: Final = ("RULE-004", "RULE-005")
 
 _OF_ONE_POSITION: Final = ("RULE-004", "RULE-005", "RULE-008", "RULE-012")
 
+_EXCUSED: Final = ("RULE-009", "RULE-010")
+"""The rules that lock for what there is, which an unlock excuses."""
+
 
 class Breach(NamedTuple):
     """A rule that is breached, by all positions together or by that in one contract."""
@@ -185,6 +188,8 @@ class Unlock(NamedTuple):
     :ivar held: the sizes of the positions, short ones negative, by contract id.
     :ivar working: the ids of the working orders.
     :ivar excused: the rules about what is held that were breached.
+    :ivar excused_at: when each of them was excused last.
+    :ivar unknown: those of them that riskd may not have known as breached yet.
     :ivar loss: the tightest limit of the day's loss.
     """
 
@@ -193,6 +198,8 @@ class Unlock(NamedTuple):
     held: dict[str, int]
     working: frozenset[int]
     excused: set[str]
+    excused_at: dict[str, float]
+    unknown: frozenset[str]
     loss: int
 
 
@@ -219,10 +226,11 @@ class ExchangeOracle:
     :param rules: the ids of the rules in force.
     :param names: the contract ids of ES and of the ticker that is blocked.
     :ivar seen: when each breach was there last.
-    :ivar since: since when each breach has been there without a break.
+    :ivar since: since when each breach has been there without a break, for everyone to see.
     :ivar times: how often each rule came to be breached, of all contracts together.
     :ivar lag: for how many seconds riskd may not know what happened to a position.
     :ivar flat_at: when no position was held last.
+    :ivar corrected_at: when a trade was voided or amended last.
     """
 
     def __init__(
@@ -241,8 +249,7 @@ class ExchangeOracle:
         self._began = self._asked = time()
         self._seconds = self._slept = 0.0
         self._rules = rules
-        self._limited = limited
-        self._blocked = blocked
+        self._limited, self._blocked = limited, blocked
         self._trade_seen: dict[int, float] = {}
         self._versions: dict[int, list[tuple[float, Decimal | None]]] = {}
         self._day = self._day_began = self._day_ends = self._began
@@ -259,13 +266,14 @@ class ExchangeOracle:
         self._unsettled: dict[int, Payload] = {}
         self._settles_at = 0.0
         self._opened: dict[str, tuple[object, float]] = {}
+        self._placed: dict[int, float] = {}
         self._unprotected: dict[str, float] = {}
         self._latest: dict[str, Payload] = {}
         self._formers: dict[str, list[tuple[float, Payload]]] = defaultdict(list)
         # What they breach, and by what; most looks find the same.
         self._by_formers: dict[str, tuple[object, list[Breach]]] = {}
         self._busy_since: float | None = None
-        self.flat_at = NEVER
+        self.flat_at = self.corrected_at = self._reloaded_at = NEVER
         # Until when nothing could be done about any breach.
         self._forgiven_at = 0.0
         self.lag = 1.0
@@ -287,10 +295,11 @@ class ExchangeOracle:
         self._occurred: set[tuple[Breach, int]] = set()
         # How many positions each contract has had.
         self._lives: dict[str, int] = defaultdict(int)
+        # What was held lately, each since when.
+        self._held_at: deque[tuple[float, dict[str, Payload]]] = deque(maxlen=100)
         self.limits = Limits()
-        # Until when they were in force.
+        # Those before, each until when they were in force.
         self._former_limits: list[tuple[float, Limits]] = []
-        self._reloaded_at = float("-inf")
         # What no rule may lock the account for once more.
         self._unlock: Unlock | None = None
         # The best price for each position since it was opened.
@@ -311,6 +320,8 @@ class ExchangeOracle:
     def _noting(self, change: Callable[..., Any]) -> Callable[..., Any]:
         def note_and_change(*args: object) -> Any:
             self._has_new_trades = True
+            if change.__name__ != "add_trade":
+                self.corrected_at = self.awake()
             return change(*args)
 
         return note_and_change
@@ -345,6 +356,10 @@ class ExchangeOracle:
         return max(
             (self.seconds() - opened for _key, opened in self._opened.values()), default=0.0
         )
+
+    def longest_working(self) -> float:
+        """Return for how many seconds the oldest order has been working at the last look; 0 without one."""
+        return max((self.seconds() - placed for placed in self._placed.values()), default=0.0)
 
     def orders(self) -> list[Payload]:
         orders = self._store.records[self._account_id].orders
@@ -388,6 +403,7 @@ class ExchangeOracle:
         """Note the breaches of this moment."""
         self._read_trades()
         self._note_lives(self.seconds())
+        self._note_orders(self.seconds())
         found = {each for each in self._breaches(self.seconds()) if each.rule_id in self._rules}
         occurred = {(each, self._lives[each.contract_id or ""]) for each in found}
         self.times.update(each.rule_id for each, _life in occurred - self._occurred)
@@ -402,14 +418,16 @@ class ExchangeOracle:
             ),
             *self._size_breaches_as_known(now, tightest),
             *self._breaches_as_known(now, tightest),
+            *self._unexcused_as_known(now),
         ]
         # What has grown since an unlock may be known late, and then be gone.
         as_known = found if self.lag > SOON_SECONDS else breaches
         for each in (*as_known, *(each for each in possible if each.rule_id in self._rules)):
             self.seen[each] = Sighting(now, self._lives[each.contract_id or ""])
-        for each in breaches:
+        plain = {each for each in breaches if self._is_plain(each)}
+        for each in plain:
             self.since.setdefault(each, now)
-        for each in [each for each in self.since if each not in breaches]:
+        for each in [each for each in self.since if each not in plain]:
             del self.since[each]
         if not self.positions():
             self.flat_at = now
@@ -424,10 +442,24 @@ class ExchangeOracle:
         :param is_locked: whether the earlier ones stay in force beside them until :meth:`release`.
         """
         self._former_limits.append((float("inf") if is_locked else self.awake(), self.limits))
+        self.times.update(each.rule_id for each in self._breached_late(limits))
         self.limits = limits
         self._reloaded_at = self.seconds()
         self._has_new_trades = True
         self.look()
+
+    def _breached_late(self, limits: Limits) -> Iterator[Breach]:
+        """Yield what only new limits forbid of what was held until now: riskd may know of that later."""
+        oldest = self.awake() - self.lag
+        later = set(self._size_breaches(self.positions(), limits))
+        for at, held in reversed(self._held_at):
+            breaches = set(self._size_breaches(held, limits))
+            breaches.difference_update(self._size_breaches(held, self.limits))
+            yield from breaches - later
+            # What was held before that was held until then.
+            if at < oldest:
+                return
+            later = breaches
 
     def release(self) -> None:
         """Note that no lock holds the account to earlier limits any more."""
@@ -454,6 +486,7 @@ class ExchangeOracle:
     def note_size(self, position: Payload) -> None:
         """Note a size that a position had for a moment, between two looks."""
         held = {**self.positions(), position["contractId"]: position}
+        self._held_at.append((self.awake(), held))
         if position["size"]:
             self._formers[position["contractId"]].append((self.awake(), position))
         elif not self.positions():
@@ -462,6 +495,10 @@ class ExchangeOracle:
             if each.rule_id in self._rules:
                 self.times[each.rule_id] += each not in self._found
                 self.seen[each] = Sighting(self.awake(), self._lives[each.contract_id or ""])
+
+    def times_over(self) -> Counter[str]:
+        """Return how often each rule was breached, without the breaches that are there now."""
+        return self.times - Counter(breach.rule_id for breach, _life in self._occurred)
 
     def was_breached(self, rule_id: str, within: float, contract_id: str | None = None) -> bool:
         """Return whether a rule was breached in the last seconds, by any or one contract."""
@@ -476,8 +513,7 @@ class ExchangeOracle:
     def exposed(self) -> dict[Breach, float]:
         """Return for how many seconds each breach has been there for everyone to see.
 
-        A position without a stop has its grace first; what only bid, ask or last price breaches alone is
-        left out.
+        A position without a stop has its grace first.
         """
         now = self.awake()
         busy = now - (now if self._busy_since is None else self._busy_since)
@@ -485,18 +521,22 @@ class ExchangeOracle:
             breach: min(now - since, busy if breach.contract_id is None else now)
             for breach, since in self.since.items()
         }
-        for name, position in self.positions().items():
-            least, most = self.open_pnl(position)
-            if most > -self.limits.open_loss:
-                exposed.pop(Breach("RULE-004", name), None)
-            if least < self.limits.profit:
-                exposed.pop(Breach("RULE-005", name), None)
+        for name in self.positions():
             seconds = self.seconds()
             unprotected = seconds - self._unprotected.get(name, seconds) - GRACE_SECONDS
             since = exposed.pop(Breach("RULE-008", name), None)
             if since is not None and unprotected > 0:
                 exposed[Breach("RULE-008", name)] = min(since, unprotected)
         return exposed
+
+    def _is_plain(self, breach: Breach) -> bool:
+        """Return whether a breach is there by bid, ask and last price, not by one of them alone."""
+        if breach.rule_id not in PRICED or breach.contract_id is None:
+            return True
+        least, most = self.open_pnl(self.positions()[breach.contract_id])
+        if breach.rule_id == "RULE-004":
+            return most <= -self.limits.open_loss
+        return least >= self.limits.profit
 
     def is_justified(self, contract_id: str, within: float, under_way: float) -> bool:
         """Return whether any rule wanted the position in a contract closed in the last seconds.
@@ -533,6 +573,10 @@ class ExchangeOracle:
             self._unprotected.pop(name, None)
         if "RULE-012" in self._rules:
             self._note_stops()
+
+    def _note_orders(self, now: float) -> None:
+        """Note since when each order works."""
+        self._placed = {each["id"]: self._placed.get(each["id"], now) for each in self.orders()}
 
     def _protected(self, position: Payload, *, of_trader: bool = False) -> int:
         return sum(
@@ -590,16 +634,25 @@ class ExchangeOracle:
 
     # What an operator has unlocked.
 
-    def unlock(self) -> None:
-        """Note that an operator has unlocked the account: what there is now is no reason to lock it again."""
+    def unlock(self, known: Collection[str] = ()) -> None:
+        """Note that an operator has unlocked the account: what there is now is no reason to lock it again.
+
+        :param known: the rules that had locked it.
+        """
         now = self.awake()
         self.look()
+        excused = {rule_id for rule_id in _EXCUSED if Breach(rule_id) in self._found}
+        recent = {
+            each for each in excused if now - self.since.get(Breach(each), NEVER) <= self.lag
+        }
         self._unlock = Unlock(
             self.seconds(),
             frozenset(each.id for each in self._trades),
             {name: signed(each) for name, each in self._latest.items()},
             frozenset(each["id"] for each in self.orders()),
-            {rule_id for rule_id in ("RULE-009", "RULE-010") if Breach(rule_id) in self._found},
+            excused,
+            {},
+            frozenset(recent.difference(known)),
             self._tightest().loss,
         )
         # A flatten goes on, and each sighting from now on is a new one.
@@ -653,6 +706,21 @@ class ExchangeOracle:
             and breach.rule_id in unlock.excused
             and not self._has_grown(unlock)
         )
+
+    def _unexcused_as_known(self, now: float) -> Iterator[Breach]:
+        """Yield what an unlock has not excused for somebody who knows late what there is.
+
+        That is a breach which was news at the unlock, or which was still there a moment before the account grew.
+        """
+        unlock = self._unlock
+        if unlock is None:
+            return
+        unlock.excused_at.update(dict.fromkeys(unlock.excused, now))
+        has_grown = self._has_grown(unlock)
+        is_news = self.seconds() - unlock.at <= self.lag
+        for rule_id, at in unlock.excused_at.items():
+            if now - at <= self.lag and (has_grown or (is_news and rule_id in unlock.unknown)):
+                yield Breach(rule_id)
 
     def _is_of_past(self, unlock: Unlock) -> bool:
         return unlock.at < (self._day - self._began).total_seconds()
@@ -779,7 +847,7 @@ class ExchangeOracle:
     def _size_breaches_as_known(self, now: float, limits: Limits) -> Iterator[Breach]:
         """Yield whether there are too many contracts for somebody who knows each position late."""
         positions = self.positions()
-        total = 0
+        known_sizes: dict[str, int] = {}
         for name in {*positions, *self._sizes}:
             size = abs(signed(positions[name])) if name in positions else 0
             sizes = self._sizes[name]
@@ -791,9 +859,13 @@ class ExchangeOracle:
                 if now - end > self.lag:
                     break
                 largest = max(largest, former)
-            total += largest
-        if total > limits.contracts:
+            known_sizes[name] = largest
+        if sum(known_sizes.values()) > limits.contracts:
             yield Breach("RULE-001")
+        # Under the limits of then, that was seen then.
+        is_new = self.seconds() - self._reloaded_at <= self.lag
+        if is_new and known_sizes.get(self._limited, 0) > limits.es:
+            yield Breach("RULE-002", self._limited)
         if limits != self.limits:
             yield from self._size_breaches(positions, limits)
 

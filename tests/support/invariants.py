@@ -17,8 +17,10 @@ from riskd.model.events import (
     DailyReset,
     EnforcementAction,
     Event,
+    GatewayUserOrder,
     LockoutCleared,
     LockoutSet,
+    OrderState,
     Status,
 )
 from riskd.model.lockouts import OPERATOR, ended_lock, is_in_force
@@ -41,6 +43,14 @@ UNANSWERED = frozenset(
     }
 )
 """The faults for which riskd's requests may come to nothing."""
+
+IN_TIME = frozenset(
+    {
+        *("refuse", "partial_fills", "split_fills", "binary_noise", "commissions"),
+        *("positions_dated_ahead", "positions_without_date"),
+    }
+)
+"""The faults with which riskd still knows in time what has happened."""
 
 BAD_QUOTES = frozenset(
     {
@@ -77,6 +87,7 @@ The others go by prices: riskd may see the price of now and the position of a mo
 """
 
 COOLDOWNS = ("RULE-006", "RULE-007")
+OF_TRADES = ("RULE-003", *COOLDOWNS)
 LOCKING = (Action.CLOSE_ALL_AND_LOCKOUT, Action.COOLDOWN)
 
 
@@ -92,6 +103,7 @@ class Invariants:
     :ivar lost_at: when events may have been lost last, in the oracle's seconds.
     :ivar late_at: when riskd may have known something late.
     :ivar is_flattening: whether an operator's flatten is not announced as done; it goes on while a trader trades.
+    :ivar is_unlocking: whether an operator is ending all locks.
     """
 
     def __init__(
@@ -107,8 +119,10 @@ class Invariants:
         self._exposed_since: float | None = None
         self.status: DaemonStatus | None = None
         self.ends: dict[str, LockoutSet] = {}
-        self.is_flattening = False
+        self.is_flattening = self.is_unlocking = False
         self._locked: list[LockoutSet] = []
+        self._locked_at: dict[str, float] = {}
+        self._has_ended: set[int] = set()
         self._lifted: Counter[str] = Counter()
         self._lifted_at: dict[str, float] = {}
         self._ended: list[LockoutSet] = []
@@ -130,7 +144,7 @@ class Invariants:
         :param faults: the names of the faults in force.
         :param late: whether something else may be known late.
         """
-        if faults or late:
+        if not IN_TIME.issuperset(faults) or late:
             self.late_at = self.seconds
         if not BAD_QUOTES.isdisjoint(faults):
             self._bad_quotes_at = self.seconds
@@ -141,10 +155,13 @@ class Invariants:
         if not UNANSWERED.isdisjoint(faults):
             self._unanswered_at = self.seconds
 
-    def settle(self) -> None:
-        """Note that riskd has announced all that was breached until now, and ended all flattens."""
+    def settle(self, over: Counter[str]) -> None:
+        """Note that riskd has ended all flattens, and announced the breaches that were over some time ago.
+
+        :param over: how often each rule was breached by then.
+        """
         self.is_flattening = False
-        self._announced.update(self._oracle.times - self._announced)
+        self._announced |= over
 
     def note_silence(self) -> None:
         """Note that what riskd does is announced late."""
@@ -162,7 +179,13 @@ class Invariants:
 
     def reach(self) -> float:
         """Return for how many seconds back a breach may be that riskd acts on."""
-        return SOON_SECONDS if self.seconds - self.late_at > SETTLING_SECONDS else 150.0
+        # What is refused is tried again, and again.
+        trouble = max(self.late_at, self._refused_at)
+        return SOON_SECONDS if self.seconds - trouble > SETTLING_SECONDS else 150.0
+
+    @property
+    def _is_known_late(self) -> bool:
+        return self.seconds - self.late_at < SETTLING_SECONDS
 
     def under_way(self) -> float:
         """Return for how many seconds a close may be under way and meet the next position."""
@@ -233,7 +256,7 @@ class Invariants:
         if self.seconds - self._unanswered_at < LADDER_SECONDS:
             self.forgive()
             return
-        is_late = self.seconds - self.late_at < SETTLING_SECONDS
+        is_late = self._is_known_late
         longest = LADDER_SECONDS + (SETTLING_SECONDS if is_late else 0)
         if self._forbidden_since is not None:
             held_for = self.seconds - self._forbidden_since
@@ -261,7 +284,7 @@ class Invariants:
             exposed = self.seconds - self._exposed_since
             # What became possible just now may be done within the ladder.
             says_error = self.seconds - self._error_at <= LADDER_SECONDS
-            is_late = self.seconds - self.late_at < SETTLING_SECONDS
+            is_late = self._is_known_late
             longest = HELPLESS_SECONDS + (SETTLING_SECONDS if is_late else 0)
             self.check(says_error or exposed <= longest, "no ERROR told", exposed)
 
@@ -301,11 +324,21 @@ class Invariants:
             for lock in reversed(self._locked)
         )
 
+    def _was_in_lock(self, at: datetime, ended: LockoutSet) -> bool:
+        """Return whether another lock was in force, in which a trade begins no cooldown.
+
+        A trade that begins two is in neither of them.
+        """
+        return any(
+            lock != ended and lock.locked_at < at and is_in_force(lock, at)
+            for lock in reversed(self._locked)
+        )
+
     # What riskd broadcasts.
 
     def unlock(self) -> None:
         """Note that an operator has ended all locks."""
-        self._oracle.unlock()
+        self._oracle.unlock({lock.rule_id for lock in self._ended})
         self._ended.clear()
         now = self._now()
         self._locked = [
@@ -327,12 +360,19 @@ class Invariants:
             self._check_action(data)
         elif isinstance(data, DaemonStatus):
             self.status = data
+        elif isinstance(data, GatewayUserOrder):
+            if data.state is not OrderState.ACTIVE:
+                self._has_ended.add(data.id)
+            elif data.id in self._has_ended:
+                self.check(False, "works again", data)
 
     def receive_lock(self, lock: LockoutSet) -> None:
         """Check a lock that riskd has broadcast or published."""
         known, now = self.ends.get(lock.rule_id), self._now()
         if not is_in_force(lock, now + _OVER):
             # Lifted: the trade was voided or amended, or the broker lets the account trade again.
+            if known is not None and is_in_force(known, now + _OVER):
+                self._check_lifted(lock.rule_id)
             self.end_locks(lock.rule_id)
             return
         if known is not None and lock != known and is_in_force(known, now):
@@ -350,9 +390,18 @@ class Invariants:
         if lock.rule_id == "RULE-009":
             until = lock.locked_until
             self.check(until is not None and HOURS.start_at(until), "wrong end", lock)
+        if known is None:
+            self._locked_at[lock.rule_id] = self.seconds
         self.ends[lock.rule_id] = lock
         self._locked.append(lock)
         self._counts[f"lock {lock.rule_id}"] += 1
+
+    def _check_lifted(self, rule_id: str) -> None:
+        """Check that the broker has corrected a trade since the lock began that is lifted for that."""
+        locked_at = self._locked_at.get(rule_id)
+        if rule_id in OF_TRADES and locked_at is not None and not self.is_unlocking:
+            is_corrected = self._oracle.corrected_at >= locked_at - self.reach()
+            self.check(is_corrected, "lifted without a correction", rule_id)
 
     def end_locks(self, *rule_ids: str) -> None:
         """Forget the locks of these rules, or of all; note those whose time is not over."""
@@ -369,10 +418,14 @@ class Invariants:
         ended, self._ended = self._ended, []
         in_force = self.in_force()
         for lock in ended:
-            since = self._oracle.since.get(Breach(lock.rule_id), self.seconds)
             is_locked = lock.rule_id in in_force or (in_force and lock.rule_id in COOLDOWNS)
-            is_old = self.seconds - since > self.reach()
-            self.check(is_locked or not is_old, "ended early", lock)
+            is_due = any(
+                rule_id == lock.rule_id
+                and seconds > self.reach()
+                and not (executed is not None and self._was_in_lock(executed, lock))
+                for rule_id, seconds, executed in self._oracle.locks_due()
+            )
+            self.check(is_locked or not is_due, "ended early", lock)
 
     def _check_action(self, action: EnforcementAction) -> None:
         """Check that a rule is breached that riskd says is, and that this is told once."""
@@ -399,6 +452,9 @@ class Invariants:
             is_next = self._oracle.longest_held() <= SOON_SECONDS
             is_late = self.seconds - self._silent_at < LADDER_SECONDS
             self.check(was_flat or is_next or is_late, "announced as flat", action)
+            longest = LADDER_SECONDS if self._is_known_late else SOON_SECONDS
+            is_canceled = self._seen(lambda: self._oracle.longest_working() <= longest)
+            self.check(is_canceled or is_late, "announced as canceled", action)
         self._check_told_once(action)
 
     def _seen(self, holds: Callable[[], bool]) -> bool:
@@ -427,7 +483,7 @@ class Invariants:
             and rule_id in CLOSING
             # A position may end by itself while riskd closes it.
             and details.positions_closed
-            and self.seconds - self.late_at > SETTLING_SECONDS
+            and not self._is_known_late
         ):
             # What riskd announces may be about a breach before the present one, so they are counted.
             self._announced[rule_id] += 1

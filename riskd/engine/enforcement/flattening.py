@@ -102,8 +102,9 @@ def merged(known: Flattening, new: Flattening) -> Flattening:
     if keep == known.keep and tuple(locks.values()) == known.locks:
         return known
     weighs_more = _SEVERITY.index(new.action) > _SEVERITY.index(known.action)
-    # What was announced already is not announced again under the same rule.
-    main = new if weighs_more or known.is_announced else known
+    # What was announced already is not announced again under the same rule, nor is a lock that was taken back the
+    # reason for what another rule closes.
+    main = new if weighs_more or known.is_announced or known.keep == {} else known
     return Flattening(
         action=main.action,
         rule_id=main.rule_id,

@@ -81,7 +81,7 @@ class FullCloses:
         self._reversed: set[str] = set()
         # The trader's next trades with which a rule has found fault: what tells each from the next one.
         self._faulty: dict[str, Opening | None] = {}
-        self._idle: Deferred[None] | None = None
+        self._ended: Deferred[None] | None = None
         self._repetitions: list[IDelayedCall] = []
 
     def begin(self) -> None:
@@ -213,19 +213,23 @@ class FullCloses:
         if again_after is not None and not self._orders.is_stopped:
             self._repetitions = [each for each in self._repetitions if each.active()]
             self._repetitions.append(self._clock.callLater(again_after, self._repeat, thing))
-        if self._idle is not None and not self._sent.is_any_under_way:
-            idle, self._idle = self._idle, None
-            idle.callback(None)
+        if self._ended is not None:
+            ended, self._ended = self._ended, None
+            ended.callback(None)
 
     def _repeat(self, thing: Thing) -> None:
         self._sent.repeat(thing)
         self._answered()
 
     async def wait(self) -> None:
-        """Wait until every command is answered, or will not be."""
-        while self._sent.is_any_under_way:
-            self._idle = Deferred()
-            await self._idle
+        """Wait until every command that is under way is answered, or will not be.
+
+        Not for later ones: of a trader who enters again and again, one is under way at every moment.
+        """
+        now = self._clock.seconds()
+        while self._sent.is_any_under_way(now):
+            self._ended = Deferred()
+            await self._ended
 
     # What became of it.
 

@@ -186,10 +186,12 @@ class SentCommands:
         sent = self._sent.get(thing)
         return sent is not None and not sent.may_repeat and sent.outcome is not Outcome.REFUSED
 
-    @property
-    def is_any_under_way(self) -> bool:
-        """Whether the answer to a command is awaited."""
-        return any(sent.outcome is Outcome.UNDER_WAY for sent in self._sent.values())
+    def is_any_under_way(self, seconds: float) -> bool:
+        """Return whether the answer to a command that was sent by then is awaited."""
+        return any(
+            sent.outcome is Outcome.UNDER_WAY and sent.begun_at <= seconds
+            for sent in self._sent.values()
+        )
 
     def is_after(self, thing: Thing, identity: object, seconds: float) -> bool:
         """Return whether the first command for the position was sent later."""

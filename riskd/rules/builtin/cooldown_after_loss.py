@@ -18,11 +18,11 @@ from riskd.model.account import AccountState
 from riskd.model.broker import BrokerTrade
 from riskd.model.events import GatewayUserTrade, LockoutSet
 from riskd.model.formatting import dollars
-from riskd.model.lockouts import is_locked, lock_of
+from riskd.model.lockouts import lock_of
 from riskd.model.moments import first_known, is_placeholder
 from riskd.model.money import ZERO
 from riskd.model.unlocks import Unlock, last_unlock
-from riskd.rules.cooldowns import settings_at, start_cooldown, was_just_executed
+from riskd.rules.cooldowns import settings_at, start_cooldown, was_just_executed, was_locked
 from riskd.rules.interface import (
     NOTHING,
     Command,
@@ -105,14 +105,14 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
 
 
 class Cooldown(msgspec.Struct, frozen=True, kw_only=True):
-    """A cooldown that this rule asked for, or would have without another lock.
+    """A cooldown that this rule asked for, or would have without a lock.
 
     :ivar trade_id: the last of the trades that lost.
     :ivar executed: when that trade was executed.
     :ivar until: when the cooldown ends.
     :ivar trades: the ids of all trades that lost, parts of one exit.
     :ivar threshold: the loss that they reached, in dollars.
-    :ivar asked_at: when the rule asked for the cooldown; ``None`` if the account was locked then.
+    :ivar asked_at: when the rule asked for the cooldown; ``None`` if the loss started none.
     """
 
     trade_id: int
@@ -122,12 +122,14 @@ class Cooldown(msgspec.Struct, frozen=True, kw_only=True):
     threshold: Decimal = ZERO
     asked_at: datetime | None = None
 
+    def is_since(self, unlock: Unlock | None) -> bool:
+        """Return whether the rule asked for this cooldown, and no operator has ended it."""
+        return self.asked_at is not None and (unlock is None or self.asked_at > unlock.at)
+
     def holds(self, lock: LockoutSet, unlock: Unlock | None) -> bool:
         """Return whether this cooldown alone justifies the rule's ``lock``."""
-        return (
-            self.asked_at is not None
-            and (unlock is None or self.asked_at > unlock.at)
-            and (lock.locked_until is None or self.until >= lock.locked_until)
+        return self.is_since(unlock) and (
+            lock.locked_until is None or self.until >= lock.locked_until
         )
 
     @property
@@ -151,6 +153,11 @@ class _Exit(NamedTuple):
     """A loss: all trades that filled one exit order, in the order of their execution."""
 
     trades: tuple[BrokerTrade, ...]
+
+    @property
+    def began(self) -> datetime:
+        """When its first part was executed."""
+        return _executed(self.trades[0])
 
     @property
     def executed(self) -> datetime:
@@ -177,8 +184,9 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
 
     All trades that fill one exit order are one loss, in whatever order they become known.  A trade that
     arrives as it happens starts the cooldown now.  A trade that is found later, because riskd or the gateway
-    was away, started it when it was executed.  A loss while the account is locked starts none: closing the
-    account's positions may realize losses itself.
+    was away, started it when it was executed; so did one from before the lock that the rule has set.  A loss
+    that was made while the account was locked starts none: closing the account's positions may realize losses
+    itself.
     """
     now = trigger.now
     remembered = recall(state, RULE.rule_id, tuple[Cooldown, ...])
@@ -189,11 +197,14 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
     if trade is None:
         return NOTHING
     exit_ = _exit([each for each in state.trades.values() if _key(each) == _key(trade)])
-    is_new = was_just_executed(_executed(trade), now)
+    lock = lock_of(state, RULE.rule_id, now)
+    is_new = was_just_executed(_executed(trade), now) and (
+        lock is None or lock.locked_at <= _executed(trade)
+    )
     loss = _loss(settings, exit_, now if is_new else exit_.executed)
     if loss is None or loss.cooldown.until <= now or _is_known(loss, known):
         return NOTHING
-    if is_locked(state, now) and not _is_deeper(state, loss, known, now):
+    if _was_locked(state, exit_, loss, known, now):
         return RuleResult(memory=remember([*known, loss.cooldown]))
     cooldown = msgspec.structs.replace(loss.cooldown, asked_at=now)
     return RuleResult(commands=(loss.flatten(now),), memory=remember([*known, cooldown]))
@@ -218,15 +229,20 @@ def _review(
     if fallen and lock is not None and not any(each.holds(lock, unlock) for each in valid):
         commands.append(LiftLock(reason="The trade that lost was voided"))
         # Losses since then started no cooldown, or one that this one outlasted; now they count.
-        found = _longest_cooldown(state, settings, (), now)
+        found = _longest_cooldown(state, settings, (), now, is_lifted=True)
     else:
         found = _longest_cooldown(state, settings, valid, now)
-        if found and is_locked(state, now) and not _is_deeper(state, found, valid, now):
-            found = None
     if found is not None:
         commands.append(found.flatten(now))
         valid.append(msgspec.structs.replace(found.cooldown, asked_at=now))
     return RuleResult(commands=tuple(commands), memory=remember(valid))
+
+
+def _was_locked(
+    state: AccountState, exit_: _Exit, loss: _Loss, known: Iterable[Cooldown], now: datetime
+) -> bool:
+    """Return whether a loss was made in a lock, and not in that which it began."""
+    return was_locked(state, exit_.began, now) and not _is_deeper(state, loss, known, now)
 
 
 def _is_deeper(state: AccountState, loss: _Loss, known: Iterable[Cooldown], now: datetime) -> bool:
@@ -238,22 +254,31 @@ def _is_deeper(state: AccountState, loss: _Loss, known: Iterable[Cooldown], now:
 
 
 def _longest_cooldown(
-    state: AccountState, settings: Settings, known: Iterable[Cooldown], now: datetime
+    state: AccountState,
+    settings: Settings,
+    known: Iterable[Cooldown],
+    now: datetime,
+    *,
+    is_lifted: bool = False,
 ) -> _Loss | None:
-    """Return the loss whose cooldown ends last, if it ends after all known ones."""
+    """Return the loss whose cooldown ends last, if it ends after all known ones.
+
+    :param is_lifted: whether the rule's lock ends now: then what was lost in it counts, too.
+    """
     known = tuple(known)
     unlock = last_unlock(state)
-    latest = max((cooldown.until for cooldown in known), default=now)
-    losses = (
-        _loss(settings, exit_, exit_.executed)
-        for exit_ in _exits(state)
-        if not exit_.is_known_at(unlock) or _is_tighter(settings, exit_, unlock)
-    )
-    later = [
-        loss
-        for loss in losses
-        if loss is not None and loss.cooldown.until > latest and not _is_known(loss, known)
-    ]
+    latest = max((each.until for each in known if each.is_since(unlock)), default=now)
+    later = []
+    for exit_ in _exits(state):
+        loss = _loss(settings, exit_, exit_.executed)
+        if (
+            loss is not None
+            and loss.cooldown.until > latest
+            and not (exit_.is_known_at(unlock) and not _is_tighter(settings, exit_, unlock))
+            and not _is_known(loss, known)
+            and (is_lifted or not _was_locked(state, exit_, loss, known, now))
+        ):
+            later.append(loss)
     return max(later, key=lambda loss: loss.cooldown.until, default=None)
 
 

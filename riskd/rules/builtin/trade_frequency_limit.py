@@ -17,10 +17,10 @@ from msgspec import UNSET, UnsetType
 
 from riskd.model.account import AccountState
 from riskd.model.formatting import counted
-from riskd.model.lockouts import lock_of, locks_in_force
+from riskd.model.lockouts import lock_of
 from riskd.model.moments import first_known
 from riskd.model.unlocks import Unlock, last_unlock
-from riskd.rules.cooldowns import settings_at, start_cooldown, was_just_executed
+from riskd.rules.cooldowns import settings_at, start_cooldown, was_just_executed, was_locked
 from riskd.rules.interface import (
     Command,
     Flatten,
@@ -269,10 +269,6 @@ def _breaches(
         return
     executed = sorted((at, number) for number, at in _executed(state).items())
     times = [at for at, _number in executed]
-    # While other rules lock the account, riskd itself closes positions.  What it closes in a cooldown of this
-    # rule, the cooldown covers.
-    others = [lock for lock in locks_in_force(state, now) if lock.rule_id != RULE.rule_id]
-    locked_at = min((lock.locked_at for lock in others), default=None)
     for window in windows:
         baseline = None if unlock is None or _is_tighter(window, unlock) else unlock
         for end in dict.fromkeys(times[bisect_right(times, now - window.cooldown) :]):
@@ -282,7 +278,8 @@ def _breaches(
             if len(trades) <= window.limit or _were_known_at(baseline, state, trades):
                 continue
             begun = now if was_just_executed(end, now) else end
-            is_of_lock = locked_at is not None and end > locked_at
+            # What riskd closes in a cooldown of this rule, the cooldown covers.
+            is_of_lock = was_locked(state, end, now, but=RULE.rule_id)
             cooldown = Cooldown(
                 window=window.name,
                 limit=window.limit,

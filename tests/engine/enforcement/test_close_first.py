@@ -389,6 +389,17 @@ class LockedTests(CloseFirstTestCase):
         self.daemon.advance(3)
         self.assertEqual(self.daemon.held, {})
 
+    def test_the_lock_is_announced_though_some_close_is_under_way_at_every_moment(self) -> None:
+        self.daemon.move(ES, "5800")
+        self.daemon.gateway.faults = Faults(latency_seconds=0.5)
+        self.trade_directly(BUY, 2)
+        self.daemon.move(MNQ, "20875")
+        self.trade_directly(SELL, 2)
+        for number in range(40):
+            self.trade_directly(BUY, 1, (MNQ, ES)[number % 2])
+            self.daemon.advance(0.25)
+        self.assertEqual(len(self.daemon.locks), 1)
+
     def test_an_order_that_is_canceled_is_not_asked_for_where_an_event_reports_its_end(
         self,
     ) -> None:

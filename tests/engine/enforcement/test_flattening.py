@@ -159,6 +159,12 @@ class MergeTests(SynchronousTestCase):
             for contract, size in closed(one, held, sizes).items():
                 self.assertGreaterEqual(both[contract], size)
 
+    def test_what_another_rule_closes_is_not_due_to_a_lock_that_was_taken_back(self) -> None:
+        taken_back = flatten(keep={}, rule_id="RULE-010")
+        self.assertEqual(merged(taken_back, flatten()).rule_id, "RULE-001")
+        closing = flatten(keep={"MNQ": 0}, rule_id="RULE-010")
+        self.assertEqual(merged(closing, flatten()).rule_id, "RULE-010")
+
 
 def closed(plan: Flattening, held: list[BrokerPosition], sizes: dict[str, int]) -> dict[str, int]:
     return {

@@ -200,6 +200,61 @@ class FoundTests(SynchronousTestCase):
         self.assertEqual(check(state, TIERS, review(now)).commands, ())
 
 
+class LateTests(SynchronousTestCase):
+    """A loss that becomes known while the account is locked."""
+
+    def locked(self, *events: Event) -> AccountState:
+        """Return an account that an operator has locked at ten seconds past noon."""
+        lock = LockoutSet(
+            reason="a walk", locked_until=at(70), rule_id="OPERATOR", locked_at=at(10)
+        )
+        return msgspec.structs.replace(state_after(*events), lockouts={"OPERATOR": lock})
+
+    def test_one_from_before_the_lock_starts_a_cooldown(self) -> None:
+        loss = trade(1, "-100.00", seconds=4)
+        for trigger, until in (
+            (trade_trigger(loss, 11), 311),
+            (trade_trigger(loss, 20), 304),
+            (review(20), 304),
+        ):
+            lock = flatten_of(check(self.locked(loss), TIERS, trigger)).lock
+            assert lock is not None
+            self.assertEqual(lock.until, at(until))
+
+    def test_one_of_the_lock_starts_none_as_far_as_clocks_agree(self) -> None:
+        for executed in (9.1, 10, 15):
+            loss = trade(1, "-100.00", seconds=executed)
+            state = self.locked(loss)
+            for trigger in (trade_trigger(loss, 16), review(16)):
+                self.assertEqual(check(state, TIERS, trigger).commands, (), executed)
+            # Not even later.
+            state = with_memory(state, RULE, check(state, TIERS, trade_trigger(loss, 16)))
+            state = msgspec.structs.replace(state, lockouts={})
+            self.assertEqual(check(state, TIERS, review(71)).commands, ())
+
+    def test_an_exit_that_was_partly_filled_before_the_lock_counts(self) -> None:
+        parts = [trade(number, "-60.00", seconds=8 * number) for number in (1, 2)]
+        parts = [
+            Event(each.account_id, msgspec.structs.replace(each.data, order_id=5))
+            for each in parts
+        ]
+        state = self.locked(*parts)
+        self.assertEqual(
+            flatten_of(check(state, TIERS, trade_trigger(parts[0], 20))).lock, Lock(at(316), 296)
+        )
+
+    def test_one_in_the_lock_does_not_hide_one_from_before_it(self) -> None:
+        before, within = trade(1, "-100.00", seconds=4), trade(2, "-300.00", seconds=15)
+        state = self.locked(before, within)
+        self.assertEqual(flatten_of(check(state, TIERS, review(20))).lock, Lock(at(304), 284))
+
+    def test_one_from_before_the_lock_of_another_loss_counts_from_its_execution(self) -> None:
+        deep = trade(2, "-200.00", seconds=-5)
+        state = state_after(deep, state=after_loss(trade(1, "-100.00"), 300))
+        lock = flatten_of(check(state, TIERS, trade_trigger(deep, 2))).lock
+        self.assertEqual(lock, Lock(at(895), 893))
+
+
 class VoidTests(SynchronousTestCase):
     """A losing trade that is voided."""
 
@@ -334,7 +389,7 @@ class UnlockTests(SynchronousTestCase):
         data = msgspec.structs.replace(late.data, timestamp=at(40))
         state = self.unlocked(Event(late.account_id, data))
         self.assertEqual(
-            flatten_of(check(with_risk(state, memory={}), TIERS, review(40))).lock,
+            flatten_of(check(state, TIERS, review(40))).lock,
             Lock(at(305), 265),
         )
 
