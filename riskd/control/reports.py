@@ -26,6 +26,7 @@ from riskd.model.money import ZERO
 from riskd.model.open_pnl import position_pnl
 from riskd.model.reduce_only import reduce_only_stage
 from riskd.model.unlocks import last_unlock
+from riskd.rules.builtin.maximum_loss import floor_in_force
 from riskd.rules.evaluation import RuleInForce
 from riskd.rules.interface import Gauge
 
@@ -76,6 +77,21 @@ class ReduceOnlyReport(msgspec.Struct, frozen=True, kw_only=True):
     held: dict[str, int]
 
 
+class FloorReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The floor at which an account is lost, in dollars.
+
+    :ivar source: whose figure it is, in words.
+    :ivar headroom: how far the equity is above it; ``None`` while a position has no mark.
+    :ivar after_close: the floor if everything was closed and the trading day ended now; ``None`` if no end of a
+        day moves it, or while a position has no mark.
+    """
+
+    amount: Decimal
+    source: str
+    headroom: Decimal | None
+    after_close: Decimal | None
+
+
 class AccountReport(msgspec.Struct, frozen=True, kw_only=True):
     """An account of the daemon.
 
@@ -86,6 +102,7 @@ class AccountReport(msgspec.Struct, frozen=True, kw_only=True):
     :ivar balance: dollars; the lower one while the broker has another balance than riskd can explain; ``None``
         before the broker first reported it.
     :ivar equity: the balance with open P&L at what an exit would bring; ``None`` while one of them is unknown.
+    :ivar floor: of RULE-014; ``None`` without that rule, or while it is unknown.
     :ivar brokers_balance: the broker's other balance; ``None`` while both agree.
     :ivar trades: trades of this trading day.
     :ivar can_trade: the broker's permission; ``None`` before the broker first reported it.
@@ -109,6 +126,7 @@ class AccountReport(msgspec.Struct, frozen=True, kw_only=True):
     balance: Decimal | None = None
     equity: Decimal | None = None
     brokers_balance: Decimal | None = None
+    floor: FloorReport | None = None
 
 
 class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,6 +156,7 @@ class GaugeReport(msgspec.Struct, frozen=True, kw_only=True):
     :ivar headroom: limit minus current value, negative beyond the limit; ``None`` where one of the two
         has no number.
     :ivar unit: ``$``, or a unit in the plural.
+    :ivar floor: the equity in dollars at which the limit is reached, where it is one on the equity.
     :ivar words: the state of a limit without numbers.
     """
 
@@ -147,6 +166,7 @@ class GaugeReport(msgspec.Struct, frozen=True, kw_only=True):
     headroom: Decimal | None
     unit: str
     words: str
+    floor: Decimal | None = None
 
 
 class RuleReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -173,11 +193,12 @@ def report_account(state: AccountState, now: datetime) -> AccountReport:
     """Return the report of an account."""
     positions = tuple(_report_position(state, position) for position in state.open_positions)
     known = [position.open_pnl for position in positions if position.open_pnl is not None]
+    is_known = len(known) == len(positions)
     plan, unlock = state.risk.flattening, last_unlock(state)
     return AccountReport(
         account=state.account_id,
         realized_pnl=state.realized_pnl,
-        open_pnl=sum(known, ZERO) if len(known) == len(positions) else None,
+        open_pnl=sum(known, ZERO) if is_known else None,
         trades=state.trade_count,
         can_trade=state.risk.can_trade,
         positions=positions,
@@ -188,10 +209,23 @@ def report_account(state: AccountState, now: datetime) -> AccountReport:
         else FlatteningReport(rule_id=plan.rule_id, reason=plan.reason, begun=plan.begun),
         unlocked_beyond=unlock.beyond if unlock else (),
         reduce_only=_report_reduce_only(state),
-        net_pnl=net_pnl(state) if len(known) == len(positions) else None,
+        net_pnl=net_pnl(state) if is_known else None,
         balance=state.balance.counted,
-        equity=equity(state) if len(known) == len(positions) else None,
+        equity=equity(state) if is_known else None,
         brokers_balance=state.balance.other,
+        floor=_report_floor(state, is_known=is_known),
+    )
+
+
+def _report_floor(state: AccountState, *, is_known: bool) -> FloorReport | None:
+    floor = floor_in_force(state)
+    if floor is None:
+        return None
+    return FloorReport(
+        amount=floor.amount,
+        source=floor.source,
+        headroom=floor.headroom if is_known else None,
+        after_close=floor.after_close if is_known else None,
     )
 
 
@@ -250,6 +284,7 @@ def _report_gauge(gauge: Gauge) -> GaugeReport:
         headroom=None if limit is None or current is None else limit - current,
         unit=str(gauge.unit),
         words=str(gauge.words),
+        floor=_figure(gauge.floor),
     )
 
 

@@ -15,6 +15,7 @@ import msgspec
 
 from riskd.control.reports import (
     AccountReport,
+    FloorReport,
     OrderReport,
     PositionReport,
     RuleReport,
@@ -111,6 +112,7 @@ def _until(account: AccountReport, now: datetime) -> str:
 def _details(account: AccountReport, now: datetime, *, is_dry_run: bool) -> Iterator[str]:
     details = chain(
         _restrictions(account, now, is_dry_run=is_dry_run),
+        _floor(account.floor),
         _brokers_view(account),
         map(_position, account.positions),
         map(_order, account.orders),
@@ -134,6 +136,20 @@ def _restrictions(account: AccountReport, now: datetime, *, is_dry_run: bool) ->
     for lock in account.locks:
         end = "" if lock.locked_until is None else f" until {when(lock.locked_until, now)}"
         yield f"LOCKED{end}: {lock.reason} ({lock.rule_id})"
+
+
+def _floor(floor: FloorReport | None) -> Iterator[str]:
+    """Yield the floor, how far it is, and what the end of the day would do to it."""
+    if floor is not None:
+        close = (
+            ""
+            if floor.after_close is None
+            else f", {dollars(floor.after_close)} if the day ended now"
+        )
+        yield (
+            f"floor {dollars(floor.amount)} ({floor.source}){close}; "
+            f"headroom {_figure(floor.headroom, '$')}"
+        )
 
 
 def _brokers_view(account: AccountReport) -> Iterator[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 from typing import ClassVar, Final
 
 import msgspec
@@ -72,8 +73,46 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
     reduce_only_at: Percent | None = None
 
 
-def floor_of(state: AccountState, settings: Settings) -> Decimal | None:
-    """Return the equity at which the account is lost; ``None`` while it is unknown."""
+class Floor(msgspec.Struct, frozen=True, kw_only=True):
+    """The floor of an account and what it is compared with, in dollars.
+
+    :ivar amount: the equity at which the account is lost.
+    :ivar equity: the equity now; an open P&L that is unknown counts as zero.
+    :ivar after_close: the floor if everything was closed and the trading day ended now; ``None`` if no end of a
+        day moves it.
+    """
+
+    amount: Decimal
+    equity: Decimal
+    after_close: Decimal | None
+
+    @property
+    def headroom(self) -> Decimal:
+        """How far the equity is above it; below zero beneath it."""
+        return self.equity - self.amount
+
+    @property
+    def source(self) -> str:
+        """Whose figure it is."""
+        return "riskd's estimate"
+
+    @property
+    def close_words(self) -> str:
+        """What the end of the day would do to it, without a full stop."""
+        if self.after_close is None:
+            return "today's close does not move the floor"
+        if self.after_close == self.amount:
+            return f"today's close would leave the floor at {dollars(self.amount)}"
+        return f"today's close would raise the floor to {dollars(self.after_close)}"
+
+
+def floor_of(
+    state: AccountState, settings: Settings, close: Decimal | None = None
+) -> Decimal | None:
+    """Return the equity at which the account is lost; ``None`` while it is unknown.
+
+    :param close: a balance at the end of a further day.
+    """
     balance, start = state.balance, settings.starting_balance
     if start is None:
         start = balance.first
@@ -81,7 +120,7 @@ def floor_of(state: AccountState, settings: Settings) -> Decimal | None:
         return None
     high = start
     if settings.trailing is Trailing.END_OF_DAY:
-        high = max(start, highest_close(state) or start)
+        high = max(start, highest_close(state) or start, start if close is None else close)
     elif settings.trailing is Trailing.INTRADAY:
         high = max(start, balance.peak if balance.peak is not None else start)
     floor = high - settings.drawdown
@@ -90,6 +129,38 @@ def floor_of(state: AccountState, settings: Settings) -> Decimal | None:
     if balance.payouts and settings.after_payout is not AfterPayout.KEEP:
         floor = max(floor, start if settings.after_payout is AfterPayout.START else ZERO)
     return floor
+
+
+def floor_now(state: AccountState, settings: Settings) -> Floor | None:
+    """Return the floor and the equity; ``None`` while they are unknown."""
+    now, amount = equity(state), floor_of(state, settings)
+    if now is None or amount is None:
+        return None
+    moves = settings.trailing is Trailing.END_OF_DAY
+    return Floor(
+        amount=amount,
+        equity=now,
+        after_close=floor_of(state, settings, now) if moves else None,
+    )
+
+
+def floor_in_force(state: AccountState) -> Floor | None:
+    """Return the floor by the limits in force.
+
+    ``None`` without one, or while it is unknown.
+    """
+    limit = state.limits.get(RULE.rule_id)
+    settings = None if limit is None else _decode(limit.settings)
+    return None if settings is None else floor_now(state, settings)
+
+
+# Screens ask for it each time that they are drawn, and it seldom changes.
+@lru_cache(maxsize=64)
+def _decode(text: str) -> Settings | None:
+    try:
+        return msgspec.json.decode(text, type=Settings)
+    except (msgspec.MsgspecError, ValueError):
+        return None
 
 
 def _buffer(state: AccountState, settings: Settings) -> Decimal:
@@ -146,16 +217,17 @@ def _check_floor(
 
 def gauges(state: AccountState, settings: Settings, _now: datetime) -> tuple[Gauge, ...]:
     """Return how much of the drawdown is used; what is left is how far the floor is."""
-    now, floor = equity(state), floor_of(state, settings)
-    if now is None or floor is None:
+    floor = floor_now(state, settings)
+    if floor is None:
         return (Gauge(name="maximum loss", limit=settings.drawdown, unit="$", words=_NO_BALANCE),)
     return (
         Gauge(
             name="maximum loss",
             limit=settings.drawdown,
-            current=settings.drawdown - (now - floor),
+            current=settings.drawdown - floor.headroom,
+            floor=floor.amount,
             unit="$",
-            words=f"floor {dollars(floor)} by riskd's estimate",
+            words=f"floor {dollars(floor.amount)}, {floor.source}; {floor.close_words}",
         ),
     )
 

@@ -28,7 +28,7 @@ from riskd.control.reports import (
     report_account,
 )
 from riskd.journal.audit_log import LogLine
-from riskd.model.account import Flattening, RiskState
+from riskd.model.account import Flattening, Limit, RiskState
 from riskd.model.balance import Balance
 from riskd.model.day_report import DayReport
 from riskd.model.events import Action, DaemonStatus, LockoutSet, Status
@@ -143,6 +143,27 @@ class TableTests(ZonedTestCase):
             accounts=(report_account(account.account_state, NOW),),
         )
         self.assertIn("(2 days, 1:00:05 left)", status_table(report, NOW)[4])
+
+    def test_the_status_has_the_floor(self) -> None:
+        account = FakeAccount(123)
+        for settings, words in (
+            ("{}", "floor $48,000.00 (riskd's estimate), $48,300.00 if the day ended now"),
+            ('{"trailing": "static"}', "floor $48,000.00 (riskd's estimate)"),
+        ):
+            account.account_state = msgspec.structs.replace(
+                account.account_state,
+                balance=Balance(agreed=Decimal(50300), first=Decimal(50000)),
+                realized_pnl=Decimal(300),
+                risk=RiskState(can_trade=True),
+                limits={"RULE-014": Limit("maximum_loss", settings)},
+            )
+            report = StatusReport(
+                version="0.1.0",
+                gateway="practice",
+                daemon=None,
+                accounts=(report_account(account.account_state, NOW),),
+            )
+            self.assertEqual(status_table(report, NOW)[-1], f"123: {words}; headroom $2,300.00")
 
     def test_the_status_of_a_dry_run_says_so(self) -> None:
         account = FakeAccount(123)
