@@ -123,12 +123,14 @@ def limit_usages(view: View, now: datetime) -> tuple[LimitUsage, ...]:
 
 def nearest_limit(usages: Iterable[LimitUsage]) -> LimitUsage | None:
     """Return the limit with the largest used share; ``None`` without numbers."""
-    return max(filter(_can_be_neared, usages), key=_share, default=None)
+    return max(filter(_can_be_neared, usages), key=_nearness, default=None)
 
 
 def nearest_first(usages: Iterable[LimitUsage]) -> list[LimitUsage]:
     """Return the limits by their used share; last those that cannot be neared."""
-    return sorted(usages, key=lambda usage: (_can_be_neared(usage), _share(usage)), reverse=True)
+    return sorted(
+        usages, key=lambda usage: (_can_be_neared(usage), _nearness(usage)), reverse=True
+    )
 
 
 def _can_be_neared(usage: LimitUsage) -> bool:
@@ -136,8 +138,9 @@ def _can_be_neared(usage: LimitUsage) -> bool:
     return usage.share is not None and usage.rule_id != COOLDOWN_AFTER_LOSS
 
 
-def _share(usage: LimitUsage) -> Decimal:
-    return usage.share or Decimal(0)
+def _nearness(usage: LimitUsage) -> tuple[Decimal, bool]:
+    # Where none is used, a floor is shown first: beyond it the account is lost.
+    return (usage.share or Decimal(0), usage.floor is not None)
 
 
 class LossLevel(msgspec.Struct, frozen=True):

@@ -230,6 +230,13 @@ class OtherLimitTests(LimitUsageTestCase):
         self.assertFalse(is_strict(limited(max_contracts={})))
         self.assertEqual(limit_usages(view_of(state), NOW), ())
 
+    def test_while_no_limit_is_used_the_floor_is_nearest(self) -> None:
+        state = with_balance(limited(max_contracts={}, maximum_loss={}))
+        usages = limit_usages(view_of(state), NOW)
+        found = nearest_limit(usages)
+        self.assertEqual(found and found.rule_id, "RULE-014")
+        self.assertEqual(nearest_first(usages)[0], found)
+
     def test_the_nearest_limit_has_the_largest_used_share(self) -> None:
         state = limited(
             max_contracts={"limit": 4},
