@@ -133,7 +133,8 @@ class Commands(CommandLocator):
             raise RequestRefusedError(refusal)
         before = nearest_floor(state, account.rules)
         account.set_floor(amount, self.operator)
-        return self._answer_when_durable(account, was_locked, before)
+        known = None if before is None else before.amount
+        return self._answer_when_durable(account, was_locked, known)
 
     def _answer_when_durable(
         self, account: IOperatedAccount, was_locked: bool, floor_before: Decimal | None = None

@@ -27,7 +27,7 @@ from riskd.model.money import ZERO
 from riskd.model.open_pnl import position_pnl
 from riskd.model.reduce_only import reduce_only_stage
 from riskd.model.unlocks import last_unlock
-from riskd.rules.builtin.maximum_loss import floor_source, nearest_floor
+from riskd.rules.builtin.maximum_loss import Floor, FloorSource, nearest_floor
 from riskd.rules.evaluation import RuleInForce
 from riskd.rules.interface import Gauge
 
@@ -78,6 +78,20 @@ class ReduceOnlyReport(msgspec.Struct, frozen=True, kw_only=True):
     held: dict[str, int]
 
 
+class FloorReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The floor at which an account is lost, in dollars.
+
+    :ivar headroom: how far the equity is above it; ``None`` while a position has no mark.
+    :ivar after_close: the floor if everything was closed and the trading day ended now; ``None`` if no end of a
+        day moves it, or while a position has no mark.
+    """
+
+    amount: Decimal
+    source: FloorSource
+    headroom: Decimal | None
+    after_close: Decimal | None
+
+
 class AccountReport(msgspec.Struct, frozen=True, kw_only=True):
     """An account of the daemon.
 
@@ -88,9 +102,7 @@ class AccountReport(msgspec.Struct, frozen=True, kw_only=True):
     :ivar balance: dollars; the lower one while the broker has another balance than riskd can explain; ``None``
         before the broker first reported it.
     :ivar equity: the balance with open P&L at what an exit would bring; ``None`` while one of them is unknown.
-    :ivar floor: the equity, in dollars, at which the account is lost; ``None`` without ``maximum_loss``, or before the
-        broker first reported a balance.
-    :ivar floor_source: whose the floor is: ``firm``, or ``estimate``, which is riskd's; empty without a floor.
+    :ivar floor: where the account would be lost; ``None`` without RULE-014, or while that is unknown.
     :ivar brokers_balance: the broker's other balance; ``None`` while both agree.
     :ivar trades: trades of this trading day.
     :ivar can_trade: the broker's permission; ``None`` before the broker first reported it.
@@ -114,8 +126,7 @@ class AccountReport(msgspec.Struct, frozen=True, kw_only=True):
     balance: Decimal | None = None
     equity: Decimal | None = None
     brokers_balance: Decimal | None = None
-    floor: Decimal | None = None
-    floor_source: str = ""
+    floor: FloorReport | None = None
 
 
 class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,6 +156,7 @@ class GaugeReport(msgspec.Struct, frozen=True, kw_only=True):
     :ivar headroom: limit minus current value, negative beyond the limit; ``None`` where one of the two
         has no number.
     :ivar unit: ``$``, or a unit in the plural.
+    :ivar floor: the equity in dollars at which the limit is reached, where it is one on the equity.
     :ivar words: the state of a limit without numbers.
     """
 
@@ -154,6 +166,7 @@ class GaugeReport(msgspec.Struct, frozen=True, kw_only=True):
     headroom: Decimal | None
     unit: str
     words: str
+    floor: Decimal | None = None
 
 
 class RuleReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -183,14 +196,14 @@ def report_account(
 
     :param rules: its rules in force.
     """
-    floor = nearest_floor(state, rules)
     positions = tuple(_report_position(state, position) for position in state.open_positions)
     known = [position.open_pnl for position in positions if position.open_pnl is not None]
+    is_known = len(known) == len(positions)
     plan, unlock = state.risk.flattening, last_unlock(state)
     return AccountReport(
         account=state.account_id,
         realized_pnl=state.realized_pnl,
-        open_pnl=sum(known, ZERO) if len(known) == len(positions) else None,
+        open_pnl=sum(known, ZERO) if is_known else None,
         trades=state.trade_count,
         can_trade=state.risk.can_trade,
         positions=positions,
@@ -201,12 +214,22 @@ def report_account(
         else FlatteningReport(rule_id=plan.rule_id, reason=plan.reason, begun=plan.begun),
         unlocked_beyond=unlock.beyond if unlock else (),
         reduce_only=_report_reduce_only(state),
-        net_pnl=net_pnl(state) if len(known) == len(positions) else None,
+        net_pnl=net_pnl(state) if is_known else None,
         balance=state.balance.counted,
-        equity=equity(state) if len(known) == len(positions) else None,
+        equity=equity(state) if is_known else None,
         brokers_balance=state.balance.other,
-        floor=floor,
-        floor_source="" if floor is None else floor_source(state),
+        floor=_report_floor(nearest_floor(state, rules), is_known=is_known),
+    )
+
+
+def _report_floor(floor: Floor | None, *, is_known: bool) -> FloorReport | None:
+    if floor is None:
+        return None
+    return FloorReport(
+        amount=floor.amount,
+        source=floor.source,
+        headroom=floor.headroom if is_known else None,
+        after_close=floor.after_close if is_known else None,
     )
 
 
@@ -265,6 +288,7 @@ def _report_gauge(gauge: Gauge) -> GaugeReport:
         headroom=None if limit is None or current is None else limit - current,
         unit=str(gauge.unit),
         words=str(gauge.words),
+        floor=_figure(gauge.floor),
     )
 
 

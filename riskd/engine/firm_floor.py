@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from riskd.model.account import AccountState
-from riskd.model.equity import equity
 from riskd.model.formatting import dollars
 from riskd.rules.builtin.maximum_loss import RULE, buffer_of, nearest_floor
 from riskd.rules.evaluation import RuleInForce
@@ -35,8 +34,8 @@ def objection(
     settings = [each.settings for each in rules if each.rule is RULE]
     if not settings:
         return f"{account} has no floor: no [rules.{RULE.key}] guards it"
-    floor, now = nearest_floor(state, rules), equity(state)
-    if floor is None or now is None:
+    floor = nearest_floor(state, rules)
+    if floor is None:
         return f"riskd does not know the balance of {account} yet; try again in a moment"
     lowest = [
         each.starting_balance - each.drawdown
@@ -48,16 +47,16 @@ def objection(
             f"expected at least {dollars(max(lowest))}, which is starting_balance less drawdown, got "
             f"{dollars(amount)}; if the firm's floor is lower, correct these keys first"
         )
-    if is_locked and amount < floor:
+    if is_locked and amount < floor.amount:
         return (
-            f"{account} is locked, and a floor below {dollars(floor)} would loosen its maximum loss: unlock the "
+            f"{account} is locked, and a floor below {dollars(floor.amount)} would loosen its maximum loss: unlock the "
             "account first"
         )
     buffer = max(buffer_of(state, each) for each in settings)
-    if now <= amount + buffer and not is_confirmed:
+    if floor.equity <= amount + buffer and not is_confirmed:
         above = f" and a buffer of {dollars(buffer)}" if buffer else ""
         return (
-            f"the equity of {account} is {dollars(now)}, so with a floor of {dollars(amount)}{above} riskd closes "
+            f"the equity of {account} is {dollars(floor.equity)}, so with a floor of {dollars(amount)}{above} riskd closes "
             "everything and locks the account at once; add --yes if that is the firm's figure"
         )
     return ""

@@ -17,8 +17,8 @@ from riskd.journal.audit_log import OPERATOR_COMMAND
 from riskd.model.account import AccountState
 from riskd.model.formatting import dollars
 from riskd.model.lockouts import OPERATOR, Lock, is_locked, locks_in_force
-from riskd.rules.builtin.maximum_loss import FLOOR_SOURCES, floor_source, nearest_floor
 from riskd.rules.builtin.maximum_loss import RULE as MAXIMUM_LOSS
+from riskd.rules.builtin.maximum_loss import nearest_floor
 from riskd.rules.evaluation import Decision, RuleInForce
 from riskd.rules.interface import Flatten
 
@@ -82,14 +82,12 @@ class GuardedAccount:
         state, rules = self.account.state, self.risk_engine.rules
         before = nearest_floor(state, self.rules)
         was = (
-            ""
-            if before is None
-            else f"; it was {dollars(before)} by {FLOOR_SOURCES[floor_source(state)]}"
+            "" if before is None else f"; it was {dollars(before.amount)} by {before.source.words}"
         )
         sentence = f"The floor of account {state.account_id} is {dollars(amount)} by the firm's figure{was}"
         self._log_command("floor", sentence, operator)
         self.balances.take_floor(amount, self._present, sentence)
-        if before is not None and amount > before:
+        if before is not None and amount > before.amount:
             # An unlock does not excuse a breach of a higher floor.
             rules.note_locked([MAXIMUM_LOSS.rule_id])
         self.risk_engine.review()

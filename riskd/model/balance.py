@@ -137,6 +137,11 @@ def after_result(balance: Balance, change: Decimal) -> Balance:
         return balance
     if not balance.is_settled:
         change = min(change, ZERO)
+    return with_change(balance, change)
+
+
+def with_change(balance: Balance, change: Decimal) -> Balance:
+    """Return the balance after a known change, in dollars."""
     other = None if balance.other is None else balance.other + change
     return msgspec.structs.replace(balance, results=balance.results + change, other=other)
 

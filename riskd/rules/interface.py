@@ -179,6 +179,7 @@ class Gauge(msgspec.Struct, frozen=True, kw_only=True):
     :ivar current: the value now, in the limit's unit; ``None`` while it is unknown.
     :ivar unit: ``$``, ``contracts``, ``trades`` or ``s``.
     :ivar words: the state in words, where numbers cannot express it.
+    :ivar floor: the equity in dollars at which the limit is reached, where it is one on the equity.
     """
 
     name: str
@@ -186,6 +187,7 @@ class Gauge(msgspec.Struct, frozen=True, kw_only=True):
     current: Decimal | None = None
     unit: str = ""
     words: str = ""
+    floor: Decimal | None = None
 
 
 class IRule(Interface):

@@ -112,12 +112,14 @@ class FloorTests(ControlTestCase):
 
     def test_it_is_taken_and_reported_as_the_firms(self) -> None:
         before = self.ask(StatusCommand).accounts[0]
-        self.assertEqual((before.floor, before.floor_source), (49000, "estimate"))
+        assert before.floor is not None
+        self.assertEqual((before.floor.amount, before.floor.source), (49000, "estimate"))
         outcome = self.give("48500.25")
         self.assertEqual(outcome.floor_before, 49000)
         self.assertEqual(self.account.received, [("set_floor", Decimal("48500.25"), "jane")])
         for report in (outcome.account, self.ask(StatusCommand).accounts[0]):
-            self.assertEqual((report.floor, report.floor_source), (Decimal("48500.25"), "firm"))
+            found = report.floor
+            self.assertEqual((found.amount, found.source), (Decimal("48500.25"), "firm"))
 
     def test_the_answer_waits_until_it_is_on_the_disk(self) -> None:
         self.daemon.on_disk = Deferred()
@@ -149,7 +151,7 @@ class FloorTests(ControlTestCase):
         """The first balance that riskd has seen is not the account's."""
         self.guard(drawdown="2000")
         self.hold(Balance(agreed=Decimal(51200), first=Decimal(51200)))
-        self.assertEqual(self.give("-2000").account.floor, -2000)
+        self.assertEqual(self.give("-2000").account.floor.amount, -2000)
 
     def test_a_floor_that_would_lock_at_once_needs_a_yes(self) -> None:
         self.assertEqual(
@@ -157,7 +159,7 @@ class FloorTests(ControlTestCase):
             "the equity of account 123 is $50,000.00, so with a floor of $50,000.00 riskd closes "
             "everything and locks the account at once; add --yes if that is the firm's figure",
         )
-        self.assertEqual(self.give("50000", is_confirmed=True).account.floor, 50000)
+        self.assertEqual(self.give("50000", is_confirmed=True).account.floor.amount, 50000)
         self.hold(Balance(agreed=Decimal(50000)))
         self.give("49999.99")
 
@@ -199,7 +201,7 @@ class FloorTests(ControlTestCase):
 
     def test_a_dry_run_takes_it(self) -> None:
         self.daemon.enforces = False
-        self.assertEqual(self.give("48500").account.floor, 48500)
+        self.assertEqual(self.give("48500").account.floor.amount, 48500)
 
 
 class ActionTests(ControlTestCase):

@@ -9,10 +9,18 @@ from typing import Any
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.control.reports import AccountReport, RuleReport, report_account, report_rule
+from riskd.control.reports import (
+    AccountReport,
+    FloorReport,
+    RuleReport,
+    report_account,
+    report_rule,
+)
 from riskd.model.account import Flattening, RiskState
 from riskd.model.balance import Balance
 from riskd.model.events import Action, MarketQuote
+from riskd.rules.builtin.maximum_loss import RULE, FloorSource, Settings
+from riskd.rules.evaluation import RuleInForce
 from riskd.rules.interface import Gauge
 from tests.support.broker_values import MNQ
 from tests.support.control import NOW, FakeAccount, a_rule, order, position
@@ -24,8 +32,8 @@ class AccountTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.account = FakeAccount(123)
 
-    def report(self) -> AccountReport:
-        return report_account(self.account.account_state, NOW)
+    def report(self, *rules: RuleInForce) -> AccountReport:
+        return report_account(self.account.account_state, NOW, rules)
 
     def test_positions_are_reported_with_their_open_pnl(self) -> None:
         self.account.apply(position())
@@ -67,6 +75,27 @@ class AccountTests(SynchronousTestCase):
         self.assertEqual((account.open_pnl, account.net_pnl), (Decimal(5), Decimal("3.26")))
         self.assertEqual((account.balance, account.equity), (Decimal(49000), Decimal(49004)))
         self.assertEqual(account.brokers_balance, Decimal(49000))
+
+    def test_the_floor_is_reported_with_its_headroom(self) -> None:
+        self.account.account_state = msgspec.structs.replace(
+            self.account.account_state,
+            balance=Balance(agreed=Decimal(50300), first=Decimal(50000)),
+            realized_pnl=Decimal(300),
+        )
+        rule = RuleInForce(RULE, Settings())
+        self.assertEqual(
+            self.report(rule).floor,
+            FloorReport(
+                amount=Decimal(48000),
+                source=FloorSource.ESTIMATE,
+                headroom=Decimal(2300),
+                after_close=Decimal(48300),
+            ),
+        )
+        self.account.apply(position())
+        floor = self.report(rule).floor
+        assert floor is not None
+        self.assertEqual((floor.amount, floor.headroom), (Decimal(48000), None))
 
     def test_open_pnl_without_a_mark_is_none_and_not_zero(self) -> None:
         self.account.apply(position())

@@ -27,7 +27,8 @@ class FirmFloorTestCase(GuardTestCase):
 
     @property
     def floor(self) -> Decimal | None:
-        return nearest_floor(self.daemon.state, self.account.rules)
+        found = nearest_floor(self.daemon.state, self.account.rules)
+        return None if found is None else found.amount
 
     @property
     def account(self) -> GuardedAccount:

@@ -23,6 +23,8 @@ SIZES: Final = ((80, 24), (120, 40), (60, 20))
 _PAGES_OF_STATE: Final = {
     "three-positions": ("Trades",),
     "near-a-limit": ("Trades", "Limits"),
+    "funded": ("Trades", "Limits"),
+    "reduce-only": ("Lockouts", "Limits", "Trades"),
     "cooldown": ("Lockouts",),
     "daily-lock": ("Lockouts", "Activity", "Trades"),
     "permanent-lock": ("Lockouts", "Limits"),
@@ -37,6 +39,8 @@ _PICTURES: Final[tuple[tuple[str, str, int, int, dict[str, Any]], ...]] = (
     ("near-a-limit", "near-a-limit", 80, 24, {}),
     ("trades", "near-a-limit", 80, 24, {"page": 1}),
     ("limits", "near-a-limit", 100, 16, {"page": 2}),
+    ("reduce-only", "reduce-only", 80, 24, {}),
+    ("floor", "funded", 80, 16, {"page": 2}),
     ("lockouts", "daily-lock", 80, 26, {"page": 3}),
     ("activity", "daily-lock", 80, 24, {"page": 4}),
     ("connection", "reconnecting", 80, 20, {"page": 5}),

@@ -3,8 +3,8 @@
 Each line of a file is a JSON object.  ``at``, in seconds from the beginning, sets the clock; the other keys
 say what happens then:
 
-- ``file``: the daemon publishes a state file with these ``events`` (type and data) and ``limits``, written
-  ``age`` seconds ago.
+- ``file``: the daemon publishes a state file with these ``events`` (type and data), ``limits`` and
+  ``balance``, written ``age`` seconds ago.
 - ``connection``: the client connects, or loses the connection for a ``reason`` and retries in ``retry_in``
   seconds.
 - ``type`` and ``data``: an event is received; missing fields get sample values.
@@ -24,6 +24,7 @@ import msgspec
 import urwid
 
 from riskd.model.account import Limit
+from riskd.model.balance import Balance
 from riskd.model.wire import decode, encode
 from riskd.testing import make_event
 from tests.support.console import BEGIN, StateFile
@@ -94,4 +95,7 @@ class Scenario:
             rule: Limit(key, json.dumps(settings))
             for rule, (key, settings) in content.get("limits", {}).items()
         }
-        self._file.publish(*events, seconds=seconds - content.get("age", 0), limits=limits)
+        balance = msgspec.convert(content.get("balance", {}), Balance, strict=False)
+        self._file.publish(
+            *events, seconds=seconds - content.get("age", 0), limits=limits, balance=balance
+        )

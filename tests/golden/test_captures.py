@@ -18,6 +18,8 @@ STATES_CAPTURED = (
     "quiet-market",
     "three-positions",
     "near-a-limit",
+    "funded",
+    "reduce-only",
     "cooldown",
     "daily-lock",
     "permanent-lock",

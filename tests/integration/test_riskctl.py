@@ -244,7 +244,7 @@ async def test_the_firms_floor_survives_a_kill_beside_a_preset(
     arguments = ("--port", "0", "--state", str(own), "--config", str(config))
     daemon = twistd(*arguments)
     account = await status_of(own, 123)
-    assert (account["floor"], account["floor_source"]) == (48000, "estimate")
+    assert (account["floor"]["amount"], account["floor"]["source"]) == (48000, "estimate")
     assert await output_in_process(own, "floor", "123", "48500") == (
         "account 123: the floor is $48,500.00 by the firm's figure (it was $48,000.00)"
     )

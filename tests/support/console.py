@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.journal.reader import Snapshot, StateFileError
 from riskd.model.account import AccountState, Limit, apply
+from riskd.model.balance import Balance
 from riskd.model.contracts import Contract
 from riskd.model.events import Event
 from riskd.model.wire import decode, encode
@@ -68,6 +69,7 @@ class StateFile:
         limits: dict[str, Limit] | None = None,
         clock_offset: timedelta | None = None,
         instance: str = "",
+        balance: Balance | None = None,
     ) -> AccountState:
         """Publish the state after ``events``, and return it.
 
@@ -78,7 +80,7 @@ class StateFile:
         for event in events:
             state = apply(state, event)
         # The daemon publishes no final orders.
-        state = msgspec.structs.replace(state, final_orders={})
+        state = msgspec.structs.replace(state, final_orders={}, balance=balance or Balance())
         as_of = None if seconds is None else BEGIN + timedelta(seconds=seconds)
         self._replace(
             Snapshot(

@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from riskd.model.account import AccountState, apply, without_trade
+from riskd.model.balance import with_change
 from riskd.model.broker import BrokerTrade
 from riskd.model.events import Event, GatewayUserPosition, GatewayUserTrade
 
@@ -70,7 +71,7 @@ class Correction:
         account = _with_ended_orders(copy, live)
         for kept in self._kept:
             if not _is_decided(kept, as_of + clock_offset, now):
-                account = apply(account, kept.event)
+                account = after_event(account, kept.event)
         # If the daemon sends one of these again, that does not bring it back either.
         for trade_id in {*live.risk.voided, *_trades_of_day(live, account)} - set(account.trades):
             account = without_trade(account, trade_id)
@@ -115,6 +116,22 @@ def _with_quotes(account: AccountState, live: AccountState) -> AccountState:
     }
     return msgspec.structs.replace(
         account, quotes={**known, **later}, outdated_quotes=live.outdated_quotes
+    )
+
+
+def after_event(account: AccountState, event: Event) -> AccountState:
+    """Return the account after an event, as :func:`riskd.model.account.apply` does.
+
+    A new trade counts in the balance at once; its fees come with the next copy.
+    """
+    after, trade = apply(account, event), event.data
+    if not isinstance(trade, GatewayUserTrade) or after.balance.agreed is None:
+        return after
+    # One that was known or voided changes nothing.
+    if trade.id in account.trades or trade.id not in after.trades:
+        return after
+    return msgspec.structs.replace(
+        after, balance=with_change(after.balance, trade.profit_and_loss)
     )
 
 

@@ -7,8 +7,8 @@ guess.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
 from typing import Any, Final, TypeVar
@@ -16,17 +16,20 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from riskd.model.account import AccountState, Limit
+from riskd.model.equity import open_pnl as exit_pnl_of_all
 from riskd.model.formatting import contract_name
 from riskd.model.reduce_only import REDUCE_ONLY_KEY
 from riskd.model.trading_day import ResetSchedule
 from riskd.model.unlocks import UNLOCKED_KEY, last_unlock
 from riskd.rules.builtin import (
+    daily_net_loss,
     daily_profit_target,
     daily_realized_loss,
     daily_unrealized_loss,
     max_unrealized_profit,
+    maximum_loss,
 )
-from riskd.rules.interface import Gauge
+from riskd.rules.interface import Gauge, Rule
 from riskd.rules.registry import RULES
 from riskd.rules.settings import Scope
 from trader.model.day_trades import COOLDOWN_AFTER_LOSS
@@ -36,6 +39,17 @@ _Settings = TypeVar("_Settings")
 
 _RULES: Final = {rule.key: rule for rule in RULES}
 _KEYS: Final = {rule.rule_id: rule.key for rule in RULES}
+
+_LOSS_RULES: Final = (daily_realized_loss.RULE, daily_net_loss.RULE, maximum_loss.RULE)
+"""The rules whose limits can be drawn on the curve of the day's P&L."""
+
+_NET_RULES: Final = (daily_net_loss.RULE.key, maximum_loss.RULE.key)
+"""The rules that go by balance, fees and open P&L."""
+
+_NO_TIME: Final = datetime.min.replace(tzinfo=UTC)
+"""For gauges that do not depend on the time."""
+
+_NO_BALANCE: Final = "no balance yet"
 
 _DAILY_RESET: Final = "daily_reset"
 _STRICT_MODE: Final = "strict_mode"
@@ -110,12 +124,14 @@ def limit_usages(view: View, now: datetime) -> tuple[LimitUsage, ...]:
 
 def nearest_limit(usages: Iterable[LimitUsage]) -> LimitUsage | None:
     """Return the limit with the largest used share; ``None`` without numbers."""
-    return max(filter(_can_be_neared, usages), key=_share, default=None)
+    return max(filter(_can_be_neared, usages), key=_nearness, default=None)
 
 
 def nearest_first(usages: Iterable[LimitUsage]) -> list[LimitUsage]:
     """Return the limits by their used share; last those that cannot be neared."""
-    return sorted(usages, key=lambda usage: (_can_be_neared(usage), _share(usage)), reverse=True)
+    return sorted(
+        usages, key=lambda usage: (_can_be_neared(usage), _nearness(usage)), reverse=True
+    )
 
 
 def _can_be_neared(usage: LimitUsage) -> bool:
@@ -123,14 +139,45 @@ def _can_be_neared(usage: LimitUsage) -> bool:
     return usage.share is not None and usage.rule_id != COOLDOWN_AFTER_LOSS
 
 
-def _share(usage: LimitUsage) -> Decimal:
-    return usage.share or Decimal(0)
+def _nearness(usage: LimitUsage) -> tuple[Decimal, bool]:
+    # Where none is used, a floor is shown first: beyond it the account is lost.
+    return (usage.share or Decimal(0), usage.floor is not None)
 
 
-def loss_limit(state: AccountState) -> Decimal | None:
-    """Return the day's limit on realized losses in dollars; ``None`` for none."""
-    settings = _settings_in_force(state, "daily_realized_loss", daily_realized_loss.Settings)
-    return None if settings is None else settings.loss_limit
+class LossLevel(msgspec.Struct, frozen=True):
+    """Where on the curve of the day's realized P&L a limit is reached.
+
+    :ivar word: ``limit`` or ``floor``.
+    :ivar name: what the limit measures.
+    :ivar pnl: dollars.
+    """
+
+    word: str
+    name: str
+    pnl: Decimal
+
+
+def nearest_loss_level(state: AccountState) -> LossLevel | None:
+    """Return the limit on losses or the floor that is nearest; ``None`` without one.
+
+    Where a limit counts fees, those of the day so far are allowed for, since the curve has none.
+    """
+    levels = [level for rule in _LOSS_RULES if (level := _loss_level(state, rule)) is not None]
+    return max(levels, key=lambda level: level.pnl, default=None)
+
+
+def _loss_level(state: AccountState, rule: Rule) -> LossLevel | None:
+    settings = _settings_in_force(state, rule.key, rule.settings_type)
+    if settings is None:
+        return None
+    (gauge,) = rule.gauges(state, settings, _NO_TIME)
+    if gauge.limit is None or gauge.current is None:
+        return None
+    counted = state.realized_pnl
+    if rule is not daily_realized_loss.RULE:
+        counted += exit_pnl_of_all(state)
+    word = "limit" if gauge.floor is None else "floor"
+    return LossLevel(word, gauge.name, counted - (gauge.limit - gauge.current))
 
 
 def is_strict(state: AccountState) -> bool:
@@ -205,8 +252,11 @@ def _unknown(key: str, settings: Any, gauge: Gauge, view: View, now: datetime) -
     """Return why a gauge needs the daemon's private data; empty if it does not."""
     if key == "auth_loss_guard":
         return "known to the daemon alone"
-    if key == "daily_realized_loss" and settings.include_fees:
-        return "the fees are known to the daemon alone"
+    is_net = key in _NET_RULES
+    if is_net or (key == "daily_realized_loss" and settings.include_fees):
+        # Fees are published with the balance.
+        is_known = view.account.balance.agreed is not None
+        return (unknown_open_pnl(view, now) if is_net else "") if is_known else _NO_BALANCE
     if key == "no_stop_loss_grace" and gauge.limit is not None and gauge.current is not None:
         # The grace starts again when a stop is canceled, and only the daemon notes when.
         return "" if gauge.current < gauge.limit else "since when is known to the daemon alone"
@@ -225,11 +275,21 @@ def _unknown_open_pnl(
     view: View,
     now: datetime,
 ) -> str:
+    if settings.scope is Scope.TOTAL:
+        return unknown_open_pnl(view, now)
+    # The gauge of a limit on each position ends with the name of its contract.
+    return unknown_open_pnl(view, now, lambda name: gauge.name.endswith(f" {name}"))
+
+
+def unknown_open_pnl(
+    view: View, now: datetime, counts: Callable[[str], bool] = lambda _name: True
+) -> str:
+    """Return why the open P&L is unknown; empty if it is known.
+
+    :param counts: whether a position counts, by the name of its contract.
+    """
     for position in view.account.open_positions:
         name = contract_name(view.account, position.contract_id)
-        # The gauge of a limit on each position ends with the name of its contract.
-        if settings.scope is not Scope.TOTAL and not gauge.name.endswith(f" {name}"):
-            continue
-        if unknown := open_pnl(view, position, now).unknown:
+        if counts(name) and (unknown := open_pnl(view, position, now).unknown):
             return f"{name}: {unknown}"
     return ""

@@ -5,7 +5,8 @@ that the daemon publishes, and the console draws its :class:`~trader.model.view.
 
 The file comes first and events are applied on top of it, on every connection: the daemon publishes the file
 before it completes the handshake, so no event is lost between the two and none counts twice.  The file is read
-again on each status of the daemon, which may say that the broker corrected a trade.
+again after each trade, for its fees and the balance, and on each status of the daemon, which may say that the broker
+corrected a trade.
 
 All times are the broker's: this machine's clock and the offset that the daemon estimates and publishes.
 """
@@ -19,7 +20,7 @@ from typing import Any, Final
 import msgspec
 
 from riskd.journal.reader import Snapshot, StateFileError
-from riskd.model.account import AccountState, apply, is_repeat
+from riskd.model.account import AccountState, is_repeat
 from riskd.model.broker import on_wire
 from riskd.model.events import (
     DRY_RUN_NOTE,
@@ -37,6 +38,7 @@ from trader.client import CANNOT_CONNECT, ReadEvent
 from trader.model.correction import (
     PUBLISHED_WITHIN_SECONDS,
     Correction,
+    after_event,
     in_order_of_arrival,
     new_trades,
 )
@@ -221,7 +223,7 @@ class Session:
     def _apply(self, event: Event, received_at: datetime) -> None:
         account = self._view.account
         self._update(
-            account=apply(account, in_order_of_arrival(account, event)),
+            account=after_event(account, in_order_of_arrival(account, event)),
             has_broker_data=self._view.has_broker_data or _comes_from_broker(event),
             known_at=received_at,
             events=self._view.events + 1,
@@ -246,7 +248,10 @@ class Session:
         line = line_for(event, before, now) if is_news else None
         if line is not None:
             self._feed.add(line)
-        if isinstance(event.data, (DaemonStatus, LockoutCleared)):
+        if isinstance(event.data, GatewayUserTrade) and is_news:
+            # The file will have its fees, and the balance.  A burst of trades is read at most once a second.
+            self._settles_from = now
+        elif isinstance(event.data, (DaemonStatus, LockoutCleared)):
             # The file may say more: what the broker corrected, or beyond which limit an operator unlocked.
             self._settles_from = now
             if self._file_version() != self._version_read:

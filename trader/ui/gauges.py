@@ -6,11 +6,12 @@ from decimal import Decimal
 from typing import Final
 
 from riskd.model.formatting import dollars
-from trader.model.formatting import UNKNOWN, text_width
+from riskd.rules.builtin.maximum_loss import published_floor
+from trader.model.formatting import UNKNOWN, sentence, text_width
 from trader.model.limit_usage import Level, LimitUsage
 from trader.model.view import View, unknown_reason
 from trader.ui.disconnected import current_style
-from trader.ui.styled_text import StyledLine, table_row
+from trader.ui.styled_text import StyledLine, table_row, wrap
 
 _STYLES: Final = {
     Level.UNKNOWN: "dim",
@@ -36,6 +37,9 @@ _FIGURES: Final = 24
 _WORDS: Final = 10
 """Columns of each cell."""
 
+_FLOOR_LINES: Final = 3
+"""Lines about a floor beside the tables."""
+
 
 def no_limits_reason(view: View) -> str:
     """Return why there is no limit to show."""
@@ -54,23 +58,25 @@ def gauge_line(view: View, usage: LimitUsage, width: int) -> StyledLine:
         size = _NAME if width >= _MIDDLE else _SHORT_NAME
         return table_row([(*name, size), (style, _without_bar(usage), max(1, width - size - 1))])
     percent = (style, f"{usage.share * 100:.0f} %", -_PERCENT)
-    words = usage.words or usage.level.value
+    words, left = _words(usage), f"{figure(usage.headroom, usage.unit)} left"
     if width < _NARROW:
-        words = usage.words if usage.level is Level.FINE else words
+        if usage.level is Level.FINE:
+            words = "" if usage.floor is not None else usage.words
         # How near the limit is must be there in full, even if its name is cut for it.
         room = width - _SHORT_BAR - _PERCENT - text_width(words) - 3
         size = max(1, min(text_width(usage.name), room))
         cells = [(style, bar(usage.share, _SHORT_BAR), _SHORT_BAR), percent]
         return table_row([*cells, (style, usage.name, size), (style, words, text_width(words))])
-    figures = f"{figure(usage.current, usage.unit)} of {figure(usage.limit, usage.unit)}"
-    if width < _MIDDLE:
-        figures = f"{figures}, {words}"
+    if width < (_MIDDLE if usage.floor is None else _WIDE):
+        figures = f"{_figures(usage)}, {words}"
         size, cells = _SHORT_NAME, [(style, bar(usage.share, _MIDDLE_BAR), _MIDDLE_BAR)]
         if text_width(figures) > width - _SHORT_NAME - _MIDDLE_BAR - 2:
             # The figures matter more than the bar and the end of the name.
             size, cells = max(1, min(_SHORT_NAME, width - text_width(figures) - 1)), []
         return table_row([(*name, size), *cells, (style, figures, text_width(figures))])
-    headroom = ("dim", f"{figure(usage.headroom, usage.unit)} left", width - 80)
+    figures, end = _figures(usage), left
+    if usage.floor is not None:
+        figures, end = left, f"floor {figure(usage.floor, usage.unit)}"
     return table_row(
         [
             (*name, _NAME),
@@ -78,9 +84,37 @@ def gauge_line(view: View, usage: LimitUsage, width: int) -> StyledLine:
             percent,
             (style, figures, _FIGURES),
             (style, words, _WORDS),
-            *([headroom] if width >= _WIDE else []),
+            *([("dim", end, width - 80)] if width >= _WIDE else []),
         ]
     )
+
+
+def close_lines(view: View, usage: LimitUsage, width: int) -> list[StyledLine]:
+    """Return what the end of the day would do to a floor; nothing for another limit.
+
+    Where the gauge's line has no room for how far the floor is, these lines have that, too.
+    """
+    floor = None if usage.share is None else published_floor(view.account)
+    if usage.floor is None or floor is None:
+        return []
+    text = sentence(floor.close_words)
+    if width < _NARROW:
+        text = f"{_figures(usage)}. {text}"
+    return wrap(current_style(view, "text"), text, width, _FLOOR_LINES)
+
+
+def _words(usage: LimitUsage) -> str:
+    # How far a floor is stands beside it; how near that is must be there, too.
+    return usage.level.value if usage.floor is not None else usage.words or usage.level.value
+
+
+def _figures(usage: LimitUsage) -> str:
+    """Return a limit with its current value, or a floor with how far it is."""
+    if usage.floor is None or usage.headroom is None:
+        return f"{figure(usage.current, usage.unit)} of {figure(usage.limit, usage.unit)}"
+    where = "above" if usage.headroom >= 0 else "below"
+    distance = figure(abs(usage.headroom), usage.unit)
+    return f"{distance} {where} floor {figure(usage.floor, usage.unit)}"
 
 
 def _without_bar(usage: LimitUsage) -> str:

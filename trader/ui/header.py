@@ -18,6 +18,8 @@ _LOCKED: Final = "New orders are canceled; you can still close what you hold"
 
 _ONLY_EXITS: Final = "you can only close what you hold"
 
+_NOT_ENFORCED: Final = "dry run, not enforced"
+
 _NEXT_TRADE: Final = "the next trade locks it again"
 
 
@@ -63,7 +65,8 @@ def banner(view: View, now: datetime, width: int) -> list[StyledLine]:
         lines += wrap("alert", f"LOCKED OUT {lock_end(lockout, now)}: {lockout.reason}", width)
     stage = reduce_only_stage(view.account)
     if stage is not None and lockout is None:
-        sentence = f"REDUCE ONLY: {stage.reason} ({stage.rule_id}); {_ONLY_EXITS}"
+        effect = _NOT_ENFORCED if stage.is_dry_run else _ONLY_EXITS
+        sentence = f"REDUCE ONLY: {stage.reason} ({stage.rule_id}); {effect}"
         lines += wrap("warning", sentence, width)
     if beyond := unlocked_beyond(view.account):
         sentence = f"Account unlocked beyond its limit ({', '.join(beyond)}): {_NEXT_TRADE}"

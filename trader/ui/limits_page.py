@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from trader.model.formatting import countdown, until
-from trader.model.limit_usage import is_strict, limit_usages, next_reset
+from riskd.model.formatting import dollars
+from riskd.rules.builtin.maximum_loss import published_floor
+from trader.model.formatting import UNKNOWN, countdown, sentence, until
+from trader.model.limit_usage import is_strict, limit_usages, next_reset, unknown_open_pnl
 from trader.model.ui_state import UiState
-from trader.model.view import View
+from trader.model.view import View, unknown_reason
 from trader.ui.disconnected import current_style, time_and_age, unknown_line
 from trader.ui.gauges import gauge_line, no_limits_reason
 from trader.ui.styled_text import StyledLine, panel_title, wrap
@@ -27,9 +29,27 @@ def heading(
     lines.append([("dim", _day_end(view, now))])
     if view.is_dry_run:
         lines += wrap("practice", _DRY_RUN, columns, 1)
+    lines += floor_lines(view, now, columns)
     if is_strict(view.account):
         lines += wrap(current_style(view, "caution"), _STRICT, columns, 1)
     return lines
+
+
+def floor_lines(view: View, now: datetime, columns: int) -> list[StyledLine]:
+    """Return the floor, how far it is, and what the end of the day would do to it.
+
+    Nothing without a floor.
+    """
+    floor = None if unknown_reason(view) else published_floor(view.account)
+    if floor is None:
+        return []
+    figures = f"Floor {dollars(floor.amount)} by {floor.source.words}"
+    if unknown := unknown_open_pnl(view, now):
+        lines = [f"{figures}; headroom {UNKNOWN} {unknown}"]
+    else:
+        where = f"equity {dollars(floor.equity)}, headroom {dollars(floor.headroom)}"
+        lines = [f"{figures}; {where}", sentence(floor.close_words)]
+    return [line for text in lines for line in wrap(current_style(view, "text"), text, columns)]
 
 
 def _day_end(view: View, now: datetime) -> str:

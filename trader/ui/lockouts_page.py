@@ -30,6 +30,7 @@ _MIN_ACTIONS: Final = 3
 _LOCKS_AGAIN: Final = (
     "The next trade that leaves it beyond the limit locks it again, and so does a tighter limit."
 )
+_NOT_ENFORCED: Final = "Dry run: nothing is enforced."
 _STAGE_ALLOWED: Final = "Still allowed: holding what you hold, and orders that only close it."
 _STAGE_FORBIDDEN: Final = (
     "Not allowed: orders that open, add or reverse are canceled, what they fill is closed."
@@ -77,8 +78,8 @@ def _reduce_only(view: View, now: datetime, columns: int) -> list[StyledLine]:
         return []
     lines = wrap("caution", f"Reduce only since {until(stage.since, now)}, not locked", columns)
     rules = ", ".join(f"{rule_id} {rule_name(rule_id)}" for rule_id in stage.reasons)
-    sentences = [f"Why: {stage.reason}", f"Rule: {rules}", _STAGE_ALLOWED, _STAGE_FORBIDDEN]
-    return lines + _sentences(sentences, columns)
+    effect = [_NOT_ENFORCED] if stage.is_dry_run else [_STAGE_ALLOWED, _STAGE_FORBIDDEN]
+    return lines + _sentences([f"Why: {stage.reason}", f"Rule: {rules}", *effect], columns)
 
 
 def _unlocked(view: View, columns: int) -> list[StyledLine]:

@@ -12,7 +12,7 @@ from trader.model.ui_state import UiState
 from trader.model.view import Source, View, unknown_reason
 from trader.ui import panels
 from trader.ui.disconnected import data_age, unknown_line
-from trader.ui.gauges import gauge_line, no_limits_reason
+from trader.ui.gauges import close_lines, gauge_line, no_limits_reason
 from trader.ui.pnl_curve import pnl_curve
 from trader.ui.styled_text import GAP, StyledLine, fit, panel_title, side_by_side, truncate
 
@@ -31,6 +31,9 @@ _TWO_COLUMNS: Final = 116
 
 _LEFT: Final = 80
 """From so many columns on a table shows every figure of a row; the left block is never narrower."""
+
+_CLOSE_ROWS: Final = 16
+"""From so many rows on there is room for what the end of the day would do to the nearest floor."""
 
 _CURVE_ROWS: Final = 12
 """The curve gets at least so many rows, and at most twice as many: a higher one shows no more."""
@@ -53,7 +56,7 @@ def _left(
 ) -> list[StyledLine]:
     lines = panels.pnl(view, now, width)
     if with_limit and view.source is not Source.NOTHING:
-        lines.append(_nearest_limit(view, now, width))
+        lines += _nearest_limit(view, now, width, with_close=rows >= _CLOSE_ROWS)
     tables = [panel(view, now, width) for panel, _ in _TABLES]
     heights = _share_rows(rows - len(lines) - _ACTIVITY_ROWS, [len(table) for table in tables])
     for table, height in zip(tables, heights, strict=True):
@@ -61,20 +64,25 @@ def _left(
     return lines + panels.activity(view, now, width, rows - len(lines))
 
 
-def _nearest_limit(view: View, now: datetime, width: int) -> StyledLine:
+def _nearest_limit(view: View, now: datetime, width: int, *, with_close: bool) -> list[StyledLine]:
     usage = nearest_limit(limit_usages(view, now))
     if usage is None:
-        return [("dim", f"Nearest limit {UNKNOWN} {no_limits_reason(view)}")]
-    return gauge_line(view, usage, width)
+        return [[("dim", f"Nearest limit {UNKNOWN} {no_limits_reason(view)}")]]
+    return [
+        gauge_line(view, usage, width),
+        *(close_lines(view, usage, width) if with_close else []),
+    ]
 
 
 def _right(view: View, now: datetime, width: int, rows: int) -> list[StyledLine]:
     # While live, usages follow the panels beside them, which show their own age.
     age = "" if view.is_live else data_age(view, (), now)
     lines = [panel_title("Limits, nearest first", width, age)]
-    lines += [
-        gauge_line(view, usage, width) for usage in nearest_first(limit_usages(view, now))
-    ] or [[("dim", f"{UNKNOWN} {no_limits_reason(view)}")]]
+    usages = nearest_first(limit_usages(view, now))
+    for usage in usages:
+        lines += [gauge_line(view, usage, width), *close_lines(view, usage, width)]
+    if not usages:
+        lines.append([("dim", f"{UNKNOWN} {no_limits_reason(view)}")])
     lines = truncate(lines, rows - _CURVE_ROWS - 1)
     moments = [one.trade.timestamp for one in trades_of_the_day(view.account)]
     lines.append(panel_title("P&L of the trades", width, data_age(view, moments, now)))

@@ -1,4 +1,4 @@
-"""The day's P&L as a curve of characters, with zero and the loss limit."""
+"""The day's P&L as a curve of characters, with zero and the nearest limit."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Final
 
 from trader.model.day_trades import trades_of_the_day
 from trader.model.formatting import money
-from trader.model.limit_usage import loss_limit
+from trader.model.limit_usage import LossLevel, nearest_loss_level
 from trader.model.view import View, is_current
 from trader.ui.styled_text import StyledLine, text_of
 
-_LABEL: Final = 12
+_LABEL: Final = 14
 """Columns for the figures at the left."""
 
 _MIN_HEIGHT: Final = 4
@@ -25,7 +25,7 @@ _FAR: Final = 4
 def pnl_curve(view: View, width: int, height: int) -> list[StyledLine]:
     """Return the day's P&L after each trade as a curve; empty without room."""
     totals = tuple([one.total for one in trades_of_the_day(view.account)])
-    curve = draw_curve(totals, loss_limit(view.account), width, height)
+    curve = draw_curve(totals, nearest_loss_level(view.account), width, height)
     if is_current(view):
         return list(curve)
     return [[("dim", text_of(line))] for line in curve]
@@ -34,40 +34,41 @@ def pnl_curve(view: View, width: int, height: int) -> list[StyledLine]:
 # The curve changes with each trade, the screen several times a second.
 @lru_cache(maxsize=8)
 def draw_curve(
-    totals: tuple[Decimal, ...], limit: Decimal | None, width: int, height: int
+    totals: tuple[Decimal, ...], limit: LossLevel | None, width: int, height: int
 ) -> tuple[StyledLine, ...]:
     """Return running totals as a curve.
 
     :param totals: dollars, oldest first; the curve begins at zero.
-    :param limit: the dollars that may be lost; ``None`` without a limit.
+    :param limit: the nearest limit or floor; ``None`` without one.
     """
     if height < _MIN_HEIGHT or width <= _LABEL + 2:
         return ()
     if not totals:
         return ([("dim", "No trade yet")],)
     values = [Decimal(0), *totals]
-    floor = None if limit is None else -limit
     span = max(values) - min(values)
-    if floor is not None and floor < min(values) - _FAR * span:
-        return (*_draw(values, None, width, height - 1), _far_limit(floor, width))
-    return tuple(_draw(values, floor, width, height))
+    if limit is not None and limit.pnl < min(values) - _FAR * span:
+        return (*_draw(values, None, width, height - 1), _far_limit(limit, width))
+    return tuple(_draw(values, limit, width, height))
 
 
-def _far_limit(floor: Decimal, width: int) -> StyledLine:
+def _far_limit(limit: LossLevel, width: int) -> StyledLine:
     """Return the line below a curve whose limit is not drawn to scale."""
-    label = f" limit {floor:,.2f} is below "
+    label = f" {limit.word} {limit.pnl:,.2f} is below "
     return [("loss", f"{'↓':>{_LABEL - 1}} {label:-^{width - _LABEL}}")]
 
 
 def _draw(
-    values: Sequence[Decimal], floor: Decimal | None, width: int, height: int
+    values: Sequence[Decimal], limit: LossLevel | None, width: int, height: int
 ) -> list[StyledLine]:
     """Return the curve and its levels, scaled to the height.
 
-    :param floor: the P&L at which the limit is reached; ``None`` draws no limit.
+    :param limit: what to draw beside the curve; ``None`` for nothing.
     """
     columns = width - _LABEL
-    top, bottom = max(values), min(values if floor is None else [*values, floor])
+    # A limit that follows the day's high may be above all that is left.
+    seen = values if limit is None else [*values, limit.pnl]
+    top, bottom = max(seen), min(seen)
     span = (top - bottom) or Decimal(1)
 
     def row_of(amount: Decimal) -> int:
@@ -76,8 +77,8 @@ def _draw(
     cells = [[("text", " ")] * columns for _ in range(height)]
     labels = [("dim", "")] * height
     levels = [(Decimal(0), "·", "dim", "0.00")]
-    if floor is not None:
-        levels.append((floor, "-", "loss", f"limit {floor:,.0f}"))
+    if limit is not None:
+        levels.append((limit.pnl, "-", "loss", f"{limit.word} {limit.pnl:,.0f}"))
     for amount, symbol, style, label in levels:
         cells[row_of(amount)] = [(style, symbol)] * columns
         labels[row_of(amount)] = (style, label)
@@ -89,7 +90,7 @@ def _draw(
             cells[number][column] = (style, symbol)
         row = row_of(value)
     # The total stands where the curve ends, unless the limit is on that line: its label says more.
-    if not labels[row][1].startswith("limit"):
+    if labels[row][0] != "loss":
         labels[row] = ("strong", money(values[-1]))
     return [
         [(style, f"{label:>{_LABEL - 1}} "), *line]

@@ -8,7 +8,7 @@ from typing import Final
 from riskd.model.formatting import contract_name
 from trader.model.day_trades import DayTrade, trades_of_the_day
 from trader.model.formatting import clock, money
-from trader.model.limit_usage import loss_limit
+from trader.model.limit_usage import nearest_loss_level
 from trader.model.ui_state import UiState
 from trader.model.view import View, unknown_reason
 from trader.ui.disconnected import broker_count, current_style, data_age, unknown_line
@@ -44,8 +44,10 @@ def _summary(view: View, day: tuple[DayTrade, ...], columns: int) -> list[Styled
     won = sum(one.trade.profit_and_loss > 0 for one in day)
     lost = sum(one.trade.profit_and_loss < 0 for one in day)
     realized = view.account.realized_pnl
-    limit = loss_limit(view.account)
-    words = "no daily loss limit is known" if limit is None else f"daily loss limit {-limit:,.2f}"
+    limit = nearest_loss_level(view.account)
+    words = "no limit on losses is known"
+    if limit is not None:
+        words = f"{limit.word} {money(limit.pnl)}, {limit.name}"
     figures: StyledLine = [
         ("dim", "Realized "),
         (current_style(view, pnl_style(realized)), money(realized)),

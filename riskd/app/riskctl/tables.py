@@ -17,6 +17,7 @@ from riskd.config.presets import Preset, report_preset
 from riskd.config.values import as_toml
 from riskd.control.reports import (
     AccountReport,
+    FloorReport,
     OrderReport,
     PositionReport,
     RuleReport,
@@ -30,7 +31,6 @@ from riskd.model.events import EnforcementAction, EventError
 from riskd.model.formatting import RiskEvent, counted, describe, dollars
 from riskd.model.safe_text import json_text, printable
 from riskd.model.wire import from_fields
-from riskd.rules.builtin.maximum_loss import FLOOR_SOURCES
 
 _STATUS_HEADER: Final = (
     *("ACCOUNT", "REALIZED", "OPEN", "NET", "BALANCE", "EQUITY", "TRADES", "POSITIONS", "ORDERS"),
@@ -114,8 +114,8 @@ def _until(account: AccountReport, now: datetime) -> str:
 def _details(account: AccountReport, now: datetime, *, is_dry_run: bool) -> Iterator[str]:
     details = chain(
         _restrictions(account, now, is_dry_run=is_dry_run),
+        _floor(account.floor),
         _brokers_view(account),
-        _floor(account),
         map(_position, account.positions),
         map(_order, account.orders),
     )
@@ -140,6 +140,20 @@ def _restrictions(account: AccountReport, now: datetime, *, is_dry_run: bool) ->
         yield f"LOCKED{end}: {lock.reason} ({lock.rule_id})"
 
 
+def _floor(floor: FloorReport | None) -> Iterator[str]:
+    """Yield the floor, how far it is, and what the end of the day would do to it."""
+    if floor is not None:
+        close = (
+            ""
+            if floor.after_close is None
+            else f"; {dollars(floor.after_close)} if the day ended now"
+        )
+        yield (
+            f"floor {dollars(floor.amount)} by {floor.source.words}, "
+            f"headroom {_figure(floor.headroom, '$')}{close}"
+        )
+
+
 def _brokers_view(account: AccountReport) -> Iterator[str]:
     """Yield what is unusual in what the broker says of an account."""
     if account.can_trade is False:
@@ -151,18 +165,6 @@ def _brokers_view(account: AccountReport) -> Iterator[str]:
             f"the broker says that its balance is {dollars(account.brokers_balance)}, which no trade explains; "
             "the lower balance counts until the account is flat"
         )
-
-
-def _floor(account: AccountReport) -> Iterator[str]:
-    """Yield where the account would be lost."""
-    if account.floor is not None:
-        source = FLOOR_SOURCES[account.floor_source]
-        left = (
-            ""
-            if account.equity is None
-            else f", headroom {dollars(account.equity - account.floor)}"
-        )
-        yield f"floor {dollars(account.floor)} by {source}{left}"
 
 
 def beyond_limits(rule_ids: Sequence[str]) -> str:

@@ -1,72 +1,45 @@
-"""Price bars made of quotes: half an hour of seconds and two days of minutes."""
+"""The chart of each contract: bars of its quotes, and of the days before them."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
-from riskd.gateway.fields import Payload
+from riskd.practice.server.bar import Bar
+from riskd.practice.server.history import bars_before
 
-MAX_SECONDS: Final = 1800
-MAX_MINUTES: Final = 2880
+KEPT: Final = {1: 1800, 60: 7200, 3600: 1440}
+"""How many bars are kept, by the seconds in a bar."""
 
 UNIT_SECONDS: Final = {1: 1, 2: 60, 3: 3600, 4: 86400}
 """Seconds in each unit of bars, by the API's number: seconds, minutes, hours, days."""
 
 
-@dataclass
-class Bar:
-    """The prices of a contract in a stretch of time.
-
-    :ivar start: the start of the stretch, in seconds since 1970.
-    :ivar volume: quotes in it; the practice market counts no contracts.
-    """
-
-    start: int
-    open: Decimal
-    high: Decimal
-    low: Decimal
-    close: Decimal
-    volume: int
-
-    def join(self, later: Bar) -> None:
-        """Add a later bar to this one."""
-        self.high = max(self.high, later.high)
-        self.low = min(self.low, later.low)
-        self.close = later.close
-        self.volume += later.volume
-
-    def payload(self) -> Payload:
-        """Return the gateway's payload of the bar."""
-        return {
-            "t": datetime.fromtimestamp(self.start, UTC).isoformat(),
-            "o": self.open,
-            "h": self.high,
-            "l": self.low,
-            "c": self.close,
-            "v": self.volume,
-        }
-
-
 class Chart:
-    """The bars of every contract."""
+    """The bars of every contract; those before its first quote are invented."""
 
     def __init__(self) -> None:
-        # By contract and by the seconds in a bar: 1 or 60.
+        # By contract and by the seconds in a bar.
         self._series: dict[tuple[str, int], deque[Bar]] = {}
+        # The first second of each contract, while what was before it is not invented yet.
+        self._first: dict[str, Bar] = {}
 
     def add(self, contract_id: str, price: Decimal, at: datetime) -> None:
         """Add a price at which a contract traded."""
         moment = int(at.timestamp())
-        for seconds, most in ((1, MAX_SECONDS), (60, MAX_MINUTES)):
-            series = self._series.setdefault((contract_id, seconds), deque(maxlen=most))
+        for seconds, most in KEPT.items():
+            key = (contract_id, seconds)
             bar = Bar(moment - moment % seconds, price, price, price, price, 1)
+            series = self._series.get(key)
+            if series is None:
+                self._series[key] = deque([bar], maxlen=most)
+                self._first.setdefault(contract_id, replace(bar))
             # While the time of day is set back, prices are added to the last bar.
-            if series and bar.start <= series[-1].start:
+            elif bar.start <= series[-1].start:
                 series[-1].join(bar)
             else:
                 series.append(bar)
@@ -77,7 +50,8 @@ class Chart:
         :param unit: a key of :data:`UNIT_SECONDS`.
         :param number: above zero.
         """
-        source = self._series.get((contract_id, 1 if unit == 1 else 60), ())
+        self._invent_history(contract_id)
+        source = self._series.get((contract_id, min(UNIT_SECONDS[unit], max(KEPT))), ())
         seconds = UNIT_SECONDS[unit] * number
         gathered: list[Bar] = []
         for bar in source:
@@ -87,3 +61,13 @@ class Chart:
             else:
                 gathered.append(part)
         return reversed(gathered)
+
+    def _invent_history(self, contract_id: str) -> None:
+        """Invent what was before the first bar of a contract, once it is asked for."""
+        first = self._first.pop(contract_id, None)
+        if first is None:
+            return
+        for seconds, bars in bars_before(contract_id, first, KEPT).items():
+            series = self._series[contract_id, seconds]
+            # A series that has forgotten its first bar has no room for what was before it.
+            series.extendleft(bars[: KEPT[seconds] - len(series)])

@@ -21,7 +21,8 @@ from riskd.practice.account_store import AccountStore
 from riskd.practice.records import without_nulls
 from riskd.practice.refusals import refusal
 from riskd.practice.server import bodies
-from riskd.practice.server.bars import UNIT_SECONDS, Bar, Chart
+from riskd.practice.server.bar import Bar
+from riskd.practice.server.bars import UNIT_SECONDS, Chart
 from riskd.practice.server.contract_search import search
 from riskd.practice.server.rest_payloads import full_order, full_position, full_trade
 

@@ -16,6 +16,7 @@ from typing import Annotated, Final
 import msgspec
 
 from riskd.model.account import AccountState
+from riskd.model.equity import net_realized
 from riskd.model.formatting import dollars
 from riskd.model.lockouts import lock_of
 from riskd.model.money import ZERO
@@ -207,11 +208,13 @@ def _is_taken_back(state: AccountState, fired: _Breach, amounts: Mapping[int, De
 
 def gauges(state: AccountState, settings: Settings, _now: datetime) -> tuple[Gauge, ...]:
     """Return how much the day has lost; a day in profit has a negative loss."""
+    # Not by each charge: the published copy has only their sum.
+    result = net_realized(state) if settings.include_fees else state.realized_pnl
     return (
         Gauge(
             name="daily loss after fees" if settings.include_fees else "daily loss",
             limit=settings.loss_limit,
-            current=-_result(state, settings),
+            current=-result,
             unit="$",
         ),
     )

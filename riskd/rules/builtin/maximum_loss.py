@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Final
 
 import msgspec
@@ -30,10 +31,19 @@ from riskd.rules.tightness import Higher, tighter_by
 _EXIT_COSTS: Final = Decimal("2.50")
 """What one side of a contract costs at most in fees and commissions, in dollars."""
 
-FLOOR_SOURCES: Final = {"firm": "the firm's figure", "estimate": "riskd's estimate"}
-"""Whose a floor is, in words, by :func:`floor_source`."""
-
 _NO_BALANCE: Final = "no balance yet, the floor is unknown"
+
+
+class FloorSource(StrEnum):
+    """Whose figure a floor is."""
+
+    FIRM = "firm"
+    ESTIMATE = "estimate"
+
+    @property
+    def words(self) -> str:
+        """Whose figure it is, in words."""
+        return "the firm's figure" if self is FloorSource.FIRM else "riskd's estimate"
 
 
 class Trailing(StrEnum):
@@ -113,8 +123,43 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
     reduce_only_at: Annotated[Percent | None, tighter_by(_reduces_as_early, "or less")] = None
 
 
-def floor_of(state: AccountState, settings: Settings) -> Decimal | None:
-    """Return the equity at which the account is lost; ``None`` while it is unknown."""
+class Floor(msgspec.Struct, frozen=True, kw_only=True):
+    """The floor of an account and what it is compared with, in dollars.
+
+    :ivar amount: the equity at which the account is lost.
+    :ivar source: whose figure it is; what has raised the firm's figure since is riskd's sum.
+    :ivar equity: the equity now; an open P&L that is unknown counts as zero.
+    :ivar after_close: the floor if everything was closed and the trading day ended now; ``None`` if no end of a
+        day moves it.
+    """
+
+    amount: Decimal
+    source: FloorSource
+    equity: Decimal
+    after_close: Decimal | None
+
+    @property
+    def headroom(self) -> Decimal:
+        """How far the equity is above it; below zero beneath it."""
+        return self.equity - self.amount
+
+    @property
+    def close_words(self) -> str:
+        """What the end of the day would do to it, without a full stop."""
+        if self.after_close is None:
+            return "today's close does not move the floor"
+        if self.after_close == self.amount:
+            return f"today's close would leave the floor at {dollars(self.amount)}"
+        return f"today's close would raise the floor to {dollars(self.after_close)}"
+
+
+def floor_of(
+    state: AccountState, settings: Settings, close: Decimal | None = None
+) -> Decimal | None:
+    """Return the equity at which the account is lost; ``None`` while it is unknown.
+
+    :param close: a balance at the end of a further day.
+    """
     balance, start = state.balance, settings.starting_balance
     if start is None:
         start = balance.first
@@ -122,21 +167,25 @@ def floor_of(state: AccountState, settings: Settings) -> Decimal | None:
         return None
     high = start
     if settings.trailing is Trailing.END_OF_DAY:
-        high = max(start, highest_close(state) or start)
+        high = max([start, *_known(highest_close(state), close)])
     elif settings.trailing is Trailing.INTRADAY:
         high = max(start, balance.peak if balance.peak is not None else start)
     floor, payouts = _below(high, start, settings), balance.payouts
     if (firm := balance.firm_floor) is not None:
         payouts -= firm.payouts
         since = {
-            Trailing.END_OF_DAY: highest_close_since_figure(state),
-            Trailing.INTRADAY: firm.peak,
-            Trailing.STATIC: None,
+            Trailing.END_OF_DAY: _known(highest_close_since_figure(state), close),
+            Trailing.INTRADAY: _known(firm.peak),
+            Trailing.STATIC: [],
         }[settings.trailing]
-        floor = firm.amount if since is None else max(firm.amount, _below(since, start, settings))
+        floor = max([firm.amount, *(_below(each, start, settings) for each in since)])
     if payouts and settings.after_payout is not AfterPayout.KEEP:
         floor = max(floor, start if settings.after_payout is AfterPayout.START else ZERO)
     return floor
+
+
+def _known(*amounts: Decimal | None) -> list[Decimal]:
+    return [each for each in amounts if each is not None]
 
 
 def _below(high: Decimal, start: Decimal, settings: Settings) -> Decimal:
@@ -147,15 +196,44 @@ def _below(high: Decimal, start: Decimal, settings: Settings) -> Decimal:
     return min(floor, start if settings.stops_at == "start" else Decimal(settings.stops_at))
 
 
-def nearest_floor(state: AccountState, rules: Iterable[RuleInForce]) -> Decimal | None:
+def floor_now(state: AccountState, settings: Settings) -> Floor | None:
+    """Return the floor and the equity; ``None`` while they are unknown."""
+    now, amount = equity(state), floor_of(state, settings)
+    if now is None or amount is None:
+        return None
+    moves = settings.trailing is Trailing.END_OF_DAY
+    return Floor(
+        amount=amount,
+        source=FloorSource.ESTIMATE if state.balance.firm_floor is None else FloorSource.FIRM,
+        equity=now,
+        after_close=floor_of(state, settings, now) if moves else None,
+    )
+
+
+def nearest_floor(state: AccountState, rules: Iterable[RuleInForce]) -> Floor | None:
     """Return the highest floor of an account; ``None`` without one that is known."""
-    floors = [floor_of(state, each.settings) for each in rules if each.rule is RULE]
-    return max((floor for floor in floors if floor is not None), default=None)
+    floors = [floor_now(state, each.settings) for each in rules if each.rule is RULE]
+    known = [each for each in floors if each is not None]
+    return max(known, key=lambda floor: floor.amount, default=None)
 
 
-def floor_source(state: AccountState) -> str:
-    """Return whose the floor is: ``firm``, or ``estimate``, which is riskd's."""
-    return "estimate" if state.balance.firm_floor is None else "firm"
+def published_floor(state: AccountState) -> Floor | None:
+    """Return the floor by the limits of the published copy.
+
+    ``None`` without one, or while it is unknown.
+    """
+    limit = state.limits.get(RULE.rule_id)
+    settings = None if limit is None else _decode(limit.settings)
+    return None if settings is None else floor_now(state, settings)
+
+
+# Screens ask for it each time that they are drawn, and it seldom changes.
+@lru_cache(maxsize=64)
+def _decode(text: str) -> Settings | None:
+    try:
+        return msgspec.json.decode(text, type=Settings)
+    except (msgspec.MsgspecError, ValueError):
+        return None
 
 
 def buffer_of(state: AccountState, settings: Settings) -> Decimal:
@@ -212,16 +290,17 @@ def _check_floor(
 
 def gauges(state: AccountState, settings: Settings, _now: datetime) -> tuple[Gauge, ...]:
     """Return how much of the drawdown is used; what is left is how far the floor is."""
-    now, floor = equity(state), floor_of(state, settings)
-    if now is None or floor is None:
+    floor = floor_now(state, settings)
+    if floor is None:
         return (Gauge(name="maximum loss", limit=settings.drawdown, unit="$", words=_NO_BALANCE),)
     return (
         Gauge(
             name="maximum loss",
             limit=settings.drawdown,
-            current=settings.drawdown - (now - floor),
+            current=settings.drawdown - floor.headroom,
+            floor=floor.amount,
             unit="$",
-            words=f"floor {dollars(floor)} by {FLOOR_SOURCES[floor_source(state)]}",
+            words=f"floor {dollars(floor.amount)} by {floor.source.words}; {floor.close_words}",
         ),
     )
 

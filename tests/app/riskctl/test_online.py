@@ -110,7 +110,10 @@ class OnlineTests(AskingTestCase):
         status = self.ask("status")
         self.assertIn("123: floor $48,500.00 by the firm's figure, headroom $1,500.00", status)
         (report,) = json.loads(self.ask("status", "--json"))["accounts"]
-        self.assertEqual((report["floor"], report["floor_source"]), (48500, "firm"))
+        self.assertEqual(
+            report["floor"],
+            {"amount": 48500, "source": "firm", "headroom": 1500, "after_close": 48500},
+        )
 
     def test_a_floor_that_would_lock_at_once_needs_a_yes(self) -> None:
         self.account.rules = (RuleInForce(maximum_loss.RULE, maximum_loss.Settings()),)

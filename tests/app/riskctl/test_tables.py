@@ -32,6 +32,8 @@ from riskd.model.account import Flattening, RiskState
 from riskd.model.balance import Balance
 from riskd.model.day_report import DayReport
 from riskd.model.events import Action, DaemonStatus, LockoutSet, Status
+from riskd.rules.builtin.maximum_loss import RULE, Settings, Trailing
+from riskd.rules.evaluation import RuleInForce
 from riskd.testing import make_event
 from tests.support.control import NOW, FakeAccount, position
 from tests.support.riskctl import ZonedTestCase
@@ -143,6 +145,28 @@ class TableTests(ZonedTestCase):
             accounts=(report_account(account.account_state, NOW),),
         )
         self.assertIn("(2 days, 1:00:05 left)", status_table(report, NOW)[4])
+
+    def test_the_status_has_the_floor(self) -> None:
+        account = FakeAccount(123)
+        for settings, words in (
+            (Settings(), "; $48,300.00 if the day ended now"),
+            (Settings(trailing=Trailing.STATIC), ""),
+        ):
+            account.account_state = msgspec.structs.replace(
+                account.account_state,
+                balance=Balance(agreed=Decimal(50300), first=Decimal(50000)),
+                realized_pnl=Decimal(300),
+                risk=RiskState(can_trade=True),
+            )
+            rules = [RuleInForce(RULE, settings)]
+            report = StatusReport(
+                version="0.1.0",
+                gateway="practice",
+                daemon=None,
+                accounts=(report_account(account.account_state, NOW, rules),),
+            )
+            floor = "123: floor $48,000.00 by riskd's estimate, headroom $2,300.00"
+            self.assertEqual(status_table(report, NOW)[-1], floor + words)
 
     def test_the_status_of_a_dry_run_says_so(self) -> None:
         account = FakeAccount(123)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.practice.server.bars import MAX_MINUTES, MAX_SECONDS, UNIT_SECONDS, Bar, Chart
+from riskd.practice.server.bar import Bar
+from riskd.practice.server.bars import KEPT, UNIT_SECONDS, Chart
 
+MNQ = "CON.F.US.MNQ.H26"
 START = datetime(2026, 3, 2, tzinfo=UTC)
 moves = st.lists(st.tuples(st.integers(0, 4000), st.integers(1, 50)), min_size=1, max_size=40)
 
@@ -55,8 +58,73 @@ class ChartTests(SynchronousTestCase):
 
     def test_the_oldest_bars_are_forgotten(self) -> None:
         chart = Chart()
-        for minute in range(MAX_MINUTES + 10):
+        for minute in range(KEPT[60] + 10):
             chart.add("MNQ", Decimal(minute), START + timedelta(minutes=minute))
         seconds, minutes = list(chart.bars("MNQ", 1, 1)), list(chart.bars("MNQ", 2, 1))
-        self.assertEqual((len(seconds), len(minutes)), (MAX_SECONDS, MAX_MINUTES))
-        self.assertEqual((minutes[0].close, minutes[-1].close), (MAX_MINUTES + 9, 10))
+        self.assertEqual((len(seconds), len(minutes)), (KEPT[1], KEPT[60]))
+        self.assertEqual((minutes[0].close, minutes[-1].close), (KEPT[60] + 9, 10))
+
+
+class HistoryTests(SynchronousTestCase):
+    """The bars of the days before the first quote."""
+
+    def chart(self, seconds: int = 0) -> Chart:
+        """Return a chart with two prices, from this many seconds after the start on."""
+        chart = Chart()
+        for moment, price in ((0, 21000), (1, 21001)):
+            chart.add(MNQ, Decimal(price), START + timedelta(seconds=seconds + moment))
+        return chart
+
+    def test_there_are_bars_of_each_unit_at_once(self) -> None:
+        chart = self.chart()
+        for unit, number, least in (
+            (1, 1, 1800),
+            (2, 1, 7200),
+            (2, 5, 1440),
+            (3, 1, 1440),
+            (4, 1, 60),
+        ):
+            self.assertGreaterEqual(len(list(chart.bars(MNQ, unit, number))), least)
+
+    @given(st.integers(0, 90_000), st.sampled_from([(1, 7), (2, 1), (2, 5), (3, 1), (4, 1)]))
+    def test_they_go_on_without_a_gap_up_to_the_quotes(
+        self, seconds: int, unit: tuple[int, int]
+    ) -> None:
+        bars = list(self.chart(seconds).bars(MNQ, *unit))
+        period = UNIT_SECONDS[unit[0]] * unit[1]
+        self.assertEqual(bars[0].close, 21001)
+        for newer, older in pairwise(bars):
+            self.assertEqual(newer.start - older.start, period)
+            if newer.start <= int(START.timestamp()) + seconds:
+                self.assertEqual(newer.open, older.close)
+        for bar in bars:
+            self.assertLessEqual(bar.low, min(bar.open, bar.close))
+            self.assertGreaterEqual(bar.high, max(bar.open, bar.close))
+            self.assertEqual(bar.low % Decimal("0.25"), 0)
+
+    def test_longer_bars_are_made_of_shorter_ones(self) -> None:
+        chart = self.chart(1234)
+        minutes, hours = list(chart.bars(MNQ, 2, 60)), list(chart.bars(MNQ, 3, 1))
+        # The oldest one has fewer minutes.
+        self.assertEqual(minutes[:-1], hours[: len(minutes) - 1])
+        self.assertGreater(len(minutes), 100)
+
+    def test_the_same_beginning_has_the_same_history(self) -> None:
+        bars = list(self.chart().bars(MNQ, 2, 1))
+        self.assertEqual(list(self.chart().bars(MNQ, 2, 1)), bars)
+        self.assertNotEqual(list(self.chart(60).bars(MNQ, 2, 1))[5:9], bars[4:8])
+
+    def test_quotes_go_on_after_a_look_at_the_history(self) -> None:
+        chart = self.chart()
+        list(chart.bars(MNQ, 2, 1))
+        chart.add(MNQ, Decimal(21002), START + timedelta(minutes=1))
+        newest, before, *_ = chart.bars(MNQ, 2, 1)
+        self.assertEqual((newest.open, before.close), (21002, 21001))
+
+    def test_after_a_long_run_no_gap_is_filled_with_history(self) -> None:
+        chart = self.chart()
+        for second in range(KEPT[1] + 10):
+            chart.add(MNQ, Decimal(21001), START + timedelta(seconds=2 + second))
+        bars = list(chart.bars(MNQ, 1, 1))
+        self.assertEqual({bar.close for bar in bars}, {Decimal(21001)})
+        self.assertEqual(len(list(chart.bars(MNQ, 2, 1))), KEPT[60])

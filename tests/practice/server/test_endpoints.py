@@ -97,17 +97,17 @@ class AccountAndContractTests(PracticeServerTestCase):
             self.assertEqual(found[0]["id"], ES)
 
     def test_bars_are_newest_first_without_the_incomplete_one(self) -> None:
-        self.clock.advance(1)
+        self.clock.advance(60)
         for price in ("20000", "20010", "19990", "20005"):
             self.move(price)
         self.clock.advance(60)
         self.move("20001")
         whole = self.ask("History/retrieveBars", **bars(MNQ))["bars"]
         self.assertEqual(
-            whole,
+            whole[:1],
             [
                 {
-                    "t": "2026-03-02T15:00:00+00:00",
+                    "t": "2026-03-02T15:01:00+00:00",
                     "o": 20000.0,
                     "h": 20010.0,
                     "l": 19990.0,
@@ -117,11 +117,18 @@ class AccountAndContractTests(PracticeServerTestCase):
             ],
         )
         every = self.ask("History/retrieveBars", **bars(MNQ, includePartialBar=True))["bars"]
-        self.assertEqual([bar["c"] for bar in every], [20001.0, 20005.0])
+        self.assertEqual([bar["c"] for bar in every[:2]], [20001.0, 20005.0])
         last = self.ask("History/retrieveBars", **bars(MNQ, includePartialBar=True, limit=1))
         self.assertEqual(last["bars"], every[:1])
-        early = bars(MNQ, endTime="2026-03-02T15:00:00")
+        early = bars(MNQ, startTime="2026-03-02T15:03:00", endTime="2026-03-02T16:00:00")
         self.assertEqual(self.ask("History/retrieveBars", **early)["bars"], [])
+
+    def test_bars_of_the_days_before_the_start_are_there(self) -> None:
+        self.move("20000")
+        body = bars(MNQ, startTime="2026-02-27T15:00:00", endTime="2026-02-28T15:00:00")
+        self.assertEqual(len(self.ask("History/retrieveBars", **body)["bars"]), 24 * 60)
+        body = bars(MNQ, startTime="2026-02-02T00:00:00", unit=4)
+        self.assertEqual(len(self.ask("History/retrieveBars", **body)["bars"]), 28)
 
     def test_impossible_bars_are_refused(self) -> None:
         for changes, code in (

@@ -14,6 +14,7 @@ from riskd.model.account import (
     AccountState,
     Charge,
     begin_day,
+    with_day_figures,
     with_risk,
     with_trades,
     without_trade,
@@ -160,7 +161,7 @@ class FeeTests(SynchronousTestCase):
             self.assertEqual(is_breach(state, include_fees=True), breach)
 
     def test_the_gauge_names_what_it_counts(self) -> None:
-        state = with_charges(after_trades("100"), (0, "3.70"))
+        state = with_day_figures(with_charges(after_trades("100"), (0, "3.70")))
         for include_fees, name, current in (
             (False, "daily loss", "-100.00"),
             (True, "daily loss after fees", "-96.30"),

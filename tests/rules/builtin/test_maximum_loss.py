@@ -11,11 +11,21 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.config.values import convert
-from riskd.model.account import AccountState, begin_day, with_risk
+from riskd.model.account import AccountState, Limit, begin_day, with_risk
 from riskd.model.balance import Balance, after_firm_floor
 from riskd.model.equity import with_closed_days
 from riskd.model.events import LockoutSet
-from riskd.rules.builtin.maximum_loss import RULE, Settings, check, floor_of, gauges
+from riskd.rules.builtin.maximum_loss import (
+    RULE,
+    Settings,
+    check,
+    floor_now,
+    floor_of,
+    gauges,
+    nearest_floor,
+    published_floor,
+)
+from riskd.rules.evaluation import RuleInForce
 from riskd.rules.interface import NOTHING, Gauge, Lock, RuleResult
 from riskd.rules.settings import StopsAt
 from tests.support.rules import (
@@ -302,12 +312,20 @@ class GaugeTests(SynchronousTestCase):
                 name="maximum loss",
                 limit=Decimal(2000),
                 current=Decimal("499.75"),
+                floor=Decimal(48000),
                 unit="$",
-                words="floor $48,000.00 by riskd's estimate",
+                words=(
+                    "floor $48,000.00 by riskd's estimate; "
+                    "today's close would leave the floor at $48,000.00"
+                ),
             ),
         )
         (gauge,) = gauges(with_figure(account("49500.25"), "48500"), Settings(), NOON)
-        self.assertEqual(gauge.words, "floor $48,500.00 by the firm's figure")
+        self.assertEqual(
+            gauge.words,
+            "floor $48,500.00 by the firm's figure; "
+            "today's close would leave the floor at $48,500.00",
+        )
         self.assertEqual(gauge.current, Decimal("999.75"))
 
     def test_without_a_balance_it_says_so(self) -> None:
@@ -315,3 +333,92 @@ class GaugeTests(SynchronousTestCase):
         self.assertEqual(
             (gauge.current, gauge.words), (None, "no balance yet, the floor is unknown")
         )
+
+
+class CloseTests(SynchronousTestCase):
+    """What the end of the day would do to the floor."""
+
+    def close(self, state: AccountState, **settings: object) -> str:
+        found = floor_now(state, settings_of(Settings, **settings))
+        assert found is not None
+        self.assertEqual((found.amount, found.source), (floor(state, **settings), "estimate"))
+        return found.close_words
+
+    def test_a_day_in_profit_raises_it_by_the_equity(self) -> None:
+        """A day that began at 50,000, made 600 and has 200 open would end at 50,800."""
+        state = msgspec.structs.replace(
+            account("50600", opened=1, last="21100"), realized_pnl=Decimal(600)
+        )
+        self.assertEqual(self.close(state), "today's close would raise the floor to $48,800.00")
+
+    def test_it_is_raised_no_further_than_it_stops(self) -> None:
+        self.assertEqual(
+            self.close(during_day("53000", "3000")),
+            "today's close would raise the floor to $50,000.00",
+        )
+        self.assertEqual(
+            self.close(account("53000")), "today's close would leave the floor at $50,000.00"
+        )
+
+    def test_a_day_in_loss_leaves_it(self) -> None:
+        self.assertEqual(
+            self.close(during_day("49000", "-1000")),
+            "today's close would leave the floor at $48,000.00",
+        )
+
+    def test_the_firms_figure_is_raised_by_what_has_been_made_since(self) -> None:
+        """Days before the figure count no more, so only a close above 50,500 raises 48,500."""
+        for balance, after in (("50500", "48500"), ("50500.25", "48500.25"), ("53000", "50000")):
+            found = floor_now(
+                with_figure(during_day(balance, "500", earlier_close="51000"), "48500"), Settings()
+            )
+            assert found is not None
+            self.assertEqual(
+                (found.amount, found.source, found.after_close),
+                (Decimal(48500), "firm", Decimal(after)),
+            )
+
+    def test_the_nearest_of_two_floors_counts(self) -> None:
+        """A locked account keeps earlier limits beside the new ones."""
+        rules = [
+            RuleInForce(RULE, settings_of(Settings, drawdown=drawdown), is_held=is_held)
+            for drawdown, is_held in (("2000", True), ("1500", False), ("3000", False))
+        ]
+        found = nearest_floor(account("50000"), rules)
+        self.assertEqual(found and found.amount, Decimal(48500))
+        self.assertIsNone(nearest_floor(AccountState(account_id=1), rules))
+
+    def test_other_floors_are_not_moved_by_a_close(self) -> None:
+        for trailing in ("intraday", "static"):
+            self.assertEqual(
+                self.close(during_day("51000", "1000"), trailing=trailing),
+                "today's close does not move the floor",
+            )
+
+    @given(
+        st.decimals(40000, 60000, places=2),
+        st.decimals(-5000, 5000, places=2),
+        st.sampled_from(["start", "never", "50100"]),
+        st.none() | st.decimals(38000, 55000, places=2),
+    )
+    def test_the_close_has_that_floor(
+        self, balance: Decimal, net: Decimal, stops_at: str, figure: Decimal | None
+    ) -> None:
+        state = during_day(str(balance), str(net))
+        if figure is not None:
+            state = with_figure(state, str(figure))
+        settings = settings_of(Settings, stops_at=stops_at)
+        found = floor_now(state, settings)
+        assert found is not None
+        closed = next_day(state)
+        self.assertEqual(floor_of(closed, settings), found.after_close)
+
+    def test_it_is_read_from_the_limits_in_force(self) -> None:
+        limits = {"RULE-014": Limit("maximum_loss", '{"drawdown": "3000"}')}
+        found = published_floor(msgspec.structs.replace(account("50500"), limits=limits))
+        self.assertEqual(
+            (found and found.amount, found and found.headroom), (Decimal(47500), Decimal(3000))
+        )
+        for broken in ({}, {"RULE-014": Limit("maximum_loss", "{")}):
+            state = msgspec.structs.replace(account("50500"), limits=broken)
+            self.assertIsNone(published_floor(state))

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.model.account import AccountState, apply
+from riskd.model.balance import Balance
+from riskd.model.equity import net_realized
 from riskd.model.events import Event, GatewayUserTrade
 from riskd.testing import make_event
 from tests.support.console import BEGIN, DAY, MNQ, SessionTestCase, at
@@ -170,6 +172,74 @@ class StatusTests(SessionTestCase):
         self.assertEqual(self.view.file_problem, "")
         self.assertIs(self.view.source, Source.LIVE)
         self.check("54.50", 2)
+
+
+class TradeTests(SessionTestCase):
+    """A trade comes with its P&L; its fees and the balance come with the file."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.publish("50000", "0", seconds=-1)
+        self.connect()
+        self.reads = self.file.reads
+
+    def publish(self, agreed: str, charges: str, *events: Event, seconds: float) -> None:
+        """Publish a file with a balance."""
+        balance = Balance(agreed=Decimal(agreed), charges=Decimal(charges))
+        self.file.publish(*DAY, *events, seconds=seconds, balance=balance)
+
+    def check(self, expected: str, net: str) -> None:
+        """Check balance and net P&L of the day."""
+        account = self.view.account
+        self.assertEqual(
+            (account.balance.expected, net_realized(account)), (Decimal(expected), Decimal(net))
+        )
+
+    def poll(self, seconds: float) -> None:
+        """Poll the file after this many seconds."""
+        self.wait(seconds)
+        self.session.poll_file()
+
+    def test_the_balance_counts_it_at_once_and_its_fees_with_the_file(self) -> None:
+        self.receive_event(TRADE)
+        self.check("50100.00", "54.50")
+        self.poll(0.4)
+        self.check("50100.00", "54.50")
+        self.publish("50098.52", "1.48", TRADE, seconds=0.5)
+        self.poll(0.6)
+        self.check("50098.52", "53.02")
+
+    def test_a_file_from_before_it_takes_nothing_away(self) -> None:
+        self.poll(0.4)
+        self.receive_event(TRADE)
+        self.publish("49999.26", "0.74", seconds=0.2)
+        self.poll(0.6)
+        self.check("50099.26", "53.76")
+
+    def test_its_file_may_be_published_a_moment_later(self) -> None:
+        self.receive_event(TRADE)
+        self.poll(1)
+        self.publish("50098.52", "1.48", TRADE, seconds=1.2)
+        self.poll(0.9)
+        self.check("50098.52", "53.02")
+        reads = self.file.reads
+        for _ in range(5):
+            self.poll(1)
+        self.assertLessEqual(self.file.reads, reads + 1)
+
+    def test_a_burst_of_trades_is_read_once_a_second(self) -> None:
+        for number in range(300):
+            trade = msgspec.structs.replace(TRADE.data, id=1000 + number)
+            self.receive_event(Event(123, trade))
+            self.publish("50000", "0", seconds=number / 100)
+            if number % 100 == 99:
+                self.poll(1)
+        self.assertEqual(self.file.reads - self.reads, 3)
+
+    def test_a_trade_that_is_sent_again_counts_once(self) -> None:
+        self.receive_event(TRADE)
+        self.receive_event(TRADE)
+        self.check("50100.00", "54.50")
 
 
 class OrderOfArrivalTests(SessionTestCase):

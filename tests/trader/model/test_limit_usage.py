@@ -10,6 +10,7 @@ import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.model.account import AccountState, Limit, apply
+from riskd.model.balance import Balance
 from riskd.rules.registry import RULES
 from riskd.testing import make_event
 from trader.model.limit_usage import (
@@ -17,9 +18,9 @@ from trader.model.limit_usage import (
     LimitUsage,
     is_strict,
     limit_usages,
-    loss_limit,
     nearest_first,
     nearest_limit,
+    nearest_loss_level,
     next_reset,
     rule_name,
 )
@@ -39,6 +40,13 @@ def limited(**rules: dict[str, Any]) -> AccountState:
             for key, settings in rules.items()
         },
     )
+
+
+def with_balance(state: AccountState, balance: str = "50000", **known: str) -> AccountState:
+    """Return an account with a balance that began at 50,000."""
+    figures = {"agreed": balance, "first": "50000", **known}
+    amounts = {name: Decimal(value) for name, value in figures.items()}
+    return msgspec.structs.replace(state, balance=Balance(**amounts))
 
 
 def after(state: AccountState, event_type: str, **data: Any) -> AccountState:
@@ -121,11 +129,26 @@ class UnknownUsageTests(LimitUsageTestCase):
         self.assertEqual((found.words, found.unknown), ("", "known to the daemon alone"))
         self.assertIs(found.level, Level.UNKNOWN)
 
-    def test_a_loss_with_fees_is_unknown(self) -> None:
+    def test_a_loss_with_fees_is_unknown_before_the_first_balance(self) -> None:
         state = limited(daily_realized_loss={"loss_limit": 500, "include_fees": True})
-        found = self.usage(after(state, "GatewayUserTrade", profitAndLoss=-100))
-        self.assertIsNone(found.current)
-        self.assertIn("fees", found.unknown)
+        state = after(state, "GatewayUserTrade", profitAndLoss=-100)
+        found = self.usage(state)
+        self.assertEqual((found.current, found.unknown), (None, "no balance yet"))
+        self.assertEqual(
+            self.usage(with_balance(state, charges="1.48")).current, Decimal("101.48")
+        )
+
+    def test_net_limits_are_unknown_before_the_first_balance(self) -> None:
+        for key in ("daily_net_loss", "maximum_loss"):
+            found = self.usage(limited(**{key: {}}))
+            self.assertEqual((found.current, found.unknown), (None, "no balance yet"))
+
+    def test_net_limits_are_unknown_while_an_open_pnl_is(self) -> None:
+        for key in ("daily_net_loss", "maximum_loss"):
+            state = with_balance(limited(**{key: {}}))
+            state = after(state, "GatewayUserPosition", contractId=MNQ)
+            found = self.usage(state)
+            self.assertEqual((found.current, found.unknown), (None, "MNQU5: no quote yet"))
 
     def test_an_open_loss_without_a_quote_is_unknown(self) -> None:
         for scope in ("total", "per_position"):
@@ -207,10 +230,12 @@ class OtherLimitTests(LimitUsageTestCase):
         self.assertFalse(is_strict(limited(max_contracts={})))
         self.assertEqual(limit_usages(view_of(state), NOW), ())
 
-    def test_the_loss_limit_of_the_day_is_that_of_its_rule(self) -> None:
-        self.assertEqual(loss_limit(limited(daily_realized_loss={"loss_limit": 500})), 500)
-        self.assertIsNone(loss_limit(limited(max_contracts={})))
-        self.assertIsNone(loss_limit(limited(daily_realized_loss={"other": 500})))
+    def test_while_no_limit_is_used_the_floor_is_nearest(self) -> None:
+        state = with_balance(limited(max_contracts={}, maximum_loss={}))
+        usages = limit_usages(view_of(state), NOW)
+        found = nearest_limit(usages)
+        self.assertEqual(found and found.rule_id, "RULE-014")
+        self.assertEqual(nearest_first(usages)[0], found)
 
     def test_the_nearest_limit_has_the_largest_used_share(self) -> None:
         state = limited(
@@ -233,3 +258,56 @@ class OtherLimitTests(LimitUsageTestCase):
     def test_a_built_in_rule_has_a_name(self) -> None:
         self.assertEqual(rule_name("RULE-007"), "cooldown after loss")
         self.assertEqual(rule_name("MINE-001"), "MINE-001")
+
+
+class LossLevelTests(SynchronousTestCase):
+    """Where on the curve of the day's P&L the nearest limit is."""
+
+    def level(self, state: AccountState) -> tuple[str, str, Decimal] | None:
+        found = nearest_loss_level(state)
+        return None if found is None else (found.word, found.name, found.pnl)
+
+    def test_the_daily_limit_is_a_loss_of_the_trades(self) -> None:
+        state = limited(daily_realized_loss={"loss_limit": 500})
+        state = after(state, "GatewayUserTrade", profitAndLoss=-100)
+        self.assertEqual(self.level(state), ("limit", "daily loss", -500))
+
+    def test_fees_bring_a_net_limit_nearer(self) -> None:
+        state = with_balance(
+            limited(daily_net_loss={"loss_limit": 500}), "49870.50", charges="4.50"
+        )
+        state = after(state, "GatewayUserTrade", profitAndLoss=-100)
+        self.assertEqual(self.level(state), ("limit", "net daily loss", Decimal("-495.50")))
+
+    def test_the_floor_is_as_far_below_the_day_as_the_equity_is_above_it(self) -> None:
+        """A day that began at 50,100 is 2,100 above a floor of 48,000."""
+        state = limited(maximum_loss={"trailing": "static"})
+        state = after(state, "GatewayUserTrade", profitAndLoss=-100)
+        state = with_balance(state, "50000")
+        self.assertEqual(self.level(state), ("floor", "maximum loss", -2100))
+
+    def test_an_open_position_does_not_move_it(self) -> None:
+        state = with_balance(limited(maximum_loss={}, daily_net_loss={"loss_limit": 3000}))
+        held = after(state, "GatewayUserPosition", contractId=MNQ, size=1, averagePrice=21000)
+        for last in (20900, 21000, 21200):
+            quoted = after(held, "MarketQuote", contractId=MNQ, bid=last, ask=last, last=last)
+            self.assertEqual(self.level(quoted), ("floor", "maximum loss", -2000))
+
+    def test_the_nearest_of_several_counts(self) -> None:
+        rules: dict[str, dict[str, Any]] = {
+            "daily_realized_loss": {"loss_limit": 1500},
+            "daily_net_loss": {"loss_limit": 1000},
+            "maximum_loss": {"drawdown": 2000},
+        }
+        found = self.level(with_balance(limited(**rules)))
+        self.assertEqual(found, ("limit", "net daily loss", -1000))
+        found = self.level(with_balance(limited(**rules), "48700", earlier_close="50000"))
+        self.assertEqual(found, ("floor", "maximum loss", -700))
+
+    def test_without_a_limit_that_is_known_there_is_none(self) -> None:
+        for state in (
+            limited(max_contracts={}),
+            limited(daily_realized_loss={"other": 500, "loss_limit": "x"}),
+            limited(maximum_loss={}),
+        ):
+            self.assertIsNone(self.level(state))

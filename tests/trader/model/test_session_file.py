@@ -257,7 +257,7 @@ class FileTests(SessionTestCase):
 
     def test_a_file_that_appears_during_a_connection_is_read_on_the_next(self) -> None:
         self.connect()
-        self.receive("GatewayUserTrade", profitAndLoss=-1)
+        self.receive("GatewayUserPosition", size=1)
         before = self.view
         self.file.publish(*DAY, seconds=100)
         self.wait(1)

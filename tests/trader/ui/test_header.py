@@ -147,6 +147,15 @@ class BannerTests(ScreenTestCase):
         self.receive("lockout_set")
         self.assertNotIn("REDUCE ONLY", self.shown())
 
+    def test_a_stage_that_is_only_reported_forbids_nothing(self) -> None:
+        stage = ReduceOnly(since=BEGIN, reasons={"RULE-003": "a large loss"}, is_dry_run=True)
+        self.file.publish(limits={REDUCE_ONLY: stage.limit}, seconds=1)
+        self.connect()
+        self.assertIn("REDUCE ONLY: a large loss (RULE-003); dry run, not enforced", self.shown())
+        self.turn("Lockouts")
+        self.assertIn("Dry run: nothing is enforced.", self.shown())
+        self.assertNotIn("are canceled", self.shown())
+
     def test_a_permanent_lockout_has_no_countdown(self) -> None:
         self.receive("lockout_set", reason="Account rule", locked_until=None)
         self.wait(10)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from trader.model.limit_usage import LossLevel
 from trader.ui.pnl_curve import draw_curve
 from trader.ui.styled_text import length, text_of
 
@@ -18,7 +19,7 @@ def curve_text(
     """Return the lines of a curve without styles and trailing blanks."""
     found = draw_curve(
         tuple(Decimal(total) for total in totals),
-        None if limit is None else Decimal(limit),
+        None if limit is None else LossLevel("limit", "daily loss", Decimal(-limit)),
         width,
         height,
     )
@@ -32,11 +33,11 @@ class CurveTests(SynchronousTestCase):
         self.assertEqual(
             curve_text([100, -100, -300], 300),
             [
-                "                 ╭────╮",
-                "       0.00 ─────╯····│·········",
-                "                      ╰────╮",
-                "                           │",
-                " limit -300 ---------------╰────",
+                "                   ╭───╮",
+                "         0.00 ─────╯···│········",
+                "                       ╰────╮",
+                "                            │",
+                "   limit -300 --------------╰───",
             ],
         )
 
@@ -49,6 +50,14 @@ class CurveTests(SynchronousTestCase):
         self.assertIn("limit -2,500.00 is", rows[-1] + " ")
         self.assertEqual(sum("╭" in row or "╰" in row for row in rows), 2 + 1)
 
+    def test_a_limit_above_the_curve_is_drawn_above_it(self) -> None:
+        rows = curve_text([1000, 200], -500)
+        self.assertIn("limit 500 ---", "\n".join(rows))
+
+    def test_a_large_limit_has_room_for_its_name(self) -> None:
+        rows = curve_text([-40000], 123456)
+        self.assertEqual(rows[-1][:14], "limit -123,456")
+
     def test_gains_and_losses_have_their_styles(self) -> None:
         lines = draw_curve((Decimal(100), Decimal(-100)), None, 32, 5)
         top, bottom = lines[0], lines[-1]
@@ -60,12 +69,12 @@ class CurveTests(SynchronousTestCase):
 
     def test_without_room_there_is_no_curve(self) -> None:
         self.assertEqual(curve_text([1], 500, height=3), [])
-        self.assertEqual(curve_text([1], 500, width=14), [])
+        self.assertEqual(curve_text([1], 500, width=16), [])
 
     @given(
         st.lists(st.integers(-(10**9), 10**9), min_size=1, max_size=60),
-        st.none() | st.integers(1, 10**9),
-        st.integers(15, 120),
+        st.none() | st.integers(-(10**9), 10**9),
+        st.integers(17, 120),
         st.integers(4, 30),
     )
     def test_every_curve_has_the_size_that_was_asked_for(
@@ -73,7 +82,7 @@ class CurveTests(SynchronousTestCase):
     ) -> None:
         found = draw_curve(
             tuple(Decimal(total) for total in totals),
-            None if limit is None else Decimal(limit),
+            None if limit is None else LossLevel("limit", "daily loss", Decimal(-limit)),
             width,
             height,
         )

@@ -31,7 +31,7 @@ class TradesPageTests(PageTestCase):
     def test_the_summary_counts_won_and_lost_trades(self) -> None:
         self.trade(1, -45.5)
         self.trade(2, 10.25)
-        self.assertIn("Realized -35.25   1 won, 1 lost   daily loss limit -500.00", self.shown())
+        self.assertIn("Realized -35.25   1 won, 1 lost   limit -500.00, daily loss", self.shown())
 
     def test_the_curve_shows_the_loss_limit(self) -> None:
         self.trade(1, -300)
