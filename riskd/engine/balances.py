@@ -38,13 +38,12 @@ from riskd.journal.audit_log import BALANCE
 from riskd.model.account import with_day_figures
 from riskd.model.balance import (
     Balance,
-    Leg,
     Result,
     after_agreement,
     after_firm_floor,
     after_flow,
     after_result,
-    leg_of,
+    result_of,
 )
 from riskd.model.broker import BrokerTrade
 from riskd.model.ended_days import with_day_again
@@ -91,15 +90,16 @@ class Balances:
         """Count an execution that is not voided, or the broker's last word on it."""
         risk = self._account.state.risk
         known = risk.results.get(trade.id)
-        amount = trade.profit_and_loss - trade.charges
+        position = self._account.state.positions.get(trade.contract_id)
+        result = result_of(trade, position, known)
         # A voided trade does not count again.
-        if trade.id in risk.voided or (known is not None and known.amount == amount):
+        if trade.id in risk.voided or (known is not None and known.amount == result.amount):
             return
-        change = amount - (ZERO if known is None else known.amount)
+        change = result.amount - (ZERO if known is None else known.amount)
         if known is None and not (is_event or self._has_listed or self._is_settled):
             # The first search lists what the first balance includes.
             change = ZERO
-        self._keep(trade, amount, change, leg_of(trade))
+        self._keep(trade.id, result, change)
 
     def void(self, trade: BrokerTrade, *, is_event: bool) -> bool:
         """Take back an execution; return whether that changes the balance.
@@ -108,7 +108,8 @@ class Balances:
         """
         known = self._account.state.risk.results.get(trade.id)
         if known is not None and (known.amount or known.leg is not None):
-            self._keep(trade, ZERO, -known.amount, None)
+            voided = msgspec.structs.replace(known, amount=ZERO, leg=None)
+            self._keep(trade.id, voided, -known.amount)
             return True
         is_unknown = known is None and trade.id not in self._account.state.risk.voided
         if is_event and is_unknown:
@@ -118,23 +119,21 @@ class Balances:
             self._doubtful = [*self._doubtful, amount][-_MOST_DOUBTFUL:]
         return False
 
-    def _keep(self, trade: BrokerTrade, amount: Decimal, change: Decimal, leg: Leg | None) -> None:
+    def _keep(self, trade_id: int, result: Result, change: Decimal) -> None:
         account = self._account
         state, now = account.state, self._seconds()
         expected = state.balance.expected
         if change and expected is not None:
             self._earlier.append(expected)
-        if change or trade.id not in state.risk.results:
+        known = state.risk.results.get(trade_id)
+        if change or known is None:
             self._changed_at = now
         self._is_lowered |= change > 0 and not self._is_settled
-        known = state.risk.results.get(trade.id)
-        order_id = trade.order_id if known is None else known.order_id
-        result = Result(trade.execution_time, amount, order_id, leg)
-        results = {**state.risk.results, trade.id: result}
+        results = {**state.risk.results, trade_id: result}
         account.change_balance(after_result(state.balance, change), results=results)
-        if not state.is_of_trading_day(trade.execution_time):
-            late = amount if known is None else ZERO
-            days = with_day_again(account.state, trade.execution_time, late)
+        if not state.is_of_trading_day(result.at):
+            late = result.amount if known is None else ZERO
+            days = with_day_again(account.state, result.at, late)
             account.change_balance(account.state.balance, days)
         self._agree_if_expected()
 

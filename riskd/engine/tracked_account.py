@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
@@ -28,6 +29,7 @@ from twisted.logger import Logger
 from riskd.engine.corrections import is_amended
 from riskd.engine.order_of_truth import OrderOfTruth
 from riskd.gateway.interface import Found
+from riskd.journal.audit_log import SETTINGS
 from riskd.journal.interface import IJournal
 from riskd.model.account import (
     AccountState,
@@ -77,6 +79,8 @@ from riskd.model.events import (
 from riskd.model.exact_json import encode_json
 from riskd.model.moments import is_placeholder
 from riskd.model.open_pnl import STALE_AFTER
+from riskd.model.reduce_only import REDUCE_ONLY
+from riskd.model.unlocks import UNLOCKED
 from riskd.model.wire import encode_data
 
 _log = Logger()
@@ -400,8 +404,23 @@ class TrackedAccount:
 
     def set_limits(self, limits: Mapping[str, Limit]) -> None:
         """Keep the limits in force, for the journal and the consoles."""
-        if self.state.limits != limits:
+        before = self.state.limits
+        if before != limits:
             self._change(limits=limits)
+            # Those of the start are compared with the journal's.
+            if before:
+                self._note_settings(before)
+
+    def _note_settings(self, before: Mapping[str, Limit]) -> None:
+        """Keep in the journal which settings in force have changed."""
+        after = self.state.limits
+        for rule_id in sorted({*before, *after} - {UNLOCKED, REDUCE_ONLY}):
+            old, new = before.get(rule_id), after.get(rule_id)
+            if old != new:
+                key = (new or old or Limit("", "")).key
+                self.note(
+                    SETTINGS, rule_id=rule_id, key=key, before=_settings(old), after=_settings(new)
+                )
 
     def count_since(self, began: datetime) -> None:
         """Count the trades of the day that began at ``began``; announce no reset."""
@@ -431,6 +450,8 @@ class TrackedAccount:
         }
         news = [lock for rule, lock in known.lockouts.items() if rule not in self.state.lockouts]
         self.state = with_day_figures(merge(known, self.state))
+        if known.limits:
+            self._note_settings(known.limits)
         # Clients that connected before could not read these in the published copy.
         for lockout in news:
             self._broadcast(Event(self.account_id, lockout))
@@ -438,6 +459,20 @@ class TrackedAccount:
     def _change(self, **changes: Any) -> None:
         self.state = msgspec.structs.replace(self.state, **changes)
         self._journal.changed()
+
+
+def _settings(limit: Limit | None) -> object:
+    """Return settings as plain values, with every fraction as a ``Decimal``."""
+    if limit is None:
+        return None
+    try:
+        return _SETTINGS_DECODER.decode(limit.settings)
+    except (msgspec.MsgspecError, ValueError):
+        # Of another version of riskd.
+        return limit.settings
+
+
+_SETTINGS_DECODER: Final = msgspec.json.Decoder(float_hook=Decimal)
 
 
 def _dated(

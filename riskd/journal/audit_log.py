@@ -50,13 +50,16 @@ DAY: Final = "day"
 OPERATOR_COMMAND: Final = "operator"
 """The kind of the lines about operators' commands."""
 
+SETTINGS: Final = "settings"
+"""The kind of the lines about settings in force that have changed: rule, key, before and after."""
+
 
 class LogLine(msgspec.Struct, frozen=True):
     """One line of the log.
 
     :ivar at: when it happened, in UTC.
     :ivar kind: an event type of the wire, :data:`OPERATOR_COMMAND`, :data:`CORRECTION`,
-        :data:`BALANCE`, :data:`DAY` or :data:`CLOCK`.
+        :data:`BALANCE`, :data:`DAY`, :data:`SETTINGS` or :data:`CLOCK`.
     :ivar data: the details, with every fraction as a ``Decimal``.
     """
 
@@ -65,12 +68,13 @@ class LogLine(msgspec.Struct, frozen=True):
     data: dict[str, Any]
 
 
-def read_days(directory: Path, account_id: int) -> list[DayReport]:
+def read_days(directory: Path, account_id: int, since: datetime | None = None) -> list[DayReport]:
     """Return the ended trading days of an account, oldest first.
 
+    :param since: aware; days that riskd has seen end before are left out.
     :raises StateFileError: see :func:`read_log`.
     """
-    days = [line for line in read_log(directory, account_id) if line.kind == DAY]
+    days = [line for line in read_log(directory, account_id, since) if line.kind == DAY]
     return [msgspec.convert(line.data, DayReport, strict=False) for line in days]
 
 

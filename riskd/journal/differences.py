@@ -7,7 +7,7 @@ as has changed since the write before.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from datetime import date
+from datetime import date, datetime
 from operator import attrgetter, is_
 from typing import Any, Final, TypeVar
 
@@ -15,13 +15,19 @@ import msgspec
 
 from riskd.journal.schema import as_stamp
 from riskd.model.account import AccountState, current_quotes
-from riskd.model.balance import Balance
+from riskd.model.balance import Balance, Result
+from riskd.model.equity import EquityMark
 from riskd.model.wire import encode_data
 
 Statement = tuple[str, tuple[Any, ...]]
 """An SQL statement and its values."""
 
 _Logged = TypeVar("_Logged", bound=Hashable)
+
+
+def _details(result: Result) -> str | None:
+    execution = result.execution
+    return None if execution is None else msgspec.json.encode(execution).decode()
 
 
 class _Table(msgspec.Struct, frozen=True):
@@ -32,6 +38,7 @@ class _Table(msgspec.Struct, frozen=True):
     :ivar columns: the other columns.
     :ivar values: returns what an entry has in these columns.
     :ivar stored_key: returns what the table has for a key.
+    :ivar keeps: whether rows stay when their entries leave the mapping.
     """
 
     name: str
@@ -40,6 +47,7 @@ class _Table(msgspec.Struct, frozen=True):
     columns: tuple[str, ...] = ("data",)
     values: Callable[[Any], tuple[Any, ...]] = lambda data: (encode_data(data),)
     stored_key: Callable[[Any], Any] = lambda key: key
+    keeps: bool = False
 
     def differences(
         self, account_id: int, old: Mapping[Any, Any], new: Mapping[Any, Any]
@@ -53,7 +61,11 @@ class _Table(msgspec.Struct, frozen=True):
             (put, (account_id, self.stored_key(key), *self.values(entry)))
             for key, entry in new.items()
             if old.get(key) != entry
-        ] + [(drop, (account_id, self.stored_key(key))) for key in old if key not in new]
+        ] + [
+            (drop, (account_id, self.stored_key(key)))
+            for key in old
+            if key not in new and not self.keeps
+        ]
 
 
 _TABLES: Final = (
@@ -81,8 +93,13 @@ _TABLES: Final = (
         "results",
         "trade_id",
         attrgetter("risk.results"),
-        ("at", "amount", "order_id", "leg"),
-        lambda result: (as_stamp(result.at), str(result.amount), result.order_id, result.leg),
+        ("at", "amount", "order_id", "leg", "data"),
+        lambda result: (
+            *(as_stamp(result.at), str(result.amount), result.order_id, result.leg),
+            _details(result),
+        ),
+        # For reports; store.py deletes them after two years.
+        keeps=True,
     ),
     _Table(
         "days",
@@ -155,6 +172,16 @@ def differences(written: AccountState | None, state: AccountState) -> list[State
     if written is None or not (is_same or _account_row(old) == _account_row(state)):
         statements.append((_PUT_ACCOUNT, _account_row(state)))
     return statements
+
+
+def mark_statement(mark: EquityMark, at: datetime, database: str = "main") -> Statement:
+    """Return the statement that writes the figures of a moment, unless it has them."""
+    sql = (
+        f"INSERT OR IGNORE INTO {database}.equity"  # noqa: S608  # names of ours
+        " (at, account_id, balance, equity, net_pnl, high_net) VALUES (?, ?, ?, ?, ?, ?)"
+    )
+    figures = (mark.balance, mark.equity, mark.net_pnl, mark.high_net)
+    return sql, (as_stamp(at), mark.account_id, *map(str, figures))
 
 
 def _added(before: tuple[_Logged, ...], after: tuple[_Logged, ...]) -> tuple[_Logged, ...]:

@@ -32,8 +32,8 @@ from riskd.journal.schema import (
     check_version,
     upgrade,
 )
-from riskd.model.account import AccountState, Charge, Flattening, Limit, RiskState
-from riskd.model.balance import Balance, Leg, Result
+from riskd.model.account import KEPT_RESULTS, AccountState, Charge, Flattening, Limit, RiskState
+from riskd.model.balance import Balance, Execution, Leg, Result
 from riskd.model.broker import BrokerOrder, BrokerPosition, BrokerTrade
 from riskd.model.contracts import Contract
 from riskd.model.day_figures import DayFigures
@@ -41,6 +41,8 @@ from riskd.model.events import DaemonStatus
 from riskd.model.wire import decode_data, decode_reported
 
 _Reported = TypeVar("_Reported", BrokerPosition, BrokerOrder, BrokerTrade)
+
+_MILLISECOND: Final = timedelta(milliseconds=1)
 
 DAMAGES: Final = (DamagedError, sqlite3.Error, ValueError, ArithmeticError, TypeError)
 """The exceptions that reading a damaged file may raise."""
@@ -249,6 +251,12 @@ def _read_account(
         "SELECT data FROM enforcement WHERE account_id = ? AND at >= ? ORDER BY number",
         (account_id, BEFORE_ALL if began is None else began),
     )
+    # So does this one, by years.
+    results = connection.execute(
+        "SELECT trade_id, at, amount, order_id, leg, data FROM results WHERE account_id = ? AND at >= ?"
+        " ORDER BY at, trade_id",
+        (account_id, BEFORE_ALL if began is None else began - KEPT_RESULTS // _MILLISECOND),
+    )
     flattenings = [
         msgspec.json.decode(as_text(data), type=Flattening)
         for (data,) in rows("flattenings", "data")
@@ -284,17 +292,27 @@ def _read_account(
             },
             results={
                 trade_id: Result(
-                    as_moment(at), _amount(amount), order_id, None if leg is None else Leg(leg)
+                    at=as_moment(at),
+                    amount=_amount(amount),
+                    order_id=order_id,
+                    leg=None if leg is None else Leg(leg),
+                    execution=read_execution(data),
                 )
-                for trade_id, at, amount, order_id, leg in rows(
-                    "results", "trade_id", "at", "amount", "order_id", "leg"
-                )
+                for trade_id, at, amount, order_id, leg, data in results
             },
             memory={rule: as_text(data) for rule, data in rows("rule_memory", "rule_id", "data")},
             flattening=flattenings[0] if flattenings else None,
             day_key=None if day_key is None else date.fromisoformat(day_key),
         ),
     )
+
+
+def read_execution(text: object) -> Execution | None:
+    """Return the details of an execution; ``None`` if there are none.
+
+    :raises ValueError: they make no sense.
+    """
+    return None if text is None else msgspec.json.decode(as_text(text), type=Execution)
 
 
 def read_balance(text: object) -> Balance:

@@ -126,6 +126,19 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         PRIMARY KEY (account_id, day)
     ) WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE results ADD COLUMN data TEXT;
+    CREATE INDEX results_by_time ON results (account_id, at);
+    CREATE TABLE equity (
+        at INTEGER NOT NULL,
+        account_id INTEGER NOT NULL,
+        balance TEXT NOT NULL,
+        equity TEXT NOT NULL,
+        net_pnl TEXT NOT NULL,
+        high_net TEXT NOT NULL,
+        PRIMARY KEY (at, account_id)
+    ) WITHOUT ROWID;
+    """,
 )
 """The SQL that makes each version of the schema from the version before; the first starts from nothing.
 
@@ -135,13 +148,19 @@ A released migration is never edited: journals on users' disks were made by it.
 which the broker's clock is ahead of the wall clock, such as ``-12.345``, absent while that is unknown;
 ``commits``, the number of commits so far, which shows whether the journal has lost what the published copy
 has; and those of :class:`riskd.journal.ownership.Record`: the gateway that the journal belongs to.  Rows of
-``enforcement`` and ``log`` are never deleted; the other tables hold the present state.  ``balance``
+``enforcement`` and ``log`` are never deleted, and those of ``results`` and ``equity`` are kept for two years; the
+other tables hold the present state.  ``equity`` has the figures of each minute, as they were when they were first
+written in it; in the copy it has those of the last write.  ``results.data`` is a
+:class:`riskd.model.balance.Execution` as JSON, absent if an earlier riskd wrote the row.  ``balance``
 is a :class:`riskd.model.balance.Balance` as JSON, absent while none is known; ``days`` has a
 :class:`riskd.model.day_figures.DayFigures` as JSON for each date.  ``at`` and ``day_began`` are stamps (:func:`as_stamp`).
 """
 
 FIRST_WITH_LOG: Final = 2
 """The first version of the schema that has a ``log``."""
+
+FIRST_WITH_HISTORY: Final = 4
+"""The first version of the schema that keeps executions and equity for reports."""
 
 PUBLISHED_TABLES: Final = (
     "facts",
@@ -155,6 +174,7 @@ PUBLISHED_TABLES: Final = (
     "enforcement",
     "limits",
     "days",
+    "equity",
 )
 """The tables, in the newest version, whose rows are published."""
 

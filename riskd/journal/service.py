@@ -28,6 +28,7 @@ from riskd.journal.interface import IJournal
 from riskd.journal.reader import StateFileError, read_published
 from riskd.journal.store import Recovery, Store
 from riskd.model.account import AccountState
+from riskd.model.equity import EquityMark, equity_mark
 
 WRITE_BEHIND_SECONDS: Final = 0.5
 """How long a change may wait for further changes before it is written and published."""
@@ -297,7 +298,9 @@ class JournalService(Service):
         # Before the recovery the states are empty, and would wipe out the locks in the journal.
         may_write = self._is_recovered
 
-        def work(states: tuple[AccountState, ...]) -> Recovery | bool:
+        def work(
+            states: tuple[AccountState, ...], marks: tuple[EquityMark, ...]
+        ) -> Recovery | bool:
             if not self._store.is_open:
                 return self._store.open(self._account_ids, now)
             if may_write:
@@ -307,13 +310,16 @@ class JournalService(Service):
                     now,
                     all_quotes=write.takes_all_quotes,
                     clock_offset=clock_offset,
+                    marks=marks,
                 )
                 return write.publishes and self._store.publish()
             return False
 
         try:
             states = tuple(self._states())
-            outcome = await self._thread.run(lambda: work(states))
+            # Here and not in the thread: the open P&L is kept from one call to the next.
+            marks = tuple(mark for mark in map(equity_mark, states) if mark is not None)
+            outcome = await self._thread.run(lambda: work(states, marks))
             if isinstance(outcome, Recovery):
                 self._take_over(outcome)
             elif not self._store.has_all_quotes:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Collection, Iterable
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from riskd.host.errors import UserError
-from riskd.journal.differences import differences
+from riskd.journal.differences import Statement, differences, mark_statement
 from riskd.journal.ownership import PRIVATE_FACTS, OtherGatewayError, Owner, Record
 from riskd.journal.reader import (
     DAMAGES,
@@ -32,11 +32,13 @@ from riskd.journal.schema import (
     PUBLISHED_NAME,
     PUBLISHED_TABLES,
     DamagedError,
+    as_stamp,
     check_version,
     empty_database,
     migrate,
 )
 from riskd.model.account import AccountState
+from riskd.model.equity import EquityMark
 from riskd.model.wire import encode_data
 
 _QUOTES_EVERY: Final = timedelta(seconds=1)
@@ -49,6 +51,11 @@ _NEW_NAME: Final = f"{JOURNAL_NAME}.new"
 _SUFFIXES: Final = ("", "-wal", "-shm")
 
 _PUT_FACT: Final = "INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)"
+
+KEPT_HISTORY: Final = timedelta(days=2 * 366)
+"""How long executions and the equity of each minute are kept."""
+
+_PRUNE: Final = ("DELETE FROM results WHERE at < ?", "DELETE FROM equity WHERE at < ?")
 
 _PUBLISHED_ROWS: Final = {
     # Every user of the machine may read the copy.
@@ -65,6 +72,8 @@ _PUBLISHED_ROWS: Final = {
         " ON action.account_id = account.account_id"
         " AND action.at >= ifnull(account.day_began, -1e18)"
     ),
+    # Those of the last write are published, and no earlier ones.
+    "equity": "SELECT * FROM main.equity WHERE false",
 }
 """Queries for the tables that are not published whole."""
 
@@ -99,6 +108,9 @@ class Store:
         self._quotes_written_at: datetime | None = None
         self._is_published = False
         self._has_clock_offset = False
+        # The figures of the last write, for the copy.
+        self._marks: tuple[Statement, ...] = ()
+        self._pruned_on: date | None = None
         self._commits = 0
         self.has_all_quotes = True
 
@@ -142,17 +154,18 @@ class Store:
         *,
         all_quotes: bool = False,
         clock_offset: str | None = None,
+        marks: Iterable[EquityMark] = (),
     ) -> bool:
         """Write ``states`` to the journal; when this returns they are on disk.
 
         Quotes are written once a second at most, unless ``all_quotes`` asks for them.
 
         :param clock_offset: the fact of that name; see :data:`riskd.journal.schema.MIGRATIONS`.
-
+        :param marks: the accounts' figures now; kept once a minute, while the broker's time is known.
         :returns: whether there was anything to write.
         :raises sqlite3.Error: the write failed as a whole; the journal is as before.
         """
-        states = list(states)
+        states, marks = list(states), tuple(marks)
         takes_quotes = all_quotes or not self._has_fresh_quotes(now)
         self.has_all_quotes = takes_quotes or all(
             state.quotes == self._known(state).quotes for state in states
@@ -176,6 +189,12 @@ class Store:
         # as_of and commits come later: alone they are no reason for a write.
         if not statements and facts.items() <= self._facts.items():
             return False
+        at = None if clock_offset is None else now + timedelta(seconds=float(clock_offset))
+        if at is not None:
+            minute = at.replace(second=0, microsecond=0)
+            statements += [mark_statement(mark, minute) for mark in marks]
+            if minute.date() != self._pruned_on:
+                statements += [(sql, (as_stamp(minute - KEPT_HISTORY),)) for sql in _PRUNE]
         facts |= {"as_of": now.isoformat(), "commits": str(self._commits + 1)}
         statements += [(_PUT_FACT, fact) for fact in facts.items() - self._facts.items()]
         journal = self._journal
@@ -185,6 +204,10 @@ class Store:
             for sql, values in statements:
                 journal.execute(sql, values)
         self._commits += 1
+        self._marks = (
+            () if at is None else tuple(mark_statement(each, at, _COPY) for each in marks)
+        )
+        self._pruned_on = self._pruned_on if at is None else at.date()
         self._facts = facts
         self._has_clock_offset = clock_offset is not None
         self._written |= {state.account_id: state for state in states}
@@ -244,6 +267,8 @@ class Store:
             for table in PUBLISHED_TABLES:
                 rows = _PUBLISHED_ROWS.get(table, f"SELECT * FROM main.{table}")  # noqa: S608  # names of ours
                 journal.execute(f"INSERT INTO {_COPY}.{table} {rows}")
+            for sql, values in self._marks:
+                journal.execute(sql, values)
         return journal.serialize(name=_COPY)
 
     def _has_fresh_quotes(self, now: datetime) -> bool:

@@ -19,7 +19,8 @@ from enum import StrEnum
 import msgspec
 
 from riskd.model.broker import BrokerTrade
-from riskd.model.events import OrderSide
+from riskd.model.events import GatewayUserPosition, OrderSide
+from riskd.model.moments import is_placeholder
 from riskd.model.money import ZERO
 
 
@@ -48,18 +49,71 @@ def leg_of(trade: BrokerTrade) -> Leg:
     return Leg(f"{side}_TO_{'CLOSE' if trade.is_full_turn else 'OPEN'}")
 
 
+class Execution(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The details of an execution, for reports.
+
+    :ivar side: ``None`` if the broker did not report it, as ``price``.
+    :ivar pnl: gross dollars; ``None`` for a half-turn, which only opens contracts.
+    :ivar fees: dollars, with commissions.
+    :ivar opened_at: when the position that it closed was opened; ``None`` if that is unknown.
+    """
+
+    contract_id: str
+    size: int
+    side: OrderSide | None = None
+    price: Decimal | None = None
+    pnl: Decimal | None = None
+    fees: Decimal = ZERO
+    opened_at: datetime | None = None
+
+
 class Result(msgspec.Struct, frozen=True):
     """What one execution has done to the balance, in dollars; 0 once it is voided.
 
     :ivar at: the broker's time of the execution.
     :ivar order_id: the order that it filled; ``None`` if the broker does not say.
     :ivar leg: ``None`` once it is voided.
+    :ivar execution: its details; ``None`` if an earlier riskd journaled it.
     """
 
     at: datetime
     amount: Decimal
     order_id: int | None = None
     leg: Leg | None = None
+    execution: Execution | None = None
+
+
+def result_of(
+    trade: BrokerTrade, position: GatewayUserPosition | None, known: Result | None
+) -> Result:
+    """Return the result of an execution.
+
+    :param position: of its contract, as it was known before the execution or just after it.
+    :param known: the earlier version, of an execution that the broker amends.
+    """
+    opened_at = None
+    if known is not None and known.execution is not None:
+        # By now another position may be open.
+        opened_at = known.execution.opened_at
+    elif trade.is_full_turn and position is not None and not is_placeholder(position.created_at):
+        is_before = position.created_at <= trade.execution_time
+        opened_at = position.created_at if is_before else None
+    execution = Execution(
+        contract_id=trade.contract_id,
+        size=trade.quantity,
+        side=trade.side,
+        price=trade.price,
+        pnl=trade.profit_and_loss if trade.is_full_turn else None,
+        fees=trade.charges,
+        opened_at=opened_at,
+    )
+    return Result(
+        at=trade.execution_time,
+        amount=trade.profit_and_loss - trade.charges,
+        order_id=trade.order_id if known is None else known.order_id,
+        leg=leg_of(trade),
+        execution=execution,
+    )
 
 
 class FirmFloor(msgspec.Struct, frozen=True, kw_only=True):

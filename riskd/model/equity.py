@@ -134,6 +134,32 @@ def equity(state: AccountState) -> Decimal | None:
     return None if balance is None else balance + open_pnl(state)
 
 
+class EquityMark(msgspec.Struct, frozen=True):
+    """The figures of an account at one moment, in dollars.
+
+    :ivar balance: the lower one while the broker has another balance than riskd can explain.
+    :ivar net_pnl: of the trading day.
+    :ivar high_net: the highest net P&L of the trading day.
+    """
+
+    account_id: int
+    balance: Decimal
+    equity: Decimal
+    net_pnl: Decimal
+    high_net: Decimal
+
+
+def equity_mark(state: AccountState) -> EquityMark | None:
+    """Return the figures now; ``None`` while one of them is unknown or uncertain."""
+    balance, now = state.balance.counted, equity(state)
+    if balance is None or now is None or state.risk.unmatched or state.risk.is_listing:
+        return None
+    if not is_pnl_known(state):
+        return None
+    net = net_pnl(state)
+    return EquityMark(state.account_id, balance, now, net, max(net, state.balance.high_net))
+
+
 def day_start_balance(state: AccountState) -> Decimal | None:
     """Return the balance at the beginning of the trading day.
 

@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
+from typing import Final
 
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
@@ -27,10 +28,10 @@ from riskd.model.account import (
     apply,
     current_quotes,
 )
-from riskd.model.balance import Balance, FirmFloor, Leg, Result
+from riskd.model.balance import Balance, Execution, FirmFloor, Leg, Result
 from riskd.model.contracts import known_contract
 from riskd.model.day_figures import DayFigures
-from riskd.model.events import Action, LockoutSet
+from riskd.model.events import Action, LockoutSet, OrderSide
 from riskd.testing import make_event
 from tests.support.directories import temporary_directory
 
@@ -75,6 +76,18 @@ def flattening(*locks: LockoutSet) -> Flattening:
 
 def log_entry(number: int) -> LogEntry:
     return LogEntry(NOON + timedelta(seconds=number), "operator", f'{{"number":{number}}}')
+
+
+EXECUTION: Final = Execution(
+    contract_id=MNQ,
+    size=1,
+    side=OrderSide.SELL,
+    price=Decimal("20977.25"),
+    pnl=Decimal("-45.50"),
+    fees=Decimal("1.48"),
+    opened_at=NOON - timedelta(minutes=5),
+)
+"""Sold an MNQ that was bought 22.75 points higher 5 minutes before."""
 
 
 @cache
@@ -125,7 +138,7 @@ def full_state() -> AccountState:
         risk=RiskState(
             can_trade=True,
             charges={1: Charge(NOON, Decimal("1.48"))},
-            results={1: Result(NOON, Decimal("-46.98"), 7, Leg.SELL_TO_CLOSE)},
+            results={1: Result(NOON, Decimal("-46.98"), 7, Leg.SELL_TO_CLOSE, EXECUTION)},
             memory={"RULE-006": PRIVATE},
             flattening=flattening(lock("RULE-003")),
             day_key=date(2025, 1, 17),

@@ -16,13 +16,18 @@ from typing import Final
 
 from riskd.app.riskctl import offline, online
 from riskd.app.riskctl.tables import (
-    days_csv,
     days_table,
+    equity_table,
     journal_csv,
     journal_json_lines,
     journal_table,
+    plain_csv,
+    trades_table,
 )
 from riskd.host.errors import UserError
+from riskd.journal.audit_log import read_days, read_log
+from riskd.journal.history import EquityLine, TradeReport, read_equity, read_trades
+from riskd.model.day_report import DayReport
 from riskd.model.safe_text import printable
 
 _MAX_MINUTES: Final = 366 * 24 * 60
@@ -110,27 +115,31 @@ def parse(arguments: Sequence[str] | None, now: datetime) -> argparse.Namespace:
     )
     replay.set_defaults(run=offline.replay_recording)
 
-    journal = commands.add_parser(
-        "journal",
-        help="show enforcement, locks, resets and operators' commands",
-        parents=[account],
-    )
-    journal.add_argument(
+    begin = argparse.ArgumentParser(add_help=False, parents=[account])
+    begin.add_argument(
         "--since",
         type=partial(since, now=now),
         metavar="WHEN",
         help="2d, 3h or 30m ago, HH:MM, or an ISO 8601 date or time",
     )
+    journal = commands.add_parser(
+        "journal",
+        help="show enforcement, locks, resets and operators' commands",
+        parents=[begin],
+    )
     form = journal.add_mutually_exclusive_group()
     form.add_argument("--csv", dest="format", action="store_const", const=journal_csv)
     form.add_argument("--jsonl", dest="format", action="store_const", const=journal_json_lines)
-    journal.set_defaults(run=offline.show_journal, format=journal_table)
+    journal.set_defaults(run=offline.show_journaled, read=read_log, format=journal_table)
 
-    days = commands.add_parser(
-        "days", help="show the trading days that have ended", parents=[account]
-    )
-    days.add_argument("--csv", dest="format", action="store_const", const=days_csv)
-    days.set_defaults(run=offline.show_days, format=days_table)
+    for name, what, read, kind, table in (
+        ("days", "the trading days that have ended", read_days, DayReport, days_table),
+        ("trades", "the executions of two years", read_trades, TradeReport, trades_table),
+        ("equity", "balance and equity of each minute", read_equity, EquityLine, equity_table),
+    ):
+        history = commands.add_parser(name, help=f"show {what}", parents=[begin])
+        history.add_argument("--csv", dest="format", action="store_const", const=plain_csv(kind))
+        history.set_defaults(run=offline.show_journaled, read=read, format=table)
 
     commands.add_parser(
         "unlock", help="end all locks of an account", parents=[account, reason]

@@ -23,7 +23,6 @@ from riskd.config.settings import AccountSettings
 from riskd.config.toml import nearest
 from riskd.gateway.projectx.credentials import CredentialsError, read_key_file
 from riskd.host.errors import UserError
-from riskd.journal.audit_log import read_days, read_log
 from riskd.model.account import AccountState
 from riskd.model.formatting import counted
 from riskd.model.safe_text import json_text, printable
@@ -99,18 +98,10 @@ def show_presets(options: argparse.Namespace) -> int:
     return 0
 
 
-def show_journal(options: argparse.Namespace) -> int:
-    """Write the journal's log of an account."""
+def show_journaled(options: argparse.Namespace) -> int:
+    """Write what the journal keeps of an account: its log, days, trades or equity."""
     directory = journal_directory(options.state, options.account, say)
-    for line in options.format(read_log(directory, options.account, options.since)):
-        sys.stdout.write(f"{line}\n")
-    return 0
-
-
-def show_days(options: argparse.Namespace) -> int:
-    """Write the trading days of an account."""
-    directory = journal_directory(options.state, options.account, say)
-    for line in options.format(read_days(directory, options.account)):
+    for line in options.format(options.read(directory, options.account, options.since)):
         sys.stdout.write(f"{line}\n")
     return 0
 

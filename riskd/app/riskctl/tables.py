@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import chain
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -24,7 +24,16 @@ from riskd.control.reports import (
     RulesReport,
     StatusReport,
 )
-from riskd.journal.audit_log import BALANCE, CLOCK, CORRECTION, DAY, OPERATOR_COMMAND, LogLine
+from riskd.journal.audit_log import (
+    BALANCE,
+    CLOCK,
+    CORRECTION,
+    DAY,
+    OPERATOR_COMMAND,
+    SETTINGS,
+    LogLine,
+)
+from riskd.journal.history import EquityLine, TradeReport
 from riskd.model.clock_offset import REMEDY, WARNING, offset_words
 from riskd.model.day_report import DayReport
 from riskd.model.events import EnforcementAction, EventError
@@ -39,7 +48,14 @@ _STATUS_HEADER: Final = (
 _RULES_HEADER: Final = ("RULE", "NAME", "LIMIT OF", "LIMIT", "CURRENT", "HEADROOM", "")
 _JOURNAL_HEADER: Final = ("AT", "WHAT", "DETAILS")
 _DAYS_HEADER: Final = ("DAY", "START", "CLOSE", "NET", "TRADES", "BEST", "WORST", "ENFORCED")
+_TRADES_HEADER: Final = (
+    *("AT", "WHAT", "CONTRACT", "SIDE", "SIZE", "ENTRY", "EXIT", "P&L", "FEES", "OPENED", ""),
+)
+_EQUITY_HEADER: Final = ("AT", "BALANCE", "EQUITY", "NET", "DAY'S HIGH")
 _ENFORCEMENT_HEADER: Final = ("AT", "ACCOUNT", "RULE", "ACTION", "REASON")
+_SENTENCES: Final = {BALANCE: "message", CORRECTION: "message", CLOCK: "reason"}
+"""Where the sentence is in lines that have one."""
+
 _CSV_HEADER: Final = ("at", "kind", "rule_id", "action", "reason", "success", "until", "details")
 
 _FORMULA_STARTS: Final = "=+-@＝＋－＠"  # noqa: RUF001  # a spreadsheet takes the wide ones, too
@@ -275,8 +291,8 @@ def _describe(line: LogLine) -> str:
     A line that another version of riskd wrote is returned as JSON.
     """
     try:
-        if line.kind in (BALANCE, CORRECTION):
-            return str(line.data["message"])
+        if line.kind in _SENTENCES:
+            return str(line.data[_SENTENCES[line.kind]])
         if line.kind == DAY:
             day = msgspec.convert(line.data, DayReport, strict=False)
             return f"{day.day}: net {dollars(day.net_pnl)} in {counted(day.trades, 'trade')}"
@@ -286,8 +302,8 @@ def _describe(line: LogLine) -> str:
             return (
                 f"{line.data['command']}{note} by {line.data['operator']}: {line.data['reason']}"
             )
-        if line.kind == CLOCK:
-            return "{reason}".format(**line.data)
+        if line.kind == SETTINGS:
+            return _settings_change(line.data)
         # The envelope's account is not part of the sentence.
         data = from_fields(line.kind, 0, line.data).data
         if isinstance(data, RiskEvent):
@@ -295,6 +311,25 @@ def _describe(line: LogLine) -> str:
     except (EventError, KeyError, msgspec.ValidationError):
         pass
     return json_text(line.data)
+
+
+def _settings_change(data: Mapping[str, Any]) -> str:
+    """Return in words which settings of a rule have changed."""
+    name, before, after = f"{data['key']} ({data['rule_id']})", data["before"], data["after"]
+    if before is None or after is None:
+        return f"{name} is {'not in force any more' if after is None else 'in force'}"
+    if not isinstance(before, dict) or not isinstance(after, dict):
+        return f"{name}: {_value(before)} became {_value(after)}"
+    changes = [
+        f"{key} {_value(before.get(key))} became {_value(after.get(key))}"
+        for key in sorted({*before, *after})
+        if before.get(key) != after.get(key)
+    ]
+    return f"{name}: {', '.join(changes)}"
+
+
+def _value(setting: object) -> str:
+    return setting if isinstance(setting, str) else json_text(setting)
 
 
 def _cells(line: LogLine) -> list[str]:
@@ -355,12 +390,61 @@ def days_table(days: Iterable[DayReport]) -> list[str]:
     return _table(_DAYS_HEADER, rows, right=range(1, 8), empty="no trading day has ended yet")
 
 
-def days_csv(days: Iterable[DayReport]) -> Iterator[str]:
-    """Yield trading days as CSV, with a header; amounts are plain numbers."""
-    yield ",".join(DayReport.__struct_fields__)
-    for each in days:
-        values = msgspec.structs.astuple(each)
-        yield ",".join("" if value is None else str(value) for value in values)
+# Executions and equity.
+
+
+def trades_table(trades: Iterable[TradeReport]) -> list[str]:
+    """Return executions as lines for a terminal."""
+    rows = [
+        (
+            _local(each.at),
+            each.what,
+            each.contract,
+            each.side,
+            str(each.size),
+            *("-" if price is None else f"{price:f}" for price in (each.entry, each.exit)),
+            *(_figure(amount, "$") for amount in (each.pnl, each.fees)),
+            "-" if each.opened_at is None else _local(each.opened_at),
+            "voided" if each.is_voided else "",
+        )
+        for each in trades
+    ]
+    return _table(_TRADES_HEADER, rows, right=range(4, 9), empty="no trade is journaled")
+
+
+def equity_table(marks: Iterable[EquityLine]) -> list[str]:
+    """Return the figures of each minute as lines for a terminal."""
+    rows = [
+        (
+            _local(each.at),
+            *(dollars(x) for x in (each.balance, each.equity, each.net_pnl, each.high_net)),
+        )
+        for each in marks
+    ]
+    return _table(_EQUITY_HEADER, rows, right=range(1, 5), empty="no equity is journaled")
+
+
+def plain_csv(kind: type[msgspec.Struct]) -> Callable[[Iterable[msgspec.Struct]], Iterator[str]]:
+    """Return a function that yields values of ``kind`` as CSV, with a header.
+
+    Amounts are plain numbers, times are UTC.
+    """
+
+    def lines(values: Iterable[msgspec.Struct]) -> Iterator[str]:
+        yield ",".join(kind.__struct_fields__)
+        for value in values:
+            yield ",".join(map(_plain, msgspec.structs.astuple(value)))
+
+    return lines
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, datetime):
+        return _stamp(value)
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    # The names of contracts are the broker's.
+    return "" if value is None or value is False else _csv_row([str(value)])
 
 
 # The enforcement of a replay.

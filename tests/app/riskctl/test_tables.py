@@ -10,15 +10,17 @@ from decimal import Decimal
 import msgspec
 
 from riskd.app.riskctl.tables import (
-    days_csv,
     days_table,
     enforcement_summary,
     enforcement_table,
+    equity_table,
     journal_csv,
     journal_json_lines,
     journal_table,
+    plain_csv,
     rules_table,
     status_table,
+    trades_table,
 )
 from riskd.control.reports import (
     GaugeReport,
@@ -28,6 +30,7 @@ from riskd.control.reports import (
     report_account,
 )
 from riskd.journal.audit_log import LogLine
+from riskd.journal.history import EquityLine, TradeReport
 from riskd.model.account import Flattening, RiskState
 from riskd.model.balance import Balance
 from riskd.model.day_report import DayReport
@@ -108,7 +111,7 @@ class TableTests(ZonedTestCase):
             ],
         )
         self.assertEqual(
-            list(days_csv([day, unknown])),
+            list(plain_csv(DayReport)([day, unknown])),
             [
                 "day,start,close,net_pnl,trades,best,worst,enforced",
                 "2026-11-23,50000.00,49898.26,-101.74,2,99.00,-201.00,1",
@@ -131,6 +134,79 @@ class TableTests(ZonedTestCase):
             "clock: this machine's clock is 1,261.500 s behind the broker's; "
             "let a time server set it, for example with timedatectl set-ntp true",
         )
+
+    def test_executions_are_a_table_or_plain_numbers(self) -> None:
+        sold = TradeReport(
+            at=NOW,
+            id=8,
+            what="exit",
+            contract="MNQZ6",
+            side="long",
+            size=2,
+            entry=Decimal("21000.25"),
+            exit=Decimal("20989.75"),
+            pnl=Decimal("-42.00"),
+            fees=Decimal("1.48"),
+            opened_at=NOW - timedelta(seconds=147),
+            is_voided=True,
+        )
+        bought = msgspec.structs.replace(
+            sold, id=7, what="entry", contract="=1+1", exit=None, pnl=None, opened_at=None
+        )
+        bought = msgspec.structs.replace(bought, is_voided=False)
+        self.assertEqual(
+            trades_table([bought, sold]),
+            [
+                "AT                   WHAT   CONTRACT  SIDE  SIZE     ENTRY      EXIT      P&L   FEES  OPENED",
+                "2026-11-23 13:00:00  entry  =1+1      long     2  21000.25         -        -  $1.48  -",
+                (
+                    "2026-11-23 13:00:00  exit   MNQZ6     long     2  21000.25  20989.75  -$42.00  "
+                    "$1.48  2026-11-23 12:57:33  voided"
+                ),
+            ],
+        )
+        self.assertEqual(
+            list(plain_csv(TradeReport)([bought, sold])),
+            [
+                "at,id,what,contract,side,size,entry,exit,pnl,fees,opened_at,is_voided",
+                "2026-11-23T18:00:00.000Z,7,entry,'=1+1,long,2,21000.25,,,1.48,,",
+                (
+                    "2026-11-23T18:00:00.000Z,8,exit,MNQZ6,long,2,21000.25,20989.75,-42.00,1.48,"
+                    "2026-11-23T17:57:33.000Z,True"
+                ),
+            ],
+        )
+        self.assertEqual(trades_table([]), ["no trade is journaled"])
+
+    def test_equity_is_a_table_or_plain_numbers(self) -> None:
+        line = EquityLine(NOW, Decimal(50000), Decimal("49998.5"), Decimal("-1.5"), Decimal(0))
+        self.assertEqual(
+            equity_table([line]),
+            [
+                "AT                      BALANCE      EQUITY     NET  DAY'S HIGH",
+                "2026-11-23 13:00:00  $50,000.00  $49,998.50  -$1.50       $0.00",
+            ],
+        )
+        self.assertEqual(
+            list(plain_csv(EquityLine)([line])),
+            [
+                "at,balance,equity,net_pnl,high_net",
+                "2026-11-23T18:00:00.000Z,50000,49998.5,-1.5,0",
+            ],
+        )
+
+    def test_a_change_of_settings_is_a_sentence(self) -> None:
+        data = {"rule_id": "RULE-003", "key": "daily_realized_loss"}
+        before = {"loss_limit": "500.00", "include_fees": False}
+        after = {"loss_limit": "400.00", "include_fees": False}
+        for change, words in (
+            ({"before": before, "after": after}, ": loss_limit 500.00 became 400.00"),
+            ({"before": None, "after": after}, " is in force"),
+            ({"before": before, "after": None}, " is not in force any more"),
+            ({"before": "{", "after": after}, ': { became {"loss_limit":"400.00",'),
+        ):
+            line = LogLine(NOW, "settings", {**data, **change})
+            self.assertIn(f"daily_realized_loss (RULE-003){words}", journal_table([line])[1])
 
     def test_a_long_lock_is_counted_in_days(self) -> None:
         account = FakeAccount(123)
