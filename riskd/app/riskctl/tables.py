@@ -40,6 +40,7 @@ from riskd.model.events import EnforcementAction, EventError
 from riskd.model.formatting import RiskEvent, counted, describe, dollars
 from riskd.model.safe_text import json_text, printable
 from riskd.model.wire import from_fields
+from riskd.rules.builtin.maximum_loss import if_closed
 
 _STATUS_HEADER: Final = (
     *("ACCOUNT", "REALIZED", "OPEN", "NET", "BALANCE", "EQUITY", "TRADES", "POSITIONS", "ORDERS"),
@@ -159,14 +160,9 @@ def _restrictions(account: AccountReport, now: datetime, *, is_dry_run: bool) ->
 def _floor(floor: FloorReport | None) -> Iterator[str]:
     """Yield the floor, how far it is, and what the end of the day would do to it."""
     if floor is not None:
-        close = (
-            ""
-            if floor.after_close is None
-            else f"; {dollars(floor.after_close)} if the day ended now"
-        )
         yield (
             f"floor {dollars(floor.amount)} by {floor.source.words}, "
-            f"headroom {_figure(floor.headroom, '$')}{close}"
+            f"headroom {_figure(floor.headroom, '$')}{if_closed(floor.after_close)}"
         )
 
 
@@ -329,6 +325,8 @@ def _settings_change(data: Mapping[str, Any]) -> str:
 
 
 def _value(setting: object) -> str:
+    if setting is None:
+        return "none"
     return setting if isinstance(setting, str) else json_text(setting)
 
 

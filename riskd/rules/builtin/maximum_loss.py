@@ -153,6 +153,11 @@ class Floor(msgspec.Struct, frozen=True, kw_only=True):
         return f"today's close would raise the floor to {dollars(self.after_close)}"
 
 
+def if_closed(after_close: Decimal | None) -> str:
+    """Return :attr:`Floor.after_close` as the end of a sentence."""
+    return "" if after_close is None else f"; {dollars(after_close)} if the day ended now"
+
+
 def floor_of(
     state: AccountState, settings: Settings, close: Decimal | None = None
 ) -> Decimal | None:
@@ -300,7 +305,7 @@ def gauges(state: AccountState, settings: Settings, _now: datetime) -> tuple[Gau
             current=settings.drawdown - floor.headroom,
             floor=floor.amount,
             unit="$",
-            words=f"floor {dollars(floor.amount)} by {floor.source.words}; {floor.close_words}",
+            words=f"floor {dollars(floor.amount)} by {floor.source.words}{if_closed(floor.after_close)}",
         ),
     )
 

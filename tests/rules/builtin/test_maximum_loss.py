@@ -314,17 +314,13 @@ class GaugeTests(SynchronousTestCase):
                 current=Decimal("499.75"),
                 floor=Decimal(48000),
                 unit="$",
-                words=(
-                    "floor $48,000.00 by riskd's estimate; "
-                    "today's close would leave the floor at $48,000.00"
-                ),
+                words="floor $48,000.00 by riskd's estimate; $48,000.00 if the day ended now",
             ),
         )
         (gauge,) = gauges(with_figure(account("49500.25"), "48500"), Settings(), NOON)
         self.assertEqual(
             gauge.words,
-            "floor $48,500.00 by the firm's figure; "
-            "today's close would leave the floor at $48,500.00",
+            "floor $48,500.00 by the firm's figure; $48,500.00 if the day ended now",
         )
         self.assertEqual(gauge.current, Decimal("999.75"))
 
