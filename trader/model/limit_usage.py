@@ -7,7 +7,7 @@ guess.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
@@ -22,12 +22,14 @@ from riskd.model.reduce_only import REDUCE_ONLY_KEY
 from riskd.model.trading_day import ResetSchedule
 from riskd.model.unlocks import UNLOCKED_KEY, last_unlock
 from riskd.rules.builtin import (
+    consistency,
     daily_net_loss,
     daily_profit_target,
     daily_realized_loss,
     daily_unrealized_loss,
     max_unrealized_profit,
     maximum_loss,
+    weekly_limits,
 )
 from riskd.rules.interface import Gauge, Rule
 from riskd.rules.registry import RULES
@@ -40,11 +42,19 @@ _Settings = TypeVar("_Settings")
 _RULES: Final = {rule.key: rule for rule in RULES}
 _KEYS: Final = {rule.rule_id: rule.key for rule in RULES}
 
-_LOSS_RULES: Final = (daily_realized_loss.RULE, daily_net_loss.RULE, maximum_loss.RULE)
+_NET_RULES: Final = (
+    *(daily_net_loss.RULE, maximum_loss.RULE, daily_profit_target.RULE),
+    *(weekly_limits.RULE, consistency.RULE),
+)
+"""The rules that go by balance, fees and open P&L."""
+
+_NET_KEYS: Final = {rule.key for rule in _NET_RULES}
+
+_LOSS_RULES: Final = (daily_realized_loss.RULE, *_NET_RULES[:-1])
 """The rules whose limits can be drawn on the curve of the day's P&L."""
 
-_NET_RULES: Final = (daily_net_loss.RULE.key, maximum_loss.RULE.key)
-"""The rules that go by balance, fees and open P&L."""
+_GAINS: Final = frozenset({"net daily profit", "net weekly profit"})
+"""Their gauges that are reached from below."""
 
 _NO_TIME: Final = datetime.min.replace(tzinfo=UTC)
 """For gauges that do not depend on the time."""
@@ -162,22 +172,24 @@ def nearest_loss_level(state: AccountState) -> LossLevel | None:
 
     Where a limit counts fees, those of the day so far are allowed for, since the curve has none.
     """
-    levels = [level for rule in _LOSS_RULES if (level := _loss_level(state, rule)) is not None]
+    levels = [level for rule in _LOSS_RULES for level in _loss_levels(state, rule)]
     return max(levels, key=lambda level: level.pnl, default=None)
 
 
-def _loss_level(state: AccountState, rule: Rule) -> LossLevel | None:
+def _loss_levels(state: AccountState, rule: Rule) -> Iterator[LossLevel]:
     settings = _settings_in_force(state, rule.key, rule.settings_type)
     if settings is None:
-        return None
-    (gauge,) = rule.gauges(state, settings, _NO_TIME)
-    if gauge.limit is None or gauge.current is None:
-        return None
+        return
     counted = state.realized_pnl
-    if rule is not daily_realized_loss.RULE:
+    if rule in _NET_RULES:
         counted += exit_pnl_of_all(state)
-    word = "limit" if gauge.floor is None else "floor"
-    return LossLevel(word, gauge.name, counted - (gauge.limit - gauge.current))
+    for gauge in rule.gauges(state, settings, _NO_TIME):
+        is_loss = gauge.unit == "$" and gauge.name not in _GAINS
+        if not is_loss or gauge.limit is None or gauge.current is None:
+            continue
+        if not _unknown_arming(rule.key, settings, gauge):
+            word = "limit" if gauge.floor is None else "floor"
+            yield LossLevel(word, gauge.name, counted - (gauge.limit - gauge.current))
 
 
 def is_strict(state: AccountState) -> bool:
@@ -237,7 +249,8 @@ def _usages_of(rule_id: str, limit: Limit, view: View, now: datetime) -> list[Li
         return [LimitUsage(rule_id=rule_id, name=name, unknown=f"cannot be measured: {error}")]
     usages = []
     for gauge in gauges:
-        unknown = _unknown(rule.key, settings, gauge, view, now)
+        unknown = _unknown_arming(rule.key, settings, gauge)
+        unknown = unknown or _unknown(rule.key, settings, gauge, view, now)
         # A gauge without a current value states a setting, which is known without any data.
         if gauge.current is not None:
             unknown = unknown_reason(view) or unknown
@@ -252,7 +265,7 @@ def _unknown(key: str, settings: Any, gauge: Gauge, view: View, now: datetime) -
     """Return why a gauge needs the daemon's private data; empty if it does not."""
     if key == "auth_loss_guard":
         return "known to the daemon alone"
-    is_net = key in _NET_RULES
+    is_net = key in _NET_KEYS and gauge.unit in ("$", "%")
     if is_net or (key == "daily_realized_loss" and settings.include_fees):
         # Fees are published with the balance.
         is_known = view.account.balance.agreed is not None
@@ -264,6 +277,10 @@ def _unknown(key: str, settings: Any, gauge: Gauge, view: View, now: datetime) -
         return "which are armed is known to the daemon alone"
     if key in ("daily_unrealized_loss", "max_unrealized_profit"):
         return _unknown_open_pnl(settings, gauge, view, now)
+    return ""
+
+
+def _unknown_arming(key: str, settings: Any, gauge: Gauge) -> str:
     is_given_back = key == "daily_profit_target" and gauge.name == "profit given back"
     may_go_on = is_given_back and settings.action is daily_profit_target.Action.CLOSE_ALL_POSITIONS
     return "whether it is armed again is known to the daemon alone" if may_go_on else ""

@@ -10,7 +10,8 @@ import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.model.account import AccountState, Limit, apply
-from riskd.model.balance import Balance
+from riskd.model.balance import Balance, after_firm_floor
+from riskd.model.day_figures import DayFigures
 from riskd.rules.registry import RULES
 from riskd.testing import make_event
 from trader.model.limit_usage import (
@@ -28,6 +29,13 @@ from trader.model.view import Source, View
 
 NOW = datetime(2025, 1, 17, 14, 45, 15, tzinfo=UTC)
 MNQ = "CON.F.US.MNQ.U25"
+NET: dict[str, dict[str, Any]] = {
+    "daily_net_loss": {},
+    "maximum_loss": {},
+    "daily_profit_target": {"target": 1000},
+    "weekly_limits": {"loss_limit": 2000},
+}
+"""Limits that count fees and open P&L."""
 RULE_IDS = {rule.key: rule.rule_id for rule in RULES}
 
 
@@ -139,13 +147,13 @@ class UnknownUsageTests(LimitUsageTestCase):
         )
 
     def test_net_limits_are_unknown_before_the_first_balance(self) -> None:
-        for key in ("daily_net_loss", "maximum_loss"):
-            found = self.usage(limited(**{key: {}}))
+        for key, settings in NET.items():
+            found = self.usage(limited(**{key: settings}))
             self.assertEqual((found.current, found.unknown), (None, "no balance yet"))
 
     def test_net_limits_are_unknown_while_an_open_pnl_is(self) -> None:
-        for key in ("daily_net_loss", "maximum_loss"):
-            state = with_balance(limited(**{key: {}}))
+        for key, settings in NET.items():
+            state = with_balance(limited(**{key: settings}))
             state = after(state, "GatewayUserPosition", contractId=MNQ)
             found = self.usage(state)
             self.assertEqual((found.current, found.unknown), (None, "MNQU5: no quote yet"))
@@ -292,6 +300,36 @@ class LossLevelTests(SynchronousTestCase):
         for last in (20900, 21000, 21200):
             quoted = after(held, "MarketQuote", contractId=MNQ, bid=last, ask=last, last=last)
             self.assertEqual(self.level(quoted), ("floor", "maximum loss", -2000))
+
+    def test_the_firms_figure_moves_the_floor(self) -> None:
+        state = with_balance(limited(maximum_loss={}))
+        balance = after_firm_floor(state.balance, Decimal(48500), NOW)
+        self.assertEqual(
+            self.level(msgspec.structs.replace(state, balance=balance)),
+            ("floor", "maximum loss", -1500),
+        )
+
+    def test_the_loss_of_the_week_goes_on_from_the_days_before(self) -> None:
+        """Monday has lost $150 of the $500; the week's profit is no limit on losses."""
+        state = with_balance(limited(weekly_limits={"loss_limit": 500, "profit_target": 100}))
+        monday = DayFigures(net=Decimal(-150), entries_and_exits=2, close=Decimal(49850))
+        state = msgspec.structs.replace(
+            state, days={NOW.date() - timedelta(days=1): monday}, day_began=NOW
+        )
+        self.assertEqual(self.level(state), ("limit", "net weekly loss", -350))
+
+    def test_a_profit_that_is_protected_is_a_level(self) -> None:
+        protect = {"protect": {"arm_at": 1000, "floor": 800}}
+        for rule, level in (
+            (protect, ("limit", "profit given back", Decimal("804.50"))),
+            # Whether it is armed again after a flatten is not published.
+            ({**protect, "action": "CLOSE_ALL_POSITIONS"}, None),
+        ):
+            state = after(
+                limited(daily_profit_target=rule), "GatewayUserTrade", profitAndLoss=1100
+            )
+            state = with_balance(state, "51095.50", charges="4.50", high_net="1095.50")
+            self.assertEqual(self.level(state), level)
 
     def test_the_nearest_of_several_counts(self) -> None:
         rules: dict[str, dict[str, Any]] = {

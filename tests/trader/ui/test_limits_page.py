@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 
 from riskd.model.account import Limit
-from riskd.model.balance import Balance
+from riskd.model.balance import Balance, after_firm_floor
 from riskd.model.events import DRY_RUN_NOTE
 from tests.support.console import BEGIN, MNQ, NOT_THERE, at
 from tests.support.screen import LIMITS, PageTestCase
@@ -82,6 +83,22 @@ class FloorTests(PageTestCase):
                 "Today's close would raise the floor to $48,800.00",
             ):
                 self.assertIn(words, shown)
+
+    def test_the_firms_figure_is_called_so(self) -> None:
+        balance = Balance(agreed=Decimal(50300), first=Decimal(50000))
+        self.file.publish(
+            limits={"RULE-014": Limit("maximum_loss", "{}")},
+            balance=after_firm_floor(balance, Decimal(48500), BEGIN - timedelta(minutes=1)),
+        )
+        self.connect()
+        self.receive("daemon_status", status="RUNNING")
+        shown = " ".join(self.shown().split())
+        for words in (
+            "Floor $48,500.00 by the firm's figure; equity $50,300.00, headroom $1,800.00",
+            "Today's close would leave the floor at $48,500.00",
+            "$1,800.00 above floor $48,500.00",
+        ):
+            self.assertIn(words, shown)
 
     def test_the_gauge_has_headroom_and_floor_at_each_width(self) -> None:
         self.hold("48500")
