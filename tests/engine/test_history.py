@@ -84,6 +84,18 @@ class HistoryTests(GuardTestCase):
         ):
             self.assertEqual(table.count(words), 1, table)
 
+    def test_a_change_is_found_by_a_journal_that_opens_late(self) -> None:
+        self.daemon.advance(1)
+        self.daemon.kill()
+        self.daemon.settings = settings_of(MAX_CONTRACTS.replace("limit = 2", "limit = 3"))
+        self.daemon.restart(is_slow=True)
+        self.daemon.advance(30)
+        self.daemon.disk.is_slow = False
+        self.daemon.disk.catch_up()
+        self.daemon.advance(3)
+        (line,) = journal_table(self.settings())[1:]
+        self.assertIn("max_contracts (RULE-001): limit 2 became 3", line)
+
     def test_a_change_between_two_runs_is_journaled_once(self) -> None:
         self.daemon.advance(1)
         self.daemon.kill()

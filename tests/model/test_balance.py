@@ -1,15 +1,24 @@
-"""The journaled balance and that of a run that began without it, as one."""
+"""The journaled balance and that of a run that began without it, as one; results of executions."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.journal.reader import read_balance
-from riskd.model.balance import Balance, FirmFloor, after_firm_floor, merge_balances
+from riskd.model.balance import (
+    Balance,
+    FirmFloor,
+    Result,
+    after_firm_floor,
+    merge_balances,
+    result_of,
+)
+from tests.support.broker_values import broker_position, broker_trade
 
 NOON = datetime(2026, 11, 23, 18, tzinfo=UTC)
 KNOWN = Balance(
@@ -54,3 +63,25 @@ class FirmFloorTests(SynchronousTestCase):
         self.assertEqual(read_balance(text), KNOWN)
         for part in ("48500", "50300"):
             self.assertRaises(ValueError, read_balance, text.replace(part, "NaN"))
+
+
+class ResultTests(SynchronousTestCase):
+    """What an execution keeps for reports."""
+
+    def opened_at(self, opened: float, known: Result | None = None, **trade: Any) -> Any:
+        """Return when the position was opened that a trade at noon closed."""
+        position = broker_position(at=NOON + timedelta(seconds=opened))
+        execution = result_of(broker_trade(at=NOON, **trade), position, known).execution
+        assert execution is not None
+        return execution.opened_at
+
+    def test_an_exit_has_the_beginning_of_its_position(self) -> None:
+        self.assertEqual(self.opened_at(-30), NOON - timedelta(seconds=30))
+        self.assertIsNone(self.opened_at(-30, is_full_turn=False))
+        # By now the next position is open.
+        self.assertIsNone(self.opened_at(5))
+
+    def test_an_amendment_leaves_it(self) -> None:
+        opened = broker_position(at=NOON - timedelta(seconds=30))
+        known = result_of(broker_trade(at=NOON), opened, None)
+        self.assertEqual(self.opened_at(5, known), NOON - timedelta(seconds=30))

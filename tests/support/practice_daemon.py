@@ -151,9 +151,13 @@ class PracticeDaemon:
         self.journal.running = False
         self.journal._store.close()
 
-    def restart(self) -> None:
-        """Start again on the same broker and directory."""
+    def restart(self, *, is_slow: bool = False) -> None:
+        """Start again on the same broker and directory.
+
+        :param is_slow: whether the disk is.
+        """
         self.disk = SlowDisk()
+        self.disk.is_slow = is_slow
         self._begin()
 
     def stopped_for(self, **duration: Any) -> None:
