@@ -432,6 +432,22 @@ class IntradayTests(NetLimitTestCase):
         self.fall("20900")
         self.assert_flat_and_locked("RULE-014")
 
+    def test_a_loss_in_the_first_minute_does_not_hide_the_first_balance(self) -> None:
+        """An account that has 51,598 when riskd sees it first, and starts to lose at once."""
+        self.daemon.kill()
+        for path in self.daemon.directory.iterdir():
+            path.unlink()
+        self.daemon.trade_unseen(BUY, 2)
+        self.daemon.move(MNQ, "21400")
+        self.daemon.trade_unseen(SELL, 2)
+        first = self.brokers
+        self.daemon.restart()
+        self.daemon.advance(2)
+        self.daemon.move(MNQ, "21000")
+        self.lose(200, 2)
+        self.daemon.advance(70)
+        self.assertEqual(self.daemon.state.balance.peak, first)
+
     def test_no_kill_lowers_a_peak_that_was_told_or_is_a_second_old(self) -> None:
         self.daemon.advance(70)
         self.daemon.trade(BUY, 1)
