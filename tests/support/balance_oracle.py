@@ -42,7 +42,8 @@ SETTLED_SECONDS: Final = 3.0
 """An equity that lasted for so long was seen, and is on the disk."""
 
 FLOW_SECONDS: Final = 30.0
-"""After so long riskd counts a payout while nothing is lost, and knows it as one in a flat account."""
+REPEATED_FLOW_SECONDS: Final = 75.0
+"""The same for one that leads to an earlier balance: an event of that looks like a late copy."""
 
 COSTS: Final = Decimal("5.00")
 """What fees, commissions and half the spread of a contract come to at most, for an exit or an entry."""
@@ -83,10 +84,14 @@ class Standing(NamedTuple):
 
 
 class Flow(NamedTuple):
-    """A payout, negative, or a deposit."""
+    """A payout, negative, or a deposit.
+
+    :ivar seconds: how long riskd takes to count it while nothing is lost, and to know it in a flat account.
+    """
 
     at: float
     amount: Decimal
+    seconds: float = FLOW_SECONDS
 
 
 class Bounds(NamedTuple):
@@ -160,6 +165,7 @@ class BalanceOracle:
         self._is_start_raised = False
         self._fall: Fall | None = None
         self._flat_since = 0.0
+        self._balances: set[Decimal] = set()
         self.window = LATE
         self.grace: float | None = None
         self.lost_more: tuple[float, Decimal] | None = None
@@ -168,7 +174,9 @@ class BalanceOracle:
 
     def note_flow(self, amount: Decimal) -> None:
         """Note a payout, negative, or a deposit that the broker makes now."""
-        self.flows.append(Flow(self._oracle.awake(), amount))
+        is_repeated = self._oracle.balance() + amount in self._balances
+        seconds = REPEATED_FLOW_SECONDS if is_repeated else FLOW_SECONDS
+        self.flows.append(Flow(self._oracle.awake(), amount, seconds))
         self._flows_of_day += amount
         self.paid += max(-amount, ZERO)
 
@@ -217,6 +225,7 @@ class BalanceOracle:
         last = self._standings[-1] if self._standings else None
         if last is None or (last.balance, last.net, last.held) != (balance, self.net, held):
             self._standings.append(Standing(now, balance, self.net, held))
+            self._balances.add(balance)
         for name in {*self._prices, *(each.contract_id for each in held)}:
             low, high = self._oracle.prices(name)
             prices = self._prices.setdefault(name, deque())
@@ -259,7 +268,7 @@ class BalanceOracle:
         """Note that riskd knows what has happened in an account that is flat for long."""
         if self._standings[-1].held or self.window >= LONGEST:
             self._flat_since = now
-        elif self.flows and now - max(self._flat_since, self.flows[-1].at) >= FLOW_SECONDS:
+        elif all(now - max(self._flat_since, each.at) >= each.seconds for each in self.flows):
             self.believe_flows()
 
     def _forget(self, now: float) -> None:
@@ -303,8 +312,11 @@ class BalanceOracle:
 
     def _unknown_flows(self, now: float) -> tuple[Decimal, Decimal]:
         """Return the payouts and the deposits that riskd may not count yet, both positive."""
-        recent = now - (LONGEST if self._is_late else FLOW_SECONDS)
-        payouts = [-each.amount for each in self.flows if each.amount < 0 and each.at > recent]
+        payouts = [
+            -each.amount
+            for each in self.flows
+            if each.amount < 0 and now - each.at < (LONGEST if self._is_late else each.seconds)
+        ]
         deposits = [each.amount for each in self.flows if each.amount > 0]
         return sum(payouts, ZERO), sum(deposits, ZERO)
 
