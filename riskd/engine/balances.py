@@ -278,9 +278,14 @@ class Balances:
         finally:
             account.note_in_memory(is_listing=False)
             self.order_day()
+            unmatched = account.state.risk.unmatched
             # What is left of exits that it covers is of executions that came and went unseen.
-            if account.state.risk.unmatched and account.unmatched_at <= began - SETTLED_SECONDS:
+            if unmatched and account.unmatched_at <= began - SETTLED_SECONDS:
                 account.note_in_memory(unmatched={})
+            elif unmatched and not self._has_listed:
+                # The journal may have had the trade of an exit, and not yet the position.
+                ahead = {key: each for key, each in unmatched.items() if each.contracts > 0}
+                account.note_in_memory(unmatched=ahead)
             account.raise_highs()
 
     # Helpers.

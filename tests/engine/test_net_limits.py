@@ -213,6 +213,22 @@ class MaximumLossTests(NetLimitTestCase):
             {lock.rule_id for lock in self.daemon.state.lockouts.values()}, {"RULE-014"}
         )
 
+    def test_a_kill_between_a_trade_and_its_position_does_not_count_the_loss_twice(self) -> None:
+        self.daemon.advance(70)
+        self.daemon.trade(BUY, 2)
+        self.fall("20725")
+        self.daemon.advance(2)
+        self.daemon.gateway.faults = Faults(position_delay_seconds=1.0)
+        self.daemon.trade(SELL, 2)
+        self.daemon.advance(0.75)
+        self.assertEqual(len(self.daemon.state.open_positions), 1)
+        self.daemon.kill()
+        self.daemon.gateway.faults = NO_FAULTS
+        self.daemon.restart()
+        self.daemon.move(MNQ, "20725.25")
+        self.daemon.advance(2)
+        self.assertEqual((equity(self.daemon.state), self.daemon.locks), (self.brokers, []))
+
     def test_the_floor_rises_when_a_day_ends_and_no_earlier(self) -> None:
         self.daemon.trade(BUY, 2)
         self.daemon.move(MNQ, "21300")
