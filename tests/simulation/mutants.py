@@ -141,8 +141,8 @@ MUTANTS = (
     Mutant(
         "a restart forgets the locks",
         "engine/tracked_account.py",
-        "self.state = merge(known, self.state)",
-        "self.state = merge(msgspec.structs.replace(known, lockouts={}), self.state)",
+        "with_day_figures(merge(known, self.state))",
+        "with_day_figures(merge(msgspec.structs.replace(known, lockouts={}), self.state))",
     ),
     Mutant(
         "trades of the day before count",
@@ -159,7 +159,7 @@ MUTANTS = (
     Mutant(
         "a voided trade keeps its loss",
         "engine/intake.py",
-        "if account.void_trade(trade_id):",
+        "if account.void_trade(trade.id):",
         "if account.void_trade is None:",
     ),
     Mutant(
