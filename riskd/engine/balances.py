@@ -277,9 +277,15 @@ class Balances:
         finally:
             account.note_in_memory(is_listing=False)
             self.order_day()
+            unmatched = account.state.risk.unmatched
             # What is left of exits that it covers is of executions that came and went unseen.
-            if account.state.risk.unmatched and account.unmatched_at <= began - SETTLED_SECONDS:
+            if unmatched and account.unmatched_at <= began - SETTLED_SECONDS:
                 account.note_in_memory(unmatched={})
+            elif unmatched and not self._has_listed:
+                # The journal may have had the trade of an exit, and not yet the position.
+                ahead = {key: each for key, each in unmatched.items() if each.contracts > 0}
+                account.note_in_memory(unmatched=ahead)
+            account.raise_highs()
 
     # Helpers.
 
@@ -293,7 +299,9 @@ class Balances:
 
     def _question(self, figure: Decimal | None) -> None:
         self._figure = figure
-        self._account.is_balance_open = figure is not None
+        # The first balance is in question until it is settled, but no other one is there.
+        is_other = figure is not None and not _agrees(figure, self._account.state.balance)
+        self._account.is_balance_open = is_other
 
     def _change(self, balance: Balance) -> None:
         self._account.change_balance(balance)

@@ -225,7 +225,9 @@ def with_highs(state: AccountState, *, is_balance_open: bool = False) -> Account
     pnl = open_pnl(state)
     net, peak, expected = net_realized(state) + pnl, balance.peak, balance.expected
     firm = balance.firm_floor
-    is_certain = balance.is_settled and balance.other is None and not is_balance_open
+    # The first balance is one that the account had, whichever executions it includes.
+    is_known = balance.is_settled or not (balance.results or state.open_positions)
+    is_certain = is_known and balance.other is None and not is_balance_open
     if is_certain and expected is not None:
         now = expected + pnl
         peak = now if peak is None or now > peak else peak

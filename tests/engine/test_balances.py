@@ -421,6 +421,32 @@ class DaemonTests(GuardTestCase):
         self.assertEqual(self.balance.flows, 0)
         self.assertEqual(self.told(), [])
 
+    def test_a_gain_that_is_voided_after_its_day_lowers_the_balance_alone(self) -> None:
+        """Whether an event reports the void, only searches show it, or no daemon runs."""
+        for way in ("event", "search", "stop"):
+            self.daemon.trade(BUY, 1)
+            self.daemon.move(MNQ, "21100")
+            self.daemon.trade(SELL, 1)
+            self.daemon.move(MNQ, "21000")
+            self.daemon.advance(1)
+            trade = max(self.daemon.state.trades)
+            self.daemon.stopped_for(hours=24)
+            self.daemon.advance(2)
+            close = self.balance.counted
+            assert close is not None
+            with self.subTest(way=way):
+                if way == "stop":
+                    self.daemon.kill()
+                self.daemon.gateway.void_trade(GUARDED, trade, is_reported=way == "event")
+                if way == "stop":
+                    self.daemon.restart()
+                self.daemon.advance(75)
+                self.assertLess(self.brokers, close - 190)
+                self.assertEqual(self.balance.counted, self.brokers)
+                self.assertEqual(day_start_balance(self.daemon.state), self.brokers)
+                self.assertEqual(net_pnl(self.daemon.state), 0)
+                self.assertEqual((self.balance.flows, self.told()), (0, []))
+
     def test_a_kill_loses_neither_balance_nor_highs(self) -> None:
         self.daemon.trade(BUY, 1)
         self.daemon.move(MNQ, "21100")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 from riskd.config.settings import NO_FAULTS, Faults
 from riskd.journal.audit_log import read_days
+from riskd.journal.reader import read_published
 from riskd.model.equity import equity, highest_close, net_pnl
 from riskd.model.events import Action, DaemonStatus
 from riskd.model.reduce_only import reduce_only_stage
-from riskd.rules.builtin.maximum_loss import Settings, floor_of
+from riskd.rules.builtin.maximum_loss import Settings, floor_of, nearest_floor
 from tests.support.guarded_account import NetLimitTestCase
 from tests.support.practice_daemon import ACCOUNT, BUY, ES, MNQ, SELL, settings_of
 
@@ -126,6 +128,23 @@ class NetLossTests(NetLimitTestCase):
         self.daemon.advance(3)
         self.assertEqual((self.daemon.held, len(self.daemon.locks)), ({}, 2))
 
+    def test_losses_from_before_an_account_is_first_seen_count(self) -> None:
+        self.daemon.kill()
+        for path in self.daemon.directory.iterdir():
+            path.unlink()
+        self.daemon.trade_unseen(BUY, 2)
+        self.daemon.move(MNQ, "20900")
+        self.daemon.trade_unseen(SELL, 2)
+        self.daemon.restart()
+        self.daemon.advance(2)
+        # About 405 are lost, $2 a point of one MNQ.
+        self.daemon.trade(BUY, 1)
+        self.fall("20860")
+        self.assertEqual(self.daemon.locks, [])
+        self.fall("20850")
+        self.assert_flat_and_locked("RULE-013")
+        self.assertEqual(net_pnl(self.daemon.state), self.brokers - 50000)
+
 
 class TrailingLossTests(NetLimitTestCase):
     config = NET_LOSS + 'trailing = "equity"\n'
@@ -193,6 +212,22 @@ class MaximumLossTests(NetLimitTestCase):
         self.assertEqual(
             {lock.rule_id for lock in self.daemon.state.lockouts.values()}, {"RULE-014"}
         )
+
+    def test_a_kill_between_a_trade_and_its_position_does_not_count_the_loss_twice(self) -> None:
+        self.daemon.advance(70)
+        self.daemon.trade(BUY, 2)
+        self.fall("20725")
+        self.daemon.advance(2)
+        self.daemon.gateway.faults = Faults(position_delay_seconds=1.0)
+        self.daemon.trade(SELL, 2)
+        self.daemon.advance(0.75)
+        self.assertEqual(len(self.daemon.state.open_positions), 1)
+        self.daemon.kill()
+        self.daemon.gateway.faults = NO_FAULTS
+        self.daemon.restart()
+        self.daemon.move(MNQ, "20725.25")
+        self.daemon.advance(2)
+        self.assertEqual((equity(self.daemon.state), self.daemon.locks), (self.brokers, []))
 
     def test_the_floor_rises_when_a_day_ends_and_no_earlier(self) -> None:
         self.daemon.trade(BUY, 2)
@@ -273,6 +308,45 @@ class MaximumLossTests(NetLimitTestCase):
         self.assertEqual(self.daemon.locks, [])
         self.assertEqual(self.daemon.held, {MNQ: 1})
 
+    def test_a_loss_whose_balance_comes_before_its_trade_does_not_count_twice(self) -> None:
+        """Nor does one whose balance comes late, or once more after a deposit."""
+        self.daemon.advance(70)
+        self.daemon.trade(BUY, 2)
+        # Bought at 21,000.25; about 1,100 are lost, and about 900 are left.
+        self.fall("20725")
+        before = self.brokers
+        balance = {"id": ACCOUNT, "canTrade": True}
+        self.daemon.gateway.faults = Faults(lost_events=1.0)
+        self.daemon.trade(SELL, 2)
+        self.daemon.gateway.faults = NO_FAULTS
+        for figure in (self.brokers, before, self.brokers):
+            self.daemon.payloads.user_event("GatewayUserAccount", {**balance, "balance": figure})
+            self.fall("20725.25", "20725")
+        self.assertEqual(len(self.daemon.state.open_positions), 1)
+        self.assertLess(equity(self.daemon.state) or 0, before - 1090)
+        self.daemon.advance(65)
+        self.assertEqual((equity(self.daemon.state), self.daemon.locks), (self.brokers, []))
+        lost = self.brokers
+        self.daemon.gateway.transfer(ACCOUNT, Decimal(-800))
+        self.daemon.advance(12)
+        self.daemon.gateway.transfer(ACCOUNT, Decimal(5000))
+        self.daemon.advance(12)
+        for figure in (lost - 800, lost, lost - 800):
+            self.daemon.payloads.user_event("GatewayUserAccount", {**balance, "balance": figure})
+            self.daemon.advance(6)
+        self.assertEqual((equity(self.daemon.state), self.daemon.locks), (self.brokers, []))
+
+    def test_a_payout_in_mid_session_that_reaches_the_floor_closes_the_position(self) -> None:
+        self.daemon.advance(70)
+        self.daemon.trade(BUY, 1)
+        self.daemon.gateway.transfer(ACCOUNT, Decimal(-1990))
+        self.daemon.advance(20)
+        self.assertEqual(self.daemon.held, {MNQ: 1})
+        self.fall("20996")
+        self.assert_flat_and_locked("RULE-014")
+        self.assertGreater(self.brokers, 48000)
+        self.assertLess(self.brokers, 48006)
+
     def test_a_payout_does_not_lower_the_floor(self) -> None:
         self.daemon.trade(BUY, 2)
         self.daemon.move(MNQ, "21400")
@@ -287,6 +361,70 @@ class MaximumLossTests(NetLimitTestCase):
         self.daemon.gateway.transfer(ACCOUNT, Decimal(-1100))
         self.daemon.advance(12)
         self.assertEqual([lock.rule_id for lock in self.daemon.locks], ["RULE-014"])
+
+
+class ClockChangeTests(NetLimitTestCase):
+    """Days that end at 17:00 in Chicago: at 22:00 UTC on October 31, and at 23:00 the day after."""
+
+    config = f'{MAXIMUM_LOSS}stops_at = "never"\n'
+    begins = datetime(2026, 10, 31, 21, 30, tzinfo=UTC)
+
+    @property
+    def floor(self) -> Decimal | None:
+        return nearest_floor(self.daemon.state, self.daemon.engine.accounts[ACCOUNT].rules)
+
+    def win(self, points: int, *, is_seen: bool = True) -> Decimal:
+        """Win with 2 MNQ, or lose; return the balance afterwards."""
+        trade = self.daemon.trade if is_seen else self.daemon.trade_unseen
+        self.daemon.move(MNQ, "21000")
+        trade(BUY, 2)
+        self.daemon.move(MNQ, str(21000 + points))
+        trade(SELL, 2)
+        if is_seen:
+            self.daemon.advance(2)
+        return self.brokers
+
+    def pass_hours(self, hours: float) -> None:
+        self.daemon.stopped_for(hours=hours)
+        self.daemon.advance(2)
+
+    def test_the_floor_rises_when_each_day_ends(self) -> None:
+        self.daemon.advance(70)
+        first = self.win(100)
+        self.assertEqual(self.floor, 48000)
+        self.pass_hours(0.5)
+        self.assertEqual(self.floor, first - 2000)
+        # 22:30 on the next day is an hour later than the end of the day before, and still this day.
+        self.pass_hours(24.5)
+        second = self.win(100)
+        self.assertEqual(self.floor, first - 2000)
+        self.pass_hours(0.5)
+        self.assertEqual(self.floor, second - 2000)
+        self.win(-50)
+        self.pass_hours(24)
+        self.assertEqual(self.floor, second - 2000)
+
+    def test_resets_that_nobody_saw_leave_the_same_floor(self) -> None:
+        """Each end of a day is missed, the last ones in a stop of three days."""
+        self.daemon.advance(70)
+        first = self.win(100)
+        self.daemon.kill()
+        self.daemon.stopped_for(hours=1)
+        self.win(-100, is_seen=False)
+        self.daemon.restart()
+        self.daemon.advance(2)
+        self.assertEqual(self.floor, first - 2000)
+        self.daemon.kill()
+        # 22:40 UTC on November 1, and 23:10.
+        self.daemon.stopped_for(hours=24)
+        second = self.win(300, is_seen=False)
+        self.daemon.stopped_for(hours=0.5)
+        self.win(400, is_seen=False)
+        self.win(-600, is_seen=False)
+        self.daemon.stopped_for(hours=48)
+        self.daemon.restart()
+        self.daemon.advance(2)
+        self.assertEqual(self.floor, second - 2000)
 
 
 class IntradayTests(NetLimitTestCase):
@@ -309,6 +447,54 @@ class IntradayTests(NetLimitTestCase):
         self.assertEqual(self.daemon.locks, [])
         self.fall("20900")
         self.assert_flat_and_locked("RULE-014")
+
+    def test_a_loss_in_the_first_minute_does_not_hide_the_first_balance(self) -> None:
+        """An account that has 51,598 when riskd sees it first, and starts to lose at once."""
+        self.daemon.kill()
+        for path in self.daemon.directory.iterdir():
+            path.unlink()
+        self.daemon.trade_unseen(BUY, 2)
+        self.daemon.move(MNQ, "21400")
+        self.daemon.trade_unseen(SELL, 2)
+        first = self.brokers
+        self.daemon.restart()
+        self.daemon.advance(2)
+        self.daemon.move(MNQ, "21000")
+        self.lose(200, 2)
+        self.daemon.advance(70)
+        self.assertEqual(self.daemon.state.balance.peak, first)
+
+    def test_no_kill_lowers_a_peak_that_was_told_or_is_a_second_old(self) -> None:
+        self.daemon.advance(70)
+        self.daemon.trade(BUY, 1)
+        for number in range(12):
+            self.daemon.move(MNQ, str(21010 + 10 * number))
+            self.daemon.advance(number / 10, step=0.05)
+            peak = self.daemon.state.balance.peak
+            told = read_published(self.daemon.directory).accounts[ACCOUNT].balance.peak
+            assert peak is not None
+            assert told is not None
+            self.assertLessEqual(told, peak)
+            self.daemon.kill()
+            self.daemon.move(MNQ, "21000")
+            self.daemon.restart()
+            known = self.daemon.state.balance.peak
+            assert known is not None
+            with self.subTest(seconds=number / 10):
+                self.assertGreaterEqual(known, peak if number >= 10 else told)
+
+    def test_nothing_is_told_of_a_peak_that_the_disk_does_not_have(self) -> None:
+        self.daemon.advance(70)
+        self.daemon.trade(BUY, 1)
+        self.daemon.move(MNQ, "21010")
+        self.daemon.advance(2)
+        old = self.daemon.state.balance.peak
+        self.daemon.disk.is_slow = True
+        self.daemon.move(MNQ, "21100")
+        self.daemon.advance(10)
+        self.assertGreater(self.daemon.state.balance.peak or 0, old or 0)
+        told = read_published(self.daemon.directory).accounts[ACCOUNT].balance.peak
+        self.assertEqual(told, old)
 
     def test_to_add_to_a_profit_is_no_loss_of_it(self) -> None:
         self.daemon.advance(70)

@@ -8,16 +8,22 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 from random import SystemRandom
 
+import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 import tests.simulation
-from riskd.rules.builtin import max_contracts
-from tests.simulation.day import plan_of, play
+from riskd.engine.balances import Balances
+from riskd.model.balance import Balance, after_agreement
+from riskd.rules.builtin import max_contracts, maximum_loss
+from tests.simulation.day import FIRST_WITH_BALANCES, Act, Result, plan_of, play
 from tests.simulation.runs import failure_text, known_seeds, play_day, play_days
+from tests.support.balance_oracle import BalanceOracle, Held
 from tests.support.directories import temporary_directory
+from tests.support.practice_daemon import BUY, MNQ
 
 FIXED = (101, 103, 112)
 """Days that have each table of rules, quiet and bad brokers, and both gateways."""
@@ -85,3 +91,112 @@ class BrokenTests(SynchronousTestCase):
         text = failure_text(report)
         self.assertIn(f"seed {seed}: held RULE-001", text)
         self.assertIn("    trade_at_the_market(", text)
+
+
+class BalanceTests(SynchronousTestCase):
+    """Days that know balances, payouts and floors; on short ones, planted faults are found."""
+
+    def play(self, *acts: Act) -> Result:
+        plan = msgspec.structs.replace(
+            plan_of(FIRST_WITH_BALANCES),
+            rules=('[rules.maximum_loss]\ndrawdown = 600\ntrailing = "static"\n',),
+            habits={},
+            latency=0.08,
+            jitter=0.0,
+            offset=0.0,
+            is_networked=False,
+        )
+        quiet = Act("wait", {"seconds": 160, "drift": 0})
+        near = Act("refill", {"dollars": 150, "is_repeated": False})
+        return play(plan, [quiet, near, *acts, Act("settle", {"is_quick": False})])
+
+    def pay_out(self) -> Result:
+        """Pay out while a position is held, until equity is $20 below the floor and its buffer."""
+        return self.play(Act("pay_out_near", {"side": BUY, "cents": -2000, "seconds": 52}))
+
+    def report_early(self) -> Result:
+        """Report the balance after a loss, $40 above the floor, seconds before the trade that made it."""
+        loss = {"rule_id": "RULE-014", "side": BUY, "cents": 4000, "seconds": 3}
+        return self.play(Act("report_badly", {"what": "early", **loss}))
+
+    def kind(self, result: Result) -> str:
+        self.assertIsNotNone(result.violation)
+        return "" if result.violation is None else result.violation.kind
+
+    def test_earlier_days_are_as_they_were(self) -> None:
+        for seed, knows in ((FIXED[0], False), (FIRST_WITH_BALANCES, True)):
+            self.assertEqual(plan_of(seed).has_balances, knows)
+
+    def test_a_payout_in_mid_session_ends_in_a_lock(self) -> None:
+        result = self.pay_out()
+        self.assertIsNone(result.violation)
+        self.assertEqual(result.counts["lock RULE-014"], 1)
+
+    def test_a_payout_that_counts_only_once_the_account_is_flat_is_found(self) -> None:
+        self.patch(Balance, "counted", property(lambda balance: balance.expected))
+        self.assertEqual(self.kind(self.pay_out()), "held RULE-014")
+
+    def test_a_balance_before_its_trade_is_no_false_floor(self) -> None:
+        result = self.report_early()
+        self.assertIsNone(result.violation)
+        self.assertNotIn("lock RULE-014", result.counts)
+
+    def test_a_balance_that_is_believed_at_once_is_found(self) -> None:
+        def believe(balances: Balances, figure: Decimal, _sent_at: object = None) -> None:
+            known = balances._account.state.balance
+            balances._change(after_agreement(known, figure, is_settled=True))
+
+        self.patch(Balances, "reported", believe)
+        self.assertIn("closed or canceled", self.kind(self.report_early()))
+
+    def test_a_floor_that_follows_from_nothing_is_found(self) -> None:
+        self.patch(maximum_loss, "floor_of", lambda _state, _settings: Decimal(49000))
+        self.assertEqual(self.kind(self.play()), "floor")
+
+
+class FallTests(SynchronousTestCase):
+    """Equity may fall after a breach by what the price moves before riskd can act, and no further."""
+
+    def setUp(self) -> None:
+        self.seconds, self.price, self.size = 0.0, Decimal(21000), 2
+        self.oracle = BalanceOracle(self, {})
+        self.oracle.grace = 2.0
+        self.look(0, "20990")
+
+    # What the oracle sees.
+
+    def awake(self) -> float:
+        return self.seconds
+
+    def balance(self) -> Decimal:
+        return Decimal(50000)
+
+    def prices(self, _contract_id: str) -> tuple[Decimal, Decimal]:
+        return self.price, self.price
+
+    def held(self) -> tuple[Held, ...]:
+        held = Held(MNQ, self.size, Decimal(21000), Decimal(2), Decimal("0.50"))
+        return (held,) if self.size else ()
+
+    def look(self, seconds: float, price: str) -> None:
+        self.seconds, self.price = seconds, Decimal(price)
+        self.oracle.follow_fall(is_breached=True)
+
+    def test_a_fall_within_the_latency_is_none_of_riskds(self) -> None:
+        self.look(1.5, "20900")
+        self.size = 0
+        self.look(3, "20800")
+        self.assertIsNone(self.oracle.lost_more)
+
+    def test_a_fall_after_it_is(self) -> None:
+        self.look(1.5, "20990")
+        self.look(3, "20987.50")
+        self.assertIsNone(self.oracle.lost_more)
+        self.look(4, "20987")
+        # The exits of two contracts may cost $11.
+        self.assertEqual(self.oracle.lost_more, (4, 12))
+
+    def test_what_a_trader_adds_is_his(self) -> None:
+        self.size = 3
+        self.look(3, "20800")
+        self.assertIsNone(self.oracle.lost_more)

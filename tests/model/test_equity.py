@@ -266,6 +266,16 @@ class EquityTests(SynchronousTestCase):
             high = with_highs(uncertain, is_balance_open=is_open).balance
             self.assertEqual((high.peak, high.high_net), (None, Decimal(20)))
 
+    def test_the_first_balance_of_a_flat_account_is_a_high(self) -> None:
+        flat = msgspec.structs.replace(self.state(agreed="50000"), positions={})
+        first = msgspec.structs.replace(flat.balance, is_settled=False)
+        for balance, peak in (
+            (first, Decimal(50000)),
+            (msgspec.structs.replace(first, results=Decimal(-10)), None),
+        ):
+            high = with_highs(msgspec.structs.replace(flat, balance=balance))
+            self.assertEqual(high.balance.peak, peak)
+
 
 class DayTests(SynchronousTestCase):
     """Days begin and end; what the broker changes later of earlier days is theirs."""

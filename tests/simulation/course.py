@@ -6,11 +6,12 @@ The acts are methods; who plays a course draws them.  What must hold is checked 
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
+from itertools import accumulate
 from math import ceil
 from typing import Any
 
@@ -19,23 +20,38 @@ from twisted.python.monkey import MonkeyPatcher
 
 from riskd.config.settings import NO_FAULTS, Faults
 from riskd.gateway.fields import Payload
+from riskd.gateway.targets import ACCOUNT as BALANCE
 from riskd.gateway.targets import POSITION, QUOTE, TRADE
 from riskd.journal.reader import read_published
+from riskd.model.balance import Balance
+from riskd.model.equity import equity, net_pnl
 from riskd.model.events import LockoutSet
 from riskd.model.lockouts import OPERATOR, is_in_force
 from riskd.model.wire import decode_data
 from riskd.practice.records import Message
+from riskd.rules.builtin.maximum_loss import nearest_floor
 from tests.simulation.world import UNREACHABLE, NetworkedWorld, World
+from tests.support.balance_oracle import (
+    FLOW_SECONDS,
+    IN_TIME,
+    LATE,
+    LONGEST,
+    MAXIMUM_LOSS,
+    BalanceOracle,
+    net_rules,
+)
 from tests.support.exchange_oracle import (
     ALWAYS,
     MAX_ES,
     MAX_TRADES,
+    SOON_SECONDS,
     WINDOW,
     ExchangeOracle,
     Limits,
     config_of,
     rule_ids,
     signed,
+    to_cents,
 )
 from tests.support.invariants import LADDER_SECONDS, SETTLING_SECONDS, Invariants
 from tests.support.journal import as_published, as_recovered
@@ -57,6 +73,12 @@ STEP = {MNQ: Decimal("2.5"), ES: Decimal("0.25"), MES: Decimal("0.25")}
 
 DOLLARS_A_STEP = 5
 """What a contract of MNQ makes in a step."""
+
+MOST_STEPS = 160
+"""How far a price moves at once at the most."""
+
+ACT_SECONDS = 2.0
+"""How long riskd takes to end a breach, beside the way to the exchange: what is new has a price within a second."""
 
 WOBBLE = (1, -1, 0)
 """By how many steps the price of a contract goes up and down within a second, quote by quote."""
@@ -100,8 +122,10 @@ class Course:
         now: datetime = MONDAY_NOON,
         *,
         is_networked: bool = False,
+        has_balances: bool = False,
     ) -> None:
         self.rules = rules
+        self.way = latency + jitter
         config = config_of(rules, Limits())
         self.daemon: World
         if is_networked:
@@ -118,6 +142,7 @@ class Course:
             {"gateway ProjectX, over a network" if is_networked else "gateway in process": 1}
         )
         self.faults: dict[str, Any] = {}
+        self.balances_sent: deque[Payload] = deque(maxlen=20)
         # Until when riskd may not have found the broker again.
         self.away_until = float("-inf")
         self.seen = 0
@@ -131,6 +156,7 @@ class Course:
             rule_ids(ALWAYS, *rules),
             limited=ES,
             blocked=MES,
+            net=net_rules(rules) if has_balances else None,
         )
         self.checks = Invariants(self.oracle, daemon.broker_time, self.counts)
         daemon.gateway.observe(self.observe, before_faults=True)
@@ -265,6 +291,114 @@ class Course:
         self.prices[contract_id] += steps * STEP[contract_id]
         self.quote(contract_id)
 
+    # What brokers do with balances.
+
+    def transfer(self, cents: int) -> None:
+        """Let the broker pay out a negative amount, or take a deposit."""
+        amount = Decimal(cents) / 100
+        if not amount:
+            return
+        # Until the first balance is settled, another one takes its place.
+        self.pass_time(max(0.0, SETTLING_SECONDS - self.oracle.awake()))
+        self.balances.note_flow(amount)
+        self.daemon.gateway.transfer(ACCOUNT, amount)
+        self.look()
+
+    def refill(self, dollars: int, is_repeated: bool) -> None:
+        """Let the account have some dollars more than its floor, and trade again.
+
+        :param is_repeated: whether the broker repeats the balance of before then.
+        """
+        headroom = self.balances.headroom(MAXIMUM_LOSS)
+        if headroom is not None and headroom != dollars:
+            self.transfer(int((dollars - headroom) * 100))
+        self.pass_time(FLOW_SECONDS + 1)
+        self.unlock_by_hand()
+        if is_repeated:
+            self.repeat_balance(1)
+
+    def repeat_balance(self, index: int) -> None:
+        """Let the broker report an earlier balance once more."""
+        if index < len(self.balances_sent):
+            self.note_trouble(late=True)
+            can_trade = self.daemon.gateway.exchange.store.account(ACCOUNT)["canTrade"]
+            payload = {**self.balances_sent[-1 - index], "canTrade": can_trade}
+            self.daemon.gateway._network.deliver([Message(BALANCE, None, payload)])
+            self.pass_time(1)
+
+    def approach(
+        self, rule_id: str, side: int, size: int, cents: int, seconds: float, is_killed: bool
+    ) -> None:
+        """Let the market move against a position until some cents are left of a limit.
+
+        :param cents: below zero, the limit is exceeded.
+        :param seconds: until the trader closes what is left.
+        :param is_killed: whether the daemon is killed at that moment.
+        """
+        self.come_near(rule_id, side, size, cents)
+        if is_killed:
+            self.kill(0, 0)
+        self.pass_time(seconds)
+        self.place(MNQ, {"type": 2, "side": int(1 - side), "size": size})
+
+    def come_near(self, rule_id: str, side: int, size: int, cents: int) -> None:
+        """Open a position, and let the market move until some cents are left of a limit."""
+        self.place(MNQ, {"type": 2, "side": int(side), "size": size})
+        headroom, position = self.balances.headroom(rule_id), self.oracle.positions().get(MNQ)
+        if headroom is not None and position is not None:
+            held = signed(position)
+            steps = int((headroom - Decimal(cents) / 100) // (abs(held) * DOLLARS_A_STEP))
+            self.move((-1 if held > 0 else 1) * max(-MOST_STEPS, min(steps, MOST_STEPS)), MNQ)
+
+    def pay_out_near(self, side: int, cents: int, seconds: float) -> None:
+        """Pay out until some cents are left of the maximum loss, while a position is held."""
+        self.place(MNQ, {"type": 2, "side": int(side), "size": 1})
+        headroom = self.balances.headroom(MAXIMUM_LOSS)
+        if headroom is not None and headroom > 0:
+            self.transfer(cents - int(headroom * 100))
+        self.pass_time(seconds)
+        self.place(MNQ, {"type": 2, "side": int(1 - side), "size": 1})
+
+    def report_badly(self, rule_id: str, what: str, side: int, cents: int, seconds: float) -> None:
+        """Close a loss near a limit; balances come late, twice, or before all else that tells of it.
+
+        :param what: ``late``, ``doubled`` or ``early``.
+        """
+        self.come_near(rule_id, side, 2, cents)
+        self.pass_time(1)
+        self.note_trouble(late=True)
+        late = (TRADE, POSITION) if what == "early" else (BALANCE,)
+        with self.daemon.late(*late, is_doubled=what == "doubled"):
+            self.place(MNQ, {"type": 2, "side": int(1 - side), "size": 2})
+            self.pass_time(seconds)
+        self.note_trouble(late=True)
+        self.look()
+
+    def correct_yesterday(self, index: int, cents: int | None) -> None:
+        """Let the broker amend or void a trade of an earlier day, and report it."""
+        store = self.daemon.gateway.exchange.store
+        day = self.oracle.day_began()
+        trades = [
+            each
+            for each in store.trades(ACCOUNT, day - timedelta(days=1))
+            if not each["voided"] and each.get("profitAndLoss") is not None
+            if datetime.fromisoformat(each["creationTimestamp"]) < day
+        ]
+        if trades:
+            self.note_trouble(late=True)
+            trade_id = trades[-1 - index % len(trades)]["id"]
+            gateway = self.daemon.gateway
+            if cents is None:
+                gateway.void_trade(ACCOUNT, trade_id)
+            else:
+                gateway.amend_trade(ACCOUNT, trade_id, pnl=Decimal(cents) / 100)
+            self.look()
+
+    @property
+    def balances(self) -> BalanceOracle:
+        assert self.oracle.balances is not None
+        return self.oracle.balances
+
     def move_fast(self, side: int, steps: int, contract_id: str, seconds: float) -> None:
         """Let a trader trade at the end of a move whose quotes are still on their way."""
         with self.daemon.quotes_late():
@@ -285,6 +419,7 @@ class Course:
 
     def kill(self, steps: int, seconds: float) -> None:
         """Kill the daemon; time may pass and the market move while it is down."""
+        told = self.published_highs()
         self.daemon.kill()
         self.daemon.stopped_for(seconds=seconds)
         if seconds > LADDER_SECONDS:
@@ -292,6 +427,24 @@ class Course:
             self.checks.forgive()
         self.prices[MNQ] += steps * STEP[MNQ]
         self.restart()
+        self.check_highs(told)
+
+    def published_highs(self) -> Balance | None:
+        """Return the balance that was told last, with its highs."""
+        if self.oracle.balances is None:
+            return None
+        return read_published(self.daemon.directory).accounts[ACCOUNT].balance
+
+    def check_highs(self, told: Balance | None) -> None:
+        """After a restart no high is lower than what was told before."""
+        balance = self.daemon.state.balance
+        if told is not None and told.peak is not None:
+            self.checks.check(
+                balance.peak is not None and balance.peak >= told.peak, "lower peak", told, balance
+            )
+        if told is not None and told.earlier_close is not None:
+            is_kept = (balance.earlier_close or 0) >= told.earlier_close
+            self.checks.check(is_kept, "lower close", told, balance)
 
     def stop(self, seconds: float) -> None:
         """Stop the daemon in order, and start it again after a while."""
@@ -488,7 +641,51 @@ class Course:
         if not is_quick or self.oracle.awake() - self.unreported_at > SETTLING_SECONDS:
             self.check_day()
         self.check_published()
+        is_known = self.oracle.awake() - self.unreported_at > SETTLING_SECONDS
+        if self.oracle.balances is not None and not is_quick and is_known:
+            self.check_figures()
         self.checks.settle(over)
+
+    def check_figures(self) -> None:
+        """Balance, net P&L and equity are the exchange's, to the cent."""
+        for contract_id in self.oracle.positions():
+            # A quote that says what was known before an entry does not value it.
+            self.move(1, contract_id)
+        self.check_soon(lambda: self.figures() in self.true_figures())
+        balance, balances = self.daemon.state.balance, self.balances
+        assert balance.payouts <= balances.paid, (balance, balances.paid)
+        if balance.other is None:
+            balances.believe_flows()
+        self.check_floor()
+
+    def figures(self) -> tuple[Decimal | None, Decimal, Decimal | None]:
+        """Return the balance, the net P&L of the day and the equity that riskd knows."""
+        state = self.daemon.state
+        return state.balance.counted, net_pnl(state), equity(state)
+
+    def true_figures(self) -> list[tuple[Decimal, Decimal, Decimal]]:
+        """Return the exchange's figures.
+
+        Until the account is flat, the last deposits do not count.
+        """
+        balances, held, balance = self.balances, self.oracle.held(), self.oracle.balance()
+        pnl = sum(
+            (each.exit_pnl(*self.oracle.prices(each.contract_id)) for each in held), Decimal(0)
+        )
+        pnl = to_cents(pnl)
+        counted = [balance]
+        if self.daemon.state.balance.other is not None and held:
+            sums = accumulate(each.amount for each in reversed(balances.flows))
+            counted = [balance - max(each, Decimal(0)) for each in sums]
+        return [(each, balances.net + pnl, each + pnl) for each in counted]
+
+    def check_floor(self) -> None:
+        """The floor is one that follows from what riskd may know."""
+        known = self.balances.floor()
+        floor = nearest_floor(self.daemon.state, self.daemon.engine.accounts[ACCOUNT].rules)
+        if known is not None:
+            assert floor is not None
+            self.checks.check(known.low <= floor <= known.high, "floor", floor, known)
 
     def check_state(self) -> None:
         """The state is the exchange's; what was closed just now may be on its way."""
@@ -565,10 +762,26 @@ class Course:
         if self.oracle.awake() < self.away_until:
             troubles |= UNREACHABLE.keys()
         self.checks.note_trouble(troubles, late=late or self.daemon.disk.is_slow)
+        self.note_news(is_quiet=not troubles)
         if "lost_events" in troubles:
             self.unreported_at = self.oracle.awake()
         if self.daemon.disk.is_slow:
             self.checks.note_silence()
+
+    def note_news(self, *, is_quiet: bool) -> None:
+        """Note how late riskd may know what happens to the balance, and how soon it acts."""
+        balances, now = self.oracle.balances, self.oracle.awake()
+        if balances is None:
+            return
+        is_quiet &= self.checks.reach() == SOON_SECONDS
+        balances.grace = 4 * self.way + ACT_SECONDS if is_quiet else None
+        if now - max(self.checks.hidden_at, self.unreported_at) < SETTLING_SECONDS:
+            balances.window = LONGEST
+        # As after a restart, the first balance is not settled.
+        elif now < SETTLING_SECONDS or now - self.checks.late_at < SETTLING_SECONDS:
+            balances.window = LATE
+        else:
+            balances.window = IN_TIME
 
     def place(self, contract_id: str, order: dict[str, object]) -> None:
         self.daemon.advance(MOMENT)
@@ -611,6 +824,8 @@ class Course:
         """Note what the exchange reports, as it happens."""
         self.quotes += message.target == QUOTE
         self.fills += message.target == TRADE
+        if message.target == BALANCE and message.payload["id"] == ACCOUNT:
+            self.balances_sent.append(message.payload)
         if message.target == POSITION and message.payload["accountId"] == ACCOUNT:
             self.oracle.note_size(message.payload)
 

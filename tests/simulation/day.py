@@ -21,8 +21,11 @@ import msgspec
 from riskd.model.wire import encode
 from tests.simulation.course import MES, Course, ViolationError
 from tests.simulation.habits import HABITS, OF_EVENTS
+from tests.support.balance_oracle import NET
 from tests.support.exchange_oracle import (
     MAX_TRADES,
+    MAXIMUM_LOSSES,
+    NET_LOSSES,
     OF_HOURS,
     OF_MANAGEMENT,
     OF_PRICES,
@@ -48,6 +51,12 @@ RULES = {OF_TRADES: 0.6, OF_PRICES: 0.6, OF_STOPS: 0.5, OF_HOURS: 0.25, OF_MANAG
 
 NETWORKED = 0.2
 """How likely the daemon's gateway is the ProjectX client, over a network in memory."""
+
+FIRST_WITH_BALANCES = 1_000_000
+"""The first seed whose days know balances, payouts and floors."""
+
+BALANCE_ACTS = 0.06
+"""How likely each act is followed by one about the balance."""
 
 OUTAGES = (
     ("slow_the_disk", 40),
@@ -98,6 +107,7 @@ class Plan(msgspec.Struct, frozen=True):
     :ivar rules: tables of rules beside those that every day has.
     :ivar habits: the faults that the broker may have on this day, each with its strength.
     :ivar is_networked: whether the daemon's gateway is the ProjectX client.
+    :ivar has_balances: whether the broker pays out, and figures of the balance are checked.
     """
 
     seed: int
@@ -108,6 +118,7 @@ class Plan(msgspec.Struct, frozen=True):
     offset: float
     habits: dict[str, Any]
     is_networked: bool = False
+    has_balances: bool = False
 
 
 class Violation(msgspec.Struct, frozen=True):
@@ -141,8 +152,28 @@ def is_former(seed: int) -> bool:
     return seed < 90_000 or seed == 1_795_904_117_030
 
 
+def has_balances(seed: int) -> bool:
+    """Return whether a day knows balances, payouts and floors; those before them are as they were."""
+    return seed >= FIRST_WITH_BALANCES and not is_former(seed)
+
+
 def plan_of(seed: int) -> Plan:
     """Return the plan of a day."""
+    plan = _former_plan(seed)
+    if not has_balances(seed):
+        return plan
+    random = Random(f"balances {seed}")
+    # A position that is closed for its open loss comes near no other limit.
+    left = [table for table in plan.rules if table != OF_PRICES or random.random() < 0.4]
+    tables = [
+        random.choice(some)
+        for some, chance in ((NET_LOSSES, 0.5), (MAXIMUM_LOSSES, 0.8))
+        if random.random() < chance
+    ]
+    return msgspec.structs.replace(plan, rules=(*left, *tables), has_balances=True)
+
+
+def _former_plan(seed: int) -> Plan:
     random = Random(f"plan {seed}")
     # A few habits at a time find more than all of them at once.
     number = random.choice((0, 1, 2, 3, 5, 8, 13))
@@ -179,6 +210,8 @@ class Day:
             if is_former(plan.seed)
             else [each * self._random.choice((1, 1, 3)) for each in rare]
         )
+        # Of their own, so that all other acts are what they were.
+        self._of_balances = Random(f"balances of {plan.seed}")
 
     def acts(self, course: Course) -> Iterator[Act]:
         """Yield acts until the day is over and enough has happened on it."""
@@ -216,6 +249,8 @@ class Day:
                 yield self._wait()
             else:
                 yield from self._events()
+            if self._plan.has_balances and self._of_balances.random() < BALANCE_ACTS:
+                yield from self._balances()
         yield Act("settle", {"is_quick": random.random() < 0.5})
 
     # What traders do.
@@ -346,6 +381,61 @@ class Day:
             },
         )
 
+    # What brokers do with balances, and who trades near a limit of them.
+
+    def _balances(self) -> Iterator[Act]:
+        random = self._of_balances
+        near = (-6000, -2000, -1, 0, 1, 1000, 1500, 4000)
+        side, rule_id = int(random.choice((BUY, SELL))), random.choice(NET)
+        kinds = (
+            lambda: Act("transfer", {"cents": random.choice((-90000, -20050, -1, 1, 30025))}),
+            lambda: Act(
+                "approach",
+                {
+                    "rule_id": rule_id,
+                    "side": side,
+                    "size": random.choice((1, 2, 4)),
+                    "cents": random.choice(near),
+                    "seconds": random.choice((0, 1, 4, LADDER_SECONDS + 2)),
+                    "is_killed": random.random() < 0.2,
+                },
+            ),
+            lambda: Act(
+                "report_badly",
+                {
+                    "rule_id": rule_id,
+                    "what": random.choice(("late", "doubled", "early")),
+                    "side": side,
+                    "cents": random.choice(near),
+                    "seconds": random.choice((0, 1, 3, 8)),
+                },
+            ),
+            lambda: Act(
+                "pay_out_near",
+                {
+                    "side": side,
+                    "cents": random.choice(near),
+                    "seconds": random.choice((1, 3 * LADDER_SECONDS + 10)),
+                },
+            ),
+            lambda: Act("repeat_balance", {"index": random.randint(0, 10)}),
+            lambda: Act(
+                "correct_yesterday",
+                {
+                    "index": random.randint(0, 10),
+                    "cents": random.choice((None, random.randint(-20000, 20000))),
+                },
+            ),
+        )
+        # An account that is locked, or far from its limits, shows nothing.
+        if random.random() < 0.7:
+            is_repeated = random.random() < 0.3
+            yield Act(
+                "refill",
+                {"dollars": random.choice((60, 150, 300)), "is_repeated": is_repeated},
+            )
+        yield random.choices(kinds, (2, 8, 4, 2, 1, 1))[0]()
+
     # What happens around them.
 
     def _wait(self) -> Act:
@@ -437,6 +527,7 @@ def play(plan: Plan, acts: Iterable[Act] | None = None, trace: list[Act] | None 
             plan.offset,
             plan.begin,
             is_networked=plan.is_networked,
+            has_balances=plan.has_balances,
         )
         for act in Day(plan).acts(course) if acts is None else acts:
             trace.append(act)

@@ -141,8 +141,8 @@ MUTANTS = (
     Mutant(
         "a restart forgets the locks",
         "engine/tracked_account.py",
-        "self.state = merge(known, self.state)",
-        "self.state = merge(msgspec.structs.replace(known, lockouts={}), self.state)",
+        "with_day_figures(merge(known, self.state))",
+        "with_day_figures(merge(msgspec.structs.replace(known, lockouts={}), self.state))",
     ),
     Mutant(
         "trades of the day before count",
@@ -159,8 +159,44 @@ MUTANTS = (
     Mutant(
         "a voided trade keeps its loss",
         "engine/intake.py",
-        "if account.void_trade(trade_id):",
+        "if account.void_trade(trade.id):",
         "if account.void_trade is None:",
+    ),
+    Mutant(
+        "a balance is believed at once",
+        "engine/balances.py",
+        "is_first = is_answer and not balance.is_settled and not self._has_listed",
+        "is_first = not is_answer",
+    ),
+    Mutant(
+        "the peak follows the equity down",
+        "model/equity.py",
+        "peak = now if peak is None or now > peak else peak",
+        "peak = now",
+    ),
+    Mutant(
+        "a payout counts only once the account is flat",
+        "model/balance.py",
+        "return min(expected, self.other)",
+        "return expected",
+    ),
+    Mutant(
+        "fees are no loss",
+        "model/equity.py",
+        "return state.realized_pnl - state.balance.charges",
+        "return state.realized_pnl",
+    ),
+    Mutant(
+        "positions are closed some dollars before that",
+        "rules/builtin/maximum_loss.py",
+        "if now > floor + buffer or",
+        "if now > floor + buffer + 20 or",
+    ),
+    Mutant(
+        "positions are closed some dollars later",
+        "rules/builtin/maximum_loss.py",
+        "if now > floor + buffer or",
+        "if now > floor + buffer - 20 or",
     ),
 )
 
@@ -194,7 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Plant each mutant by itself; return 1 if one was not found."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation.mutants")
     parser.add_argument("--days", type=int, default=200, help="the most days for each mutant")
-    parser.add_argument("--seed", type=int, default=100_000, help="the first day's")
+    parser.add_argument("--seed", type=int, default=1_000_000, help="the first day's")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="cores to use")
     options = parser.parse_args(arguments)
     missed = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from random import Random
 from typing import Any
@@ -43,19 +43,27 @@ USER, KEY = "practice", "a key"
 class World(PracticeDaemon):
     """A daemon, and traders who are nearer to the exchange than riskd."""
 
-    @contextmanager
-    def quotes_late(self) -> Iterator[None]:
+    def quotes_late(self) -> AbstractContextManager[None]:
         """Send the quotes of the block only at its end."""
+        return self.late(QUOTE)
+
+    @contextmanager
+    def late(self, *targets: str, is_doubled: bool = False) -> Iterator[None]:
+        """Send messages of some kinds at the end of the block.
+
+        :param is_doubled: whether also at once.
+        """
         gateway, late = self.gateway, list[Message]()
         events = gateway.payload_faults.events
 
-        def without_quotes(message: Message, seconds: float) -> Iterable[Message]:
-            if message.target == QUOTE:
+        def without_some(message: Message, seconds: float) -> Iterable[Message]:
+            if message.target in targets:
                 late.append(message)
-                return ()
+                if not is_doubled:
+                    return ()
             return events(message, seconds)
 
-        patch = MonkeyPatcher((gateway.payload_faults, "events", without_quotes))
+        patch = MonkeyPatcher((gateway.payload_faults, "events", without_some))
         patch.patch()
         try:
             yield

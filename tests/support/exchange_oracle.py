@@ -7,7 +7,7 @@ for each breach when it was last there and since when it has been there without 
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from functools import cache, reduce
@@ -19,6 +19,7 @@ from riskd.model.lockouts import OPERATOR
 from riskd.practice.account_store import AccountStore
 from riskd.practice.records import Quote
 from riskd.rules.interface import OWN_STOP_TAG
+from tests.support.balance_oracle import NET, NET_LOSS, BalanceOracle, Held, net_rules
 from tests.support.trading_hours import CHICAGO, HOLIDAYS, Hours
 
 DAY_BEGINS: Final = time(17)
@@ -103,6 +104,23 @@ stop_loss_ticks = {STOP_TICKS}
 auto_breakeven = {{ enabled = true, profit_trigger_ticks = {BREAKEVEN_TICKS} }}
 trailing_stop = {{ enabled = true, activation_ticks = {TRAIL_TICKS}, trail_distance_ticks = {TRAIL_TICKS} }}
 """
+NET_LOSSES: Final = tuple(
+    f'[rules.daily_net_loss]\nloss_limit = {limit}\ntrailing = "{trailing}"\n'
+    for trailing in ("none", "realized", "equity")
+    for limit in (400, 700)
+)
+MAXIMUM_LOSSES: Final = tuple(
+    f'[rules.maximum_loss]\ndrawdown = {drawdown}\ntrailing = "{trailing}"\n{more}'
+    for trailing in ("end_of_day", "intraday", "static")
+    for drawdown in (600, 1500)
+    for more in (
+        "",
+        *("buffer = 0\n", 'buffer = 40\nstops_at = "never"\n'),
+        *("starting_balance = 49900\n", 'after_payout = "start"\n'),
+    )
+)
+"""What may be in force of the limits on balance and equity, as TOML tables; see :func:`net_rules`."""
+
 RULE_SETS: Final = (
     (OF_TRADES, OF_PRICES, OF_STOPS),
     (OF_PRICES, OF_STOPS),
@@ -205,7 +223,7 @@ class Unlock(NamedTuple):
 
 def rule_ids(*tables: str) -> frozenset[str]:
     """Return the ids of the rules in these tables."""
-    return frozenset().union(*(_RULE_IDS[each] for each in tables))
+    return frozenset().union(*(_RULE_IDS.get(each) or net_rules([each]) for each in tables))
 
 
 class Truth(Protocol):
@@ -224,7 +242,11 @@ class ExchangeOracle:
     :param account_id: the account.
     :param time: gives the exchange's time, aware.
     :param rules: the ids of the rules in force.
-    :param names: the contract ids of ES and of the ticker that is blocked.
+    :param limited: the contract id of ES.
+    :param blocked: that of the ticker that is blocked.
+    :param net: the settings of the rules on balance and equity; see
+        :func:`~tests.support.balance_oracle.net_rules`.  ``None``: nobody looks at balances.
+    :ivar balances: what balance and equity demand.
     :ivar seen: when each breach was there last.
     :ivar since: since when each breach has been there without a break, for everyone to see.
     :ivar times: how often each rule came to be breached, of all contracts together.
@@ -242,6 +264,7 @@ class ExchangeOracle:
         *,
         limited: str,
         blocked: str,
+        net: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         self._exchange = exchange
         self._account_id = account_id
@@ -302,6 +325,10 @@ class ExchangeOracle:
         self._former_limits: list[tuple[float, Limits]] = []
         # What no rule may lock the account for once more.
         self._unlock: Unlock | None = None
+        self.balances = None if net is None else BalanceOracle(self, net)
+        self._begin_stops()
+
+    def _begin_stops(self) -> None:
         # The best price for each position since it was opened.
         self._best: dict[str, Decimal] = {}
         self._own_stops: dict[str, int] = {}
@@ -397,6 +424,30 @@ class ExchangeOracle:
             held.get(each["contractId"], 0) * direction(each) >= 0 for each in self.orders()
         )
 
+    def held(self) -> tuple[Held, ...]:
+        """Return the positions as what they are worth at a price."""
+        listed = self._store.listed
+        return tuple(
+            Held(
+                name,
+                signed(each),
+                each["averagePrice"],
+                listed[name].tick_value / listed[name].tick_size,
+                listed[name].tick_value,
+            )
+            for name, each in self.positions().items()
+        )
+
+    def balance(self) -> Decimal:
+        return self._store.records[self._account_id].balance
+
+    def prices(self, contract_id: str) -> tuple[Decimal, Decimal]:
+        """Return the lowest and the highest of bid, ask and last price."""
+        quote = self._exchange.quote(contract_id)
+        assert quote is not None
+        prices = (quote.bid, quote.ask, quote.last)
+        return min(prices), max(prices)
+
     # What follows from that.
 
     def look(self) -> None:
@@ -404,6 +455,8 @@ class ExchangeOracle:
         self._read_trades()
         self._note_lives(self.seconds())
         self._note_orders(self.seconds())
+        if self.balances is not None:
+            self.balances.look()
         found = {each for each in self._breaches(self.seconds()) if each.rule_id in self._rules}
         occurred = {(each, self._lives[each.contract_id or ""]) for each in found}
         self.times.update(each.rule_id for each, _life in occurred - self._occurred)
@@ -429,6 +482,8 @@ class ExchangeOracle:
             self.since.setdefault(each, now)
         for each in [each for each in self.since if each not in plain]:
             del self.since[each]
+        if self.balances is not None:
+            self.balances.follow_fall(any(Breach(rule_id) in plain for rule_id in NET))
         if not self.positions():
             self.flat_at = now
         if not self.positions() and not self.holds_forbidden_order():
@@ -500,8 +555,16 @@ class ExchangeOracle:
         """Return how often each rule was breached, without the breaches that are there now."""
         return self.times - Counter(breach.rule_id for breach, _life in self._occurred)
 
+    def _note_possible(self) -> None:
+        """Note the breaches of the rules on balance and equity by what riskd may know now."""
+        if self.balances is not None:
+            for rule_id in self.balances.may_be_breached():
+                self.seen[Breach(rule_id)] = Sighting(self.awake(), self._lives[""])
+
     def was_breached(self, rule_id: str, within: float, contract_id: str | None = None) -> bool:
         """Return whether a rule was breached in the last seconds, by any or one contract."""
+        if rule_id in NET:
+            self._note_possible()
         oldest = self.awake() - within
         return any(
             sighting.at >= oldest
@@ -520,6 +583,8 @@ class ExchangeOracle:
         exposed = {
             breach: min(now - since, busy if breach.contract_id is None else now)
             for breach, since in self.since.items()
+            # A loss is there without anything held.
+            if breach.rule_id not in NET or self._busy_since is not None
         }
         for name in self.positions():
             seconds = self.seconds()
@@ -544,6 +609,7 @@ class ExchangeOracle:
         :param under_way: for how many seconds the breach of the position before still counts.
         """
         now, life = self.awake(), self._lives[contract_id]
+        self._note_possible()
         return any(
             now - at <= (within if rule_id not in _OF_ONE_POSITION or life == of else under_way)
             for (rule_id, name), (at, of) in self.seen.items()
@@ -608,6 +674,8 @@ class ExchangeOracle:
         if not self._store.account(self._account_id)["canTrade"]:
             yield Breach("RULE-010")
         yield from self._trade_breaches(self._loss, self._cooldowns, self.limits, is_certain=True)
+        if self.balances is not None:
+            yield from map(Breach, self.balances.breached())
 
     def _trade_breaches(
         self,
@@ -642,6 +710,8 @@ class ExchangeOracle:
         now = self.awake()
         self.look()
         excused = {rule_id for rule_id in _EXCUSED if Breach(rule_id) in self._found}
+        # riskd may have seen a loss that is none by the bounds of the oracle.
+        excused |= self._rules.intersection(NET)
         recent = {
             each for each in excused if now - self.since.get(Breach(each), NEVER) <= self.lag
         }
@@ -694,7 +764,10 @@ class ExchangeOracle:
         """Forget what is excused no more: its limit was kept once, or the day is over."""
         unlock = self._unlock
         if unlock is not None and unlock.excused:
-            kept = {each for each in unlock.excused if Breach(each) not in breaches}
+            # Quotes alone end no excuse of a loss.
+            kept = {
+                each for each in unlock.excused if Breach(each) not in breaches and each not in NET
+            }
             unlock.excused.difference_update(unlock.excused if self._is_of_past(unlock) else kept)
 
     def _is_excused(self, breach: Breach) -> bool:
@@ -719,7 +792,11 @@ class ExchangeOracle:
         has_grown = self._has_grown(unlock)
         is_news = self.seconds() - unlock.at <= self.lag
         for rule_id, at in unlock.excused_at.items():
-            if now - at <= self.lag and (has_grown or (is_news and rule_id in unlock.unknown)):
+            if (
+                rule_id not in NET
+                and now - at <= self.lag
+                and (has_grown or (is_news and rule_id in unlock.unknown))
+            ):
                 yield Breach(rule_id)
 
     def _is_of_past(self, unlock: Unlock) -> bool:
@@ -739,6 +816,8 @@ class ExchangeOracle:
             self._has_new_trades, self._day = False, day
             # Time windows of RULE-006 may begin before the day.
             found = store.trades(self._account_id, day - timedelta(days=1))
+            if self.balances is not None:
+                self.balances.note_trades(found, day)
             self._note_versions(found, now)
             valid = [
                 as_trade(each, to_cents(each["profitAndLoss"]))
@@ -1034,8 +1113,9 @@ class ExchangeOracle:
             self._culprits = {key: self._culprits.get(key, awake) for key in known}
         # By riskd's idea of the exchange's time, the day may have ended.
         ends_soon = (self._day_ends - self._time()).total_seconds() < CLOCK_SECONDS
-        for rule_id in ("RULE-003", "RULE-009", "RULE-010"):
-            if Breach(rule_id) in self.since and not (rule_id == "RULE-003" and ends_soon):
+        for rule_id in ("RULE-003", "RULE-009", "RULE-010", *NET):
+            is_of_day = rule_id in ("RULE-003", NET_LOSS)
+            if Breach(rule_id) in self.since and not (is_of_day and ends_soon):
                 yield rule_id, awake - self.since[Breach(rule_id)], None
         for rule_id, trades in self._cooldowns.items():
             is_over = now - self._newest[rule_id] >= COOLDOWN_SECONDS

@@ -19,6 +19,7 @@ from tests.support.practice_daemon import (
     ACCOUNT,
     BUY,
     MNQ,
+    MONDAY_NOON,
     SELL,
     PracticeDaemon,
 )
@@ -114,9 +115,10 @@ def only_for(wanted: object, answer: Answer, real: Answer) -> Answer:
 
 class GuardTestCase(SynchronousTestCase):
     config = ""
+    begins = MONDAY_NOON
 
     def setUp(self) -> None:
-        self.daemon = PracticeDaemon(self.config)
+        self.daemon = PracticeDaemon(self.config, now=self.begins)
         self.addCleanup(self.daemon.close)
         self.daemon.move(MNQ, "21000")
 

@@ -24,6 +24,7 @@ from riskd.model.events import (
     Status,
 )
 from riskd.model.lockouts import OPERATOR, ended_lock, is_in_force
+from tests.support.balance_oracle import NET
 from tests.support.exchange_oracle import (
     HOURS,
     NO_STOP,
@@ -78,7 +79,7 @@ NEVER = float("-inf")
 
 OF_POSITIONS = (
     *("RULE-001", "RULE-002", "RULE-004", "RULE-005", "RULE-008", "RULE-009", "RULE-011"),
-    *(NO_STOP, STOPS_TOO_MANY),
+    *(NO_STOP, STOPS_TOO_MANY, *NET),
 )
 CLOSING = ("RULE-001", "RULE-002", "RULE-008", "RULE-011")
 """The rules that close without a lock, by what the exchange had at some moment.
@@ -102,6 +103,7 @@ class Invariants:
     :ivar status: the daemon's last status as broadcast.
     :ivar lost_at: when events may have been lost last, in the oracle's seconds.
     :ivar late_at: when riskd may have known something late.
+    :ivar hidden_at: when something may have kept riskd for long from knowing what has happened.
     :ivar is_flattening: whether an operator's flatten is not announced as done; it goes on while a trader trades.
     :ivar is_unlocking: whether an operator is ending all locks.
     """
@@ -130,6 +132,7 @@ class Invariants:
         self._announced: Counter[str] = Counter()
         self._forbidden_since: float | None = None
         self.lost_at = self.late_at = self._unanswered_at = self._bad_quotes_at = NEVER
+        self.hidden_at = NEVER
         self._refused_at = self._silent_at = self._error_at = NEVER
 
     @property
@@ -146,6 +149,8 @@ class Invariants:
         """
         if not IN_TIME.issuperset(faults) or late:
             self.late_at = self.seconds
+        if not IN_TIME.issuperset(faults):
+            self.hidden_at = self.seconds
         if not BAD_QUOTES.isdisjoint(faults):
             self._bad_quotes_at = self.seconds
         if "lost_events" in faults:
@@ -262,15 +267,24 @@ class Invariants:
             held_for = self.seconds - self._forbidden_since
             self.check(held_for <= longest, "held in a lock", in_force)
         self._check_positions(longest)
+        self._check_fall()
         if self.seconds - self._silent_at < LADDER_SECONDS:
             return
         for rule_id, seconds, executed in self._oracle.locks_due():
+            if rule_id in NET and not self._has_prices:
+                continue
             if executed is None:
                 # In any lock nothing is held outside the hours, so that rule has nothing to lock for.
                 is_locked = rule_id in in_force or (rule_id == "RULE-009" and bool(in_force))
                 self.check(seconds <= longest or is_locked, "not locked", rule_id)
             elif not self._was_locked(executed):
                 self.check(seconds <= longest or bool(in_force), "not locked", rule_id)
+
+    def _check_fall(self) -> None:
+        """Check that a breach of a limit on equity costs no more than the price moves within the latency."""
+        balances = self._oracle.balances
+        if balances is not None:
+            self.check(balances.lost_more is None, "lost more", balances.lost_more)
 
     def _check_helpless(self) -> None:
         """Check that riskd says ERROR while it cannot end for long what may not stay."""
@@ -312,10 +326,14 @@ class Invariants:
 
     def _held(self) -> Iterator[tuple[Breach, float]]:
         """Yield what is held that a rule forbids, and for how long, as far as riskd can see it."""
-        has_prices = self.seconds - self._bad_quotes_at > SETTLING_SECONDS
         for breach, seconds in self._oracle.exposed().items():
-            if breach.rule_id in OF_POSITIONS and (has_prices or breach.rule_id not in PRICED):
+            is_priced = breach.rule_id in (*PRICED, *NET)
+            if breach.rule_id in OF_POSITIONS and (self._has_prices or not is_priced):
                 yield breach, seconds
+
+    @property
+    def _has_prices(self) -> bool:
+        return self.seconds - self._bad_quotes_at > SETTLING_SECONDS
 
     def _was_locked(self, at: datetime) -> bool:
         """Return whether a lock was in force or just beginning, in which a trade begins no cooldown."""
