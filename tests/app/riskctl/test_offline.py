@@ -61,7 +61,7 @@ class CheckConfigTests(SynchronousTestCase):
         self.assertEqual((status, err), (0, ""))
         header, *rows = out.splitlines()
         self.assertEqual(header.split(), ["PRESET", "READ", "ACCOUNT"])
-        row = "topstep-50k             2026-11-01  Topstep, Trading Combine of $50,000"
+        row = "topstep-50k              2026-11-01  Topstep, Trading Combine of $50,000"
         self.assertIn(row, rows)
         names = [
             each["preset"] for each in json.loads(self.run_main("presets", "--json")[1])["presets"]
