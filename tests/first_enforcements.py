@@ -44,9 +44,8 @@ AFTER_SECONDS: Final = 12
 TICKERS: Final = ("MNQ", "MNQ", "MNQ", "ES", "MES", "M2K")
 
 HABITS: Final[tuple[dict[str, Any], ...]] = (
-    {"latency_seconds": 0.02},
-    {"latency_seconds": 0.08, "jitter_seconds": 0.1},
-    {"latency_seconds": 0.3},
+    {"latency_seconds": 0.1},
+    {"latency_seconds": 0.08, "jitter_seconds": 0.05},
     {"position_delay_seconds": 0.1},
     {"searches_trail_seconds": 0.5},
     {"commissions": True},
@@ -99,6 +98,8 @@ def plan_of(seed: int) -> Plan:
         seconds=random.choice([random.randrange(11 * 3600), 11 * 3600 - 300, 12 * 3600 + 60])
     )
     habits = random.sample(HABITS, random.choice((0, 0, 1, 2, 3)))
+    # At no distance what riskd did and what was over before it have the same time.
+    habits.insert(0, {"latency_seconds": random.choice((0.005, 0.02, 0.05))})
     faults = Faults(**{key: value for habit in habits for key, value in habit.items()})
     tables = random.sample(sorted(RULES), random.choice((1, 2, 3, 5, len(RULES))))
     rules = "".join(f"[rules.{key}]\n{RULES[key](random, begin)}\n" for key in tables)

@@ -166,11 +166,9 @@ class HypotheticalDays(Environment):
             if guarded.risk_engine.dry_run is not None:
                 guarded.risk_engine.dry_run.observe = partial(self._note_action, account_id)
 
-    @property
-    def states(self) -> Iterator[AccountState]:
-        """The states of the accounts; of the recorded days, whatever the settings."""
-        for account_id in self._account_ids:
-            yield self._sandbox.engine.accounts[account_id].account_state
+    def state(self, account_id: int) -> AccountState:
+        """Return the state of an account, which is that of the recorded day."""
+        return self._sandbox.engine.accounts[account_id].account_state
 
     def play(self, recorded: RecordedTurn) -> list[Enforced]:
         """Play a recorded turn; return the real and the hypothetical actions.
@@ -214,7 +212,7 @@ class HypotheticalDays(Environment):
             yield recorded
 
     def _pass_time(self, recorded: RecordedTurn) -> None:
-        """Fire the timers that are due before a turn, and answer what is, each at its time."""
+        """Fire timers and answer requests that are due before a turn, each in time."""
         clock, turn = self._sandbox.clock, recorded.turn
         while True:
             timer = clock.next_due if clock.next_due is not None else math.inf
@@ -241,7 +239,7 @@ class HypotheticalDays(Environment):
         self._follow_recorded()
 
     def _follow_recorded(self) -> None:
-        """Let requests that the recorded daemon makes at the same time have the same answers."""
+        """Let requests that the recorded daemon makes, too, have the same answers."""
         for held in [*self._unanswered]:
             asked_at, request = held
             for number, (recorded, sent_at) in self._recorded_requests.items():

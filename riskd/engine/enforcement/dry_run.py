@@ -73,7 +73,7 @@ def _to_cancel(plan: Flattening, state: AccountState) -> set[int]:
 def _really_held(
     known: AccountState, later: AccountState, moment: datetime
 ) -> Iterator[BrokerPosition]:
-    """Yield the positions that an account had at a moment, without what had been closed already.
+    """Yield the positions that an account had at a moment, closed ones left out.
 
     :param known: the account as it was known then.
     :param later: the account as it is known once late news have come.
@@ -108,8 +108,8 @@ class DryRun:
         self._clock = clock
         self._now = now
         self._announcing: list[IDelayedCall] = []
-        # The orders that ended while something is to be announced, and were not canceled.
-        self._not_canceled: set[int] = set()
+        # The orders that ended while something is to be announced.
+        self._ended: dict[int, BrokerOrder] = {}
         self._reported = ReportedBreaches()
         self._held_to: set[Hashable] = set()
         self._logged: dict[int, Command] = {}
@@ -128,12 +128,17 @@ class DryRun:
 
     def receive(self, news: EventData) -> None:
         """Note how an order ended."""
-        if (
-            isinstance(news, BrokerOrder)
-            and news.has_ended
-            and news.state is not OrderState.CANCELED
-        ):
-            self._not_canceled.add(news.id)
+        is_awaited = any(call.active() for call in self._announcing)
+        if is_awaited and isinstance(news, BrokerOrder) and news.has_ended:
+            self._ended[news.id] = news
+
+    def _was_over(self, order_id: int, moment: datetime) -> bool:
+        """Return whether riskd could not have canceled an order at a moment."""
+        ended = self._ended.get(order_id)
+        if ended is None:
+            return False
+        is_earlier = ended.stamp is not None and ended.stamp < moment
+        return is_earlier or ended.state is not OrderState.CANCELED
 
     def stop(self) -> None:
         """Announce nothing more."""
@@ -214,10 +219,10 @@ class DryRun:
         self._announce_later(announce, rule_id, command, self._now())
 
     def _announce_later(self, announce: Callable[..., None], *arguments: object) -> None:
-        """Announce an action when it is known whether riskd would have acted; its time is that of the decision."""
+        """Announce an action once late news have come, with the time of its decision."""
         self._announcing = [call for call in self._announcing if call.active()]
         if not self._announcing:
-            self._not_canceled.clear()
+            self._ended.clear()
         known = self._account.state_with_pending
         self._announcing.append(self._clock.callLater(ACTING_SECONDS, announce, known, *arguments))
 
@@ -227,7 +232,11 @@ class DryRun:
         state = self._account.state
         held = _really_held(known, state, plan.begun)
         closed = _to_close(plan, held) | _to_close(plan, state.open_positions)
-        canceled = (_to_cancel(plan, known) - self._not_canceled) | _to_cancel(plan, state)
+        canceled = {
+            order_id
+            for order_id in _to_cancel(plan, known) | _to_cancel(plan, state)
+            if not self._was_over(order_id, plan.begun)
+        }
         if plan.locks or closed or canceled:
             action = flatten_action(
                 plan,
@@ -245,7 +254,7 @@ class DryRun:
     def _announce_rejection(
         self, known: AccountState, rule_id: str, command: RejectOrder, decided: datetime
     ) -> None:
-        if command.order_id not in self._not_canceled:
+        if not self._was_over(command.order_id, decided):
             action = rejection_action(rule_id, command, success=False, canceled=1, now=decided)
             self._announce(action, known)
 
