@@ -206,7 +206,8 @@ class AccountRules:
             if wake_at is not None:
                 self.wakes[slot] = wake_at
         for slot, warnings in evaluation.warnings.items():
-            self._note_warnings(slot, warnings)
+            if warnings or self._warnings.get(slot):
+                self._note_warnings(slot, warnings)
             self._note_success(slot)
         for slot, problem in evaluation.problems.items():
             if problem != self._problems.get(slot, ""):

@@ -83,6 +83,7 @@ class RiskEngine:
     :param reconcile: reconciles the account; its Deferred fires with whether the broker answered.
     :ivar is_active: whether the rules are evaluated.
     :ivar rules: see the parameter.
+    :ivar dry_run: the enforcer of a dry run; ``None`` in a daemon that enforces.
     """
 
     def __init__(
@@ -97,11 +98,11 @@ class RiskEngine:
     ) -> None:
         self._account = account
         self._enforcer = enforcer
-        self._dry_run = enforcer if isinstance(enforcer, DryRun) else None
+        self.dry_run = enforcer if isinstance(enforcer, DryRun) else None
         if isinstance(enforcer, Enforcer):
             enforcer.on_settled = self._settled
         self.rules = rules
-        rules.reduce_only.is_dry_run = self._dry_run is not None
+        rules.reduce_only.is_dry_run = self.dry_run is not None
         self._clock = clock
         self._broker_clock = broker_clock
         self._now = broker_clock.now
@@ -137,7 +138,7 @@ class RiskEngine:
         self.is_active = True
         self._is_waiting = False
         self.resume()
-        if self._dry_run is not None and self._is_locked():
+        if self.dry_run is not None and self._is_locked():
             _log.warn(
                 "account {account} is locked from before this dry run: the lock is announced until it "
                 "ends, and the account is not held to it",
@@ -273,10 +274,10 @@ class RiskEngine:
             self._end_due(now)
         self._account.raise_highs()
         state = self._account.state_with_pending
-        if self._dry_run is not None:
+        if self.dry_run is not None:
             limits = self.rules.limits
             review = Trigger(kind=Kind.REVIEW, now=now, next_reset=self.rules.day_of(now).end)
-            self._dry_run.forget_ended(state, limits.rules, review, is_strict=limits.is_strict)
+            self.dry_run.forget_ended(state, limits.rules, review, is_strict=limits.is_strict)
         locked = is_locked(state, passed)
         plan = state.risk.flattening
         if locked and (plan is None or plan.keep is not None):
@@ -365,7 +366,7 @@ class RiskEngine:
     def _end_due(self, now: datetime) -> None:
         """End the day and the locks that are over; evaluate the rules that are due."""
         leave_next_trades(self._account, self._broker_clock.passed())
-        account, is_dry_run = self._account, self._dry_run is not None
+        account, is_dry_run = self._account, self.dry_run is not None
         counted = account.state.risk.day_key
         # The end of the locks may put other settings in force, so the schedule is read each time.
         schedule = self.rules.limits.schedule
@@ -398,7 +399,7 @@ class RiskEngine:
         self.rules.release()
         state = self._account.state_with_pending
         decisions = self.rules.evaluate(state, Kind.REVIEW, now, self._enforcer.is_handling)
-        is_locked_again = self._dry_run is None and any(
+        is_locked_again = self.dry_run is None and any(
             isinstance(decision.command, Flatten) and decision.command.lock is not None
             for decision in decisions
         )
@@ -412,8 +413,8 @@ class RiskEngine:
         :param now: the broker's time, as far as it is known.
         :param beyond: the rules whose limits are exceeded; what has led to that does not lock again.
         """
-        if self._dry_run is not None:
-            self._dry_run.forget_locks()
+        if self.dry_run is not None:
+            self.dry_run.forget_locks()
         if not self._is_locked():
             return False
         drop_pending_locks(self._account)
@@ -442,7 +443,7 @@ class RiskEngine:
         the dry run only announced.
         """
         state = self._account.state_with_pending
-        return state if self._dry_run is None else with_risk(state, memory=self._memory_before)
+        return state if self.dry_run is None else with_risk(state, memory=self._memory_before)
 
 
 def _delay(wakes: Iterable[datetime], account: TrackedAccount, now: datetime) -> float:

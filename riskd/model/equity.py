@@ -72,8 +72,10 @@ def open_pnl(state: AccountState) -> Decimal:
 
     An unknown P&L counts as zero, or as what the position had made before it was increased.
     """
-    risk = state.risk
     # Several rules ask at each quote.  What it depends on is replaced and never changed, so identity tells.
+    if state is _latest.state:
+        return _latest.total
+    risk = state.risk
     parts = (
         *(state.positions, state.quotes, state.outdated_quotes, state.contracts),
         *(risk.unmatched, risk.best_bid_asks, risk.carried),
@@ -81,12 +83,14 @@ def open_pnl(state: AccountState) -> Decimal:
     if not all(map(is_, parts, _latest.parts)):
         _latest.total = _open_pnl(state)
         _latest.parts = parts
+    _latest.state = state
     return _latest.total
 
 
 class _Latest:
     """What :func:`open_pnl` has computed last, and from which parts of a state."""
 
+    state: AccountState | None = None
     parts: tuple[object, ...] = (None,) * 7
     total = ZERO
 

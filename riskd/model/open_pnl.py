@@ -84,6 +84,8 @@ def pnl_warnings(state: AccountState, now: datetime) -> tuple[str, ...]:
     The sentences hold no figures, so that each stays the same for as long as it is true.
     """
     # Most rules of an evaluation ask; what it depends on is replaced and never changed, so identity tells.
+    if state is _latest.state and now is _latest.parts[-1]:
+        return _latest.warnings
     parts = (
         *(state.positions, state.quotes, state.outdated_quotes, state.contracts),
         *(state.risk.best_bid_asks, now),
@@ -97,12 +99,14 @@ def pnl_warnings(state: AccountState, now: datetime) -> tuple[str, ...]:
             ]
         )
         _latest.parts = parts
+    _latest.state = state
     return _latest.warnings
 
 
 class _Latest:
     """What :func:`pnl_warnings` has found last, and from which parts of a state."""
 
+    state: AccountState | None = None
     parts: tuple[object, ...] = (None,) * 6
     warnings: tuple[str, ...] = ()
 

@@ -14,6 +14,7 @@ import msgspec
 
 from riskd.model.account import AccountState, Limit, with_risk
 from riskd.rules.interface import (
+    NOTHING,
     Command,
     Flatten,
     IRule,
@@ -198,6 +199,8 @@ def _check(result: RuleResult) -> None:
     :raises TypeError: a part of it is not what its type says.
     :raises ValueError: a text of it is not Unicode, which would stop the journal.
     """
+    if result is NOTHING:
+        return
     if not isinstance(result, RuleResult):
         raise TypeError(f"expected a RuleResult, got {result!r}")
     if result.memory is not None:
@@ -218,6 +221,8 @@ def _check(result: RuleResult) -> None:
 
 
 def _check_text(name: str, text: object) -> None:
+    if text == "":
+        return
     if not isinstance(text, str):
         raise TypeError(f"{name}: expected a text, got {text!r}")
     # It goes to the journal or to clients.

@@ -27,20 +27,28 @@ _LASTS: Final = Decimal("0.9")
 
 
 def near_limit(
-    state: AccountState, rule_id: str, reason: str, *, loss: Decimal, threshold: Decimal
+    state: AccountState,
+    rule_id: str,
+    describe: Callable[[], str],
+    *,
+    loss: Decimal,
+    threshold: Decimal,
 ) -> str | None:
     """Return the ``reduce_only`` of a rule's result, for a loss with open P&L.
 
     Each quote may carry such a loss over its threshold and back.  So the stage lasts until the loss is clearly
     smaller, and while the P&L of a position is unknown.
 
-    :param reason: why the account may only close what it holds, once the loss has reached the threshold.
+    :param describe: returns why the account may only close what it holds, once the loss has reached the threshold.
     """
     if loss >= threshold:
-        return reason
+        return describe()
     stage = reduce_only_stage(state)
+    if stage is None:
+        return ""
+    reason = describe()
     # Another reason is that of earlier settings.
-    if stage is None or stage.reasons.get(rule_id) != reason:
+    if stage.reasons.get(rule_id) != reason:
         return ""
     if not is_pnl_known(state):
         return None

@@ -24,7 +24,7 @@ from riskd.config.values import as_toml
 from riskd.model.account import AccountState
 from riskd.model.balance import Balance
 from riskd.model.trading_day import ResetSchedule
-from riskd.rules.builtin import maximum_loss
+from riskd.rules.builtin import consistency, maximum_loss
 from riskd.rules.interface import NOTHING, Rule
 from riskd.rules.settings import RuleSettings
 from riskd.rules.tightness import loosened
@@ -79,7 +79,8 @@ class ShippedTests(SynchronousTestCase):
             "topstep-150k": ("4500", "150000", "end_of_day", "start"),
             "tradeify-advanced-100k": ("3000", "100000", "intraday", "never"),
         }
-        self.assertEqual(preset_names(), tuple(sorted([*floors, "take-profit-trader-pro"])))
+        others = ["take-profit-trader-pro", "take-profit-trader-test"]
+        self.assertEqual(preset_names(), tuple(sorted([*floors, *others])))
         for name, (drawdown, start, trailing, stops_at) in floors.items():
             (floor,) = load_preset(name, CATALOGUE).settings.values()
             wanted = maximum_loss.Settings(
@@ -91,6 +92,8 @@ class ShippedTests(SynchronousTestCase):
             self.assertEqual(floor, wanted, name)
         (news,) = load_preset("take-profit-trader-pro", CATALOGUE).settings.values()
         self.assertEqual((news.minutes_before, news.minutes_after, news.flatten), (1, 1, True))  # type: ignore[attr-defined]
+        (days,) = load_preset("take-profit-trader-test", CATALOGUE).settings.values()
+        self.assertEqual(days, consistency.Settings(share=50, strict=True))
 
     def test_each_limit_has_its_source_and_the_date_it_was_read(self) -> None:
         for name in preset_names():

@@ -140,6 +140,7 @@ async def test_004_daily_unrealized_loss_of_a_position(guard: Guard) -> None:
     await daemon.hold_other_contracts()
     await daemon.trade(BUY, 2)
     await daemon.trade(SELL, 2, stop="20900")
+    await daemon.receives("GatewayUserPosition", contractId=MNQ, size=2)
     daemon.move(MNQ, "20925.50")
     daemon.move(MNQ, "20925")
     await daemon.enforced(
@@ -167,6 +168,7 @@ async def test_004_daily_unrealized_loss_in_total(guard: Guard) -> None:
     )
     await daemon.hold_other_contracts()
     await daemon.trade(BUY, 1)
+    await daemon.receives("GatewayUserPosition", contractId=MNQ, size=1)
     daemon.move(ES, "5797")
     daemon.move(MNQ, "20900")
     await daemon.enforced(
@@ -187,6 +189,7 @@ async def test_005_max_unrealized_profit(guard: Guard) -> None:
     await daemon.hold_other_contracts()
     await daemon.trade(SELL, 2)
     await daemon.trade(BUY, 2, limit="20900")
+    await daemon.receives("GatewayUserPosition", contractId=MNQ, size=2)
     daemon.move(MNQ, "20974")
     await daemon.enforced(
         "RULE-005",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -125,6 +126,25 @@ class WhatIfTests(SynchronousTestCase):
         self.daemon.advance(5)
         (action,) = self.would_be("[rules.max_contracts]\nlimit = 2")
         self.assertEqual(action[1], "RULE-001")
+
+    def test_what_the_journal_knew_of_the_account_is_known(self) -> None:
+        """The floor follows from the first balance, and not from that after the loss."""
+        self.trade(BUY, 2)
+        self.move(20900)
+        self.trade(SELL, 2)
+        self.daemon.kill()
+        self.daemon.begin()
+        self.daemon.gateway.move_market(MNQ, Decimal(20900))
+        self.daemon.advance(5)
+        self.trade(BUY, 2)
+        self.move(20850)
+        (enforced,) = [
+            one for one in self.what_if("[rules.maximum_loss]\ndrawdown = 600") if one.decided
+        ]
+        self.assertIn("floor $49,400.00", enforced.action.reason)
+        assert enforced.decided is not None
+        self.assertEqual(enforced.decided.day, date(2026, 11, 23))
+        self.assertLess(enforced.decided.net_pnl, -550)
 
     def test_accounts_that_the_settings_do_not_name_are_left_out(self) -> None:
         self.trade(BUY, 5, ES, 456)

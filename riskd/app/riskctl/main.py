@@ -104,14 +104,21 @@ def parse(arguments: Sequence[str] | None, now: datetime) -> argparse.Namespace:
     presets.set_defaults(run=offline.show_presets)
 
     replay = commands.add_parser(
-        "replay", help="replay a recording, exactly or under other limits"
+        "replay", help="replay recordings, exactly or under other limits", parents=[json]
     )
-    replay.add_argument("file", type=Path, metavar="FILE")
+    replay.add_argument(
+        "file",
+        type=Path,
+        metavar="FILE",
+        help="a recording, or a directory of them, whose names end in .jsonl",
+    )
     replay.add_argument(
         "--config",
         type=Path,
+        action="append",
         metavar="OTHER",
-        help="the other limits; without it, the broadcasts are written to standard output",
+        help="the other limits; without it, the broadcasts are written to standard output.  With several, "
+        "or a directory, the result is what each would have enforced first on each day",
     )
     replay.set_defaults(run=offline.replay_recording)
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from twisted.logger import globalLogBeginner
 
 from riskd.app.riskctl.finding import journal_directory, say
 from riskd.app.riskctl.tables import (
+    compared_days_report,
+    compared_days_table,
     enforcement_summary,
     enforcement_table,
     preset_table,
@@ -26,12 +30,16 @@ from riskd.host.errors import UserError
 from riskd.model.account import AccountState
 from riskd.model.formatting import counted
 from riskd.model.safe_text import json_text, printable
+from riskd.recording.compared_days import DayComparison
 from riskd.recording.format import Recording, TimerFired
 from riskd.recording.replay import replay
 from riskd.recording.what_if import what_if
 from riskd.rules.evaluation import evaluate
 from riskd.rules.interface import Kind, Trigger
 from riskd.rules.plugins import find_rules
+
+RECORDING_SUFFIX: Final = ".jsonl"
+"""How the names of the recordings in a directory end."""
 
 
 def check_config(options: argparse.Namespace) -> int:
@@ -110,12 +118,29 @@ def replay_recording(options: argparse.Namespace) -> int:
     """Replay a recording: its result to standard output, a summary to standard error."""
     # The replayed daemon logs what it logged on the day; those lines are in the daemon's log.
     globalLogBeginner.beginLoggingTo([], redirectStandardIO=False, discardBuffer=True)
+    is_directory = options.file.is_dir()
+    if options.config is None and (is_directory or options.json):
+        what = f"{options.file} is a directory" if is_directory else "--json"
+        raise UserError(f"{what}: expected the other limits, as in --config OTHER.toml")
+    if is_directory or options.json or len(options.config or ()) > 1:
+        return _compare_days(options)
     play = _replay_exactly if options.config is None else _replay_otherwise
+    with _opened(options.file) as recording:
+        for summary in play(recording, options):
+            sys.stderr.write(f"{printable(summary)}\n")
+    return 0
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Recording]:
+    """Open a recording; at the end, say so if it breaks off.
+
+    :raises UserError: it cannot be read.
+    """
     try:
-        with options.file.open("rb") as file:
-            recording = Recording(file, str(options.file))
-            for summary in play(recording, options):
-                sys.stderr.write(f"{printable(summary)}\n")
+        with path.open("rb") as file:
+            recording = Recording(file, str(path))
+            yield recording
             if recording.broke_off:
                 sys.stderr.write(
                     f"{printable(recording.name)} breaks off after line {recording.broke_off:,}: "
@@ -125,8 +150,37 @@ def replay_recording(options: argparse.Namespace) -> int:
         # An OSError too, but of standard output and not of the recording.
         raise
     except OSError as error:
-        raise UserError(f"{options.file} cannot be read: {error.strerror}") from None
-    return 0
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _compare_days(options: argparse.Namespace) -> int:
+    """Write what each configuration would have enforced first on each day.
+
+    :raises UserError: a configuration has a mistake, or there is no recording.
+    """
+    catalogue = find_rules()
+    settings = [load_settings(path, catalogue) for path in options.config]
+    paths = [options.file]
+    if options.file.is_dir():
+        paths = sorted(path for path in options.file.iterdir() if path.suffix == RECORDING_SUFFIX)
+        if not paths:
+            raise UserError(f"{options.file} has no recordings, files named *{RECORDING_SUFFIX}")
+    comparison, failed = DayComparison(settings, catalogue), False
+    for path in paths:
+        try:
+            with _opened(path) as recording:
+                comparison.add(recording)
+        except UserError as error:
+            failed = True
+            for problem in error.problems:
+                sys.stderr.write(f"riskctl: {printable(problem)}\n")
+    names = [str(path) for path in options.config]
+    if options.json:
+        sys.stdout.write(f"{json_text(compared_days_report(comparison.days, names))}\n")
+    else:
+        for line in compared_days_table(comparison.days, names):
+            _write(line)
+    return int(failed)
 
 
 def _replay_exactly(recording: Recording, _options: argparse.Namespace) -> Iterator[str]:
@@ -149,12 +203,12 @@ def _replay_exactly(recording: Recording, _options: argparse.Namespace) -> Itera
 def _replay_otherwise(recording: Recording, options: argparse.Namespace) -> Iterator[str]:
     """Write the enforcement under other limits; yield how it compares to the day."""
     catalogue = find_rules()
-    enforced = list(what_if(recording, load_settings(options.config, catalogue), catalogue))
+    enforced = list(what_if(recording, load_settings(options.config[0], catalogue), catalogue))
     would_be = [(each.account_id, each.action) for each in enforced if not each.is_real]
     for line in enforcement_table(would_be):
         _write(line)
     was = [each.action for each in enforced if each.is_real]
-    yield f"with {options.config}: {enforcement_summary(action for _, action in would_be)}"
+    yield f"with {options.config[0]}: {enforcement_summary(action for _, action in would_be)}"
     dry_run = ", a dry run" if any(action.details.dry_run for action in was) else ""
     yield f"on the day itself{dry_run}: {enforcement_summary(was)}"
 

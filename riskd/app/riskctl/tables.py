@@ -6,7 +6,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import chain
 from typing import Any, Final
@@ -35,6 +35,7 @@ from riskd.journal.audit_log import (
 )
 from riskd.journal.history import EquityLine, TradeReport
 from riskd.model.clock_offset import REMEDY, WARNING, offset_words
+from riskd.model.compared_days import ComparedDay, FirstEnforced
 from riskd.model.day_report import DayReport
 from riskd.model.events import EnforcementAction, EventError
 from riskd.model.formatting import RiskEvent, counted, describe, dollars
@@ -461,6 +462,57 @@ def enforcement_table(actions: Iterable[tuple[int, EnforcementAction]]) -> list[
         for account, action in actions
     ]
     return _table(_ENFORCEMENT_HEADER, rows, right=(1,), empty="nothing is enforced")
+
+
+def compared_days_table(days: Iterable[ComparedDay], names: Sequence[str]) -> list[str]:
+    """Return what would have been enforced first as lines for a terminal.
+
+    :param names: of the configurations.
+    """
+    rows = [
+        (
+            str(each.day),
+            str(each.account),
+            dollars(each.net_pnl),
+            *(
+                _first_enforced(each.day, each.first[number]) if number in each.first else ""
+                for number in range(len(names))
+            ),
+        )
+        for each in days
+    ]
+    header = ("DAY", "ACCOUNT", "NET", *names)
+    return _table(header, rows, right=(1, 2), empty="no trading day is recorded")
+
+
+def _first_enforced(day: date, first: FirstEnforced | None) -> str:
+    if first is None:
+        return "nothing"
+    local = first.at.astimezone()
+    # A trading day begins on the evening before.
+    form = "%H:%M:%S" if local.date() == day else "%Y-%m-%d %H:%M:%S"
+    return f"{first.rule_id} {local.strftime(form)} {dollars(first.net_pnl)}"
+
+
+def compared_days_report(days: Iterable[ComparedDay], names: Sequence[str]) -> dict[str, Any]:
+    """Return what would have been enforced first as a value for JSON.
+
+    The list of a day lacks the configurations that do not guard the account.
+    """
+    return {
+        "days": [
+            {
+                "day": each.day,
+                "account": each.account,
+                "net_pnl": each.net_pnl,
+                "enforced_first": [
+                    {"config": names[number], "action": first}
+                    for number, first in each.first.items()
+                ],
+            }
+            for each in days
+        ]
+    }
 
 
 def enforcement_summary(actions: Iterable[EnforcementAction]) -> str:

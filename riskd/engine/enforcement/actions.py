@@ -108,7 +108,9 @@ def announce(account: TrackedAccount, action: EnforcementAction, *locks: Lockout
     account.announce(action, *locks)
 
 
-def announce_dry_run(account: TrackedAccount, action: EnforcementAction) -> None:
-    """Log and announce an action that was not taken, because this is a dry run."""
+def announce_dry_run(account: TrackedAccount, action: EnforcementAction) -> EnforcementAction:
+    """Log, announce and return an action that a dry run does not take."""
     details = msgspec.structs.replace(action.details, dry_run=True)
-    announce(account, msgspec.structs.replace(action, details=details))
+    action = msgspec.structs.replace(action, details=details)
+    announce(account, action)
+    return action

@@ -1,18 +1,21 @@
 """Announce what riskd would enforce, and do nothing at the broker.
 
 A :class:`DryRun` takes the place of an :class:`~riskd.engine.enforcement.enforcer.Enforcer`.  It has no
-gateway, so it cannot place, cancel, change or close anything by mistake, and it sets no locks.  It counts
-what would be closed and canceled at the moment when riskd would have acted: brokers send a trade before
-they send what became of the position.
+gateway, so it cannot place, cancel, change or close anything by mistake, and it sets no locks.
+
+It announces an action a moment after it was decided on, with the time of the decision: brokers send a trade before
+they send what became of the position and the order, and riskd would have found nothing to do about what was over.
+What is closed or canceled within that moment counts, for riskd would have been quicker.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from datetime import datetime
 from functools import reduce
 from typing import Final
 
+import msgspec
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
@@ -34,7 +37,8 @@ from riskd.engine.enforcement.reported_breaches import ReportedBreaches
 from riskd.engine.tracked_account import TrackedAccount
 from riskd.gateway.interface import Found
 from riskd.model.account import AccountState, Flattening
-from riskd.model.events import EventData, LockoutSet
+from riskd.model.broker import BrokerOrder, BrokerPosition
+from riskd.model.events import EnforcementAction, EventData, LockoutSet, OrderState
 from riskd.model.lockouts import forbidden_orders
 from riskd.rules.evaluation import Decision, RuleInForce
 from riskd.rules.interface import (
@@ -50,16 +54,41 @@ from riskd.rules.interface import (
 _log = Logger()
 
 ACTING_SECONDS: Final = 0.25
-"""How long riskd would take to act: what is over by then, such as a filled order, is not announced."""
+"""How long after a decision its action is announced: by then it is known what was over before it."""
 
 
-def _extent(plan: Flattening, state: AccountState) -> tuple[int, int]:
-    """Return how many positions a flatten would close and orders it would cancel."""
+def _to_close(plan: Flattening, positions: Iterable[BrokerPosition]) -> set[str]:
+    """Return the contracts of which a flatten would close something."""
+    return {each.contract_id for each in to_close(plan, Found(tuple(positions)))}
+
+
+def _to_cancel(plan: Flattening, state: AccountState) -> set[int]:
+    """Return the orders that a flatten would cancel."""
     held, working = Found(state.open_positions), Found(state.working_orders)
-    canceled = set(to_cancel(plan, working))
     # An exit that is left nothing to close is canceled.
-    canceled |= {each.order_id for each in to_resize(plan, working, held) if not each.size}
-    return len(to_close(plan, held)), len(canceled)
+    without_use = {each.order_id for each in to_resize(plan, working, held) if not each.size}
+    return without_use.union(to_cancel(plan, working))
+
+
+def _really_held(
+    known: AccountState, later: AccountState, moment: datetime
+) -> Iterator[BrokerPosition]:
+    """Yield the positions that an account had at a moment, closed ones left out.
+
+    :param known: the account as it was known then.
+    :param later: the account as it is known once late news have come.
+    """
+    late = [
+        trade
+        for number, trade in later.trades.items()
+        if number not in known.trades and trade.execution_time <= moment
+    ]
+    for position in known.open_positions:
+        contract_id, unmatched = position.contract_id, known.risk.unmatched
+        closed = unmatched[contract_id].contracts if contract_id in unmatched else 0
+        closed += sum(trade.quantity for trade in late if trade.contract_id == contract_id)
+        if (left := position.size - max(closed, 0)) > 0:
+            yield msgspec.structs.replace(position, size=left)
 
 
 class DryRun:
@@ -68,6 +97,8 @@ class DryRun:
     :param account: the account.
     :param clock: delays what is announced.
     :param now: gives the time of day, aware.
+    :ivar observe: called with each action that is announced and the account's state when it was decided on, in the
+        order of the decisions.
     """
 
     def __init__(
@@ -77,9 +108,12 @@ class DryRun:
         self._clock = clock
         self._now = now
         self._announcing: list[IDelayedCall] = []
+        # The orders that ended while something is to be announced.
+        self._ended: dict[int, BrokerOrder] = {}
         self._reported = ReportedBreaches()
         self._held_to: set[Hashable] = set()
         self._logged: dict[int, Command] = {}
+        self.observe: Callable[[EnforcementAction, AccountState], None] = lambda *_: None
 
     def resume(self) -> None:
         """Leave the flatten that an earlier daemon began to the next one that enforces."""
@@ -93,7 +127,18 @@ class DryRun:
             )
 
     def receive(self, news: EventData) -> None:
-        """Do nothing about a position or an order: there is no flatten under way."""
+        """Note how an order ended."""
+        is_awaited = any(call.active() for call in self._announcing)
+        if is_awaited and isinstance(news, BrokerOrder) and news.has_ended:
+            self._ended[news.id] = news
+
+    def _was_over(self, order_id: int, moment: datetime) -> bool:
+        """Return whether riskd could not have canceled an order at a moment."""
+        ended = self._ended.get(order_id)
+        if ended is None:
+            return False
+        is_earlier = ended.stamp is not None and ended.stamp < moment
+        return is_earlier or ended.state is not OrderState.CANCELED
 
     def stop(self) -> None:
         """Announce nothing more."""
@@ -142,7 +187,9 @@ class DryRun:
             if order.id not in self._held_to:
                 self._held_to.add(order.id)
                 rejection = rejection_of_locked(lock, order)
-                self._announce_later(self._announce_rejection, lock.rule_id, rejection)
+                self._announce_later(
+                    self._announce_rejection, lock.rule_id, rejection, self._now()
+                )
 
     def flatten(self, *wanted: Flattening) -> None:
         """Announce one flatten that does all that is wanted, if there is anything to do."""
@@ -166,29 +213,55 @@ class DryRun:
             )
             return
         self._reported.add(Decision(rule_id, command))
-        if isinstance(command, RejectOrder):
-            self._announce_later(self._announce_rejection, rule_id, command)
-        else:
-            announce_dry_run(self._account, stop_action(rule_id, command, None, self._now()))
+        announce = (
+            self._announce_rejection if isinstance(command, RejectOrder) else self._announce_stop
+        )
+        self._announce_later(announce, rule_id, command, self._now())
 
     def _announce_later(self, announce: Callable[..., None], *arguments: object) -> None:
-        """Announce an action at the moment when riskd would have acted."""
+        """Announce an action once late news have come, with the time of its decision."""
         self._announcing = [call for call in self._announcing if call.active()]
-        self._announcing.append(self._clock.callLater(ACTING_SECONDS, announce, *arguments))
+        if not self._announcing:
+            self._ended.clear()
+        known = self._account.state_with_pending
+        self._announcing.append(self._clock.callLater(ACTING_SECONDS, announce, known, *arguments))
 
-    def _announce_flatten(self, plan: Flattening, decisions: Iterable[Decision] = ()) -> None:
-        closed, canceled = _extent(plan, self._account.state)
+    def _announce_flatten(
+        self, known: AccountState, plan: Flattening, decisions: Iterable[Decision] = ()
+    ) -> None:
+        state = self._account.state
+        held = _really_held(known, state, plan.begun)
+        closed = _to_close(plan, held) | _to_close(plan, state.open_positions)
+        canceled = {
+            order_id
+            for order_id in _to_cancel(plan, known) | _to_cancel(plan, state)
+            if not self._was_over(order_id, plan.begun)
+        }
         if plan.locks or closed or canceled:
             action = flatten_action(
-                plan, success=False, closed=closed, canceled=canceled, now=self._now()
+                plan,
+                success=False,
+                closed=len(closed),
+                canceled=len(canceled),
+                now=plan.begun,
             )
-            announce_dry_run(self._account, action)
+            self._announce(action, known)
             return
         # Nothing was announced, so it is announced as soon as there is something to do.
         for decision in decisions:
             self._reported.discard(decision)
 
-    def _announce_rejection(self, rule_id: str, command: RejectOrder) -> None:
-        if command.order_id in self._account.state.orders:
-            action = rejection_action(rule_id, command, success=False, canceled=1, now=self._now())
-            announce_dry_run(self._account, action)
+    def _announce_rejection(
+        self, known: AccountState, rule_id: str, command: RejectOrder, decided: datetime
+    ) -> None:
+        if not self._was_over(command.order_id, decided):
+            action = rejection_action(rule_id, command, success=False, canceled=1, now=decided)
+            self._announce(action, known)
+
+    def _announce_stop(
+        self, known: AccountState, rule_id: str, command: PlaceStop, decided: datetime
+    ) -> None:
+        self._announce(stop_action(rule_id, command, None, decided), known)
+
+    def _announce(self, action: EnforcementAction, known: AccountState) -> None:
+        self.observe(announce_dry_run(self._account, action), known)

@@ -79,11 +79,12 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
     if settings.reduce_only_at is None:
         return result
     limit = settings.loss_limit
-    reason = f"the day's net loss has reached {settings.reduce_only_at} % of its limit of {dollars(limit)}"
     reduce_only = near_limit(
         state,
         RULE.rule_id,
-        reason,
+        lambda: (
+            f"the day's net loss has reached {settings.reduce_only_at} % of its limit of {dollars(limit)}"
+        ),
         loss=_loss(state, settings),
         threshold=limit * settings.reduce_only_at / 100,
     )

@@ -264,13 +264,12 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
     if settings.reduce_only_at is None:
         return result
     drawdown = settings.drawdown
-    reason = (
-        f"the loss has reached {settings.reduce_only_at} % of the drawdown of {dollars(drawdown)}"
-    )
     reduce_only = near_limit(
         state,
         RULE.rule_id,
-        reason,
+        lambda: (
+            f"the loss has reached {settings.reduce_only_at} % of the drawdown of {dollars(drawdown)}"
+        ),
         loss=drawdown - (now - floor),
         threshold=drawdown * settings.reduce_only_at / 100,
     )

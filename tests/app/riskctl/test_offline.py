@@ -61,7 +61,7 @@ class CheckConfigTests(SynchronousTestCase):
         self.assertEqual((status, err), (0, ""))
         header, *rows = out.splitlines()
         self.assertEqual(header.split(), ["PRESET", "READ", "ACCOUNT"])
-        row = "topstep-50k             2026-11-01  Topstep, Trading Combine of $50,000"
+        row = "topstep-50k              2026-11-01  Topstep, Trading Combine of $50,000"
         self.assertIn(row, rows)
         names = [
             each["preset"] for each in json.loads(self.run_main("presets", "--json")[1])["presets"]
@@ -225,3 +225,82 @@ class ReplayTests(ZonedTestCase):
         self.assertEqual(status, 1)
         self.assertTrue(all(line.startswith("riskctl: ") for line in errors.splitlines()))
         self.assertIn("other.toml, line 2: shape: unknown key", errors)
+
+    # Several days, and several configurations.
+
+    def compared(self, *arguments: str) -> tuple[int, str, str]:
+        """Compare a limit of 1 and of 9 contracts on the recordings in the directory."""
+        self.loose = self.directory / "loose.toml"
+        self.loose.write_text(self.other.read_text().replace("limit = 1", "limit = 9"))
+        self.path = self.directory
+        configurations = ("--config", str(self.other), "--config", str(self.loose))
+        status, output, errors = self.replay(*configurations, *arguments)
+        return status, output.decode(), errors
+
+    def test_a_directory_shows_what_each_would_have_enforced_first_on_each_day(self) -> None:
+        status, output, errors = self.compared()
+        self.assertEqual((status, errors), (0, ""))
+        header, row = output.splitlines()
+        self.assertEqual(
+            header.split(), ["DAY", "ACCOUNT", "NET", str(self.other), str(self.loose)]
+        )
+        # On the day itself the five were closed at once, and the two stayed.
+        self.assertRegex(
+            row,
+            rf"^2026-11-23 +{ACCOUNT} +-\$\d+\.\d\d  RULE-001 \d\d:\d\d:\d\d -\$1\.85 +nothing$",
+        )
+
+    def test_several_configurations_for_one_recording_are_compared_too(self) -> None:
+        table = self.compared()[1]
+        self.path = self.directory / "day.jsonl"
+        more = ("--config", str(self.other), "--config", str(self.loose))
+        self.assertEqual(self.replay(*more)[1].decode(), table)
+
+    def test_the_comparison_is_one_json_object(self) -> None:
+        status, output, _errors = self.compared("--json")
+        (day,) = json.loads(output)["days"]
+        self.assertEqual((status, day["day"], day["account"]), (0, "2026-11-23", ACCOUNT))
+        first, second = day["enforced_first"]
+        self.assertEqual(second, {"config": str(self.loose), "action": None})
+        self.assertEqual(first["config"], str(self.other))
+        self.assertEqual(
+            (first["action"]["rule_id"], first["action"]["net_pnl"]), ("RULE-001", -1.85)
+        )
+        self.assertIn("5 net contracts held (limit 1)", first["action"]["reason"])
+
+    def test_a_recording_that_cannot_be_read_does_not_hide_the_others(self) -> None:
+        whole = self.compared()[1]
+        (self.directory / "a.jsonl").write_text("hello")
+        (self.directory / "b.jsonl").mkdir()
+        (self.directory / "notes.txt").write_text("hello")
+        lines = (self.directory / "day.jsonl").read_bytes().splitlines(keepends=True)
+        (self.directory / "z.jsonl").write_bytes(b"".join(lines[:40]) + b"{}\n")
+        status, output, errors = self.compared()
+        self.assertEqual((status, output), (1, whole))
+        first, second, third = errors.splitlines()
+        self.assertIn("a.jsonl is not a recording of riskd", first)
+        self.assertIn("b.jsonl cannot be read: Is a directory", second)
+        self.assertIn("z.jsonl, line 41 is damaged", third)
+
+    def test_a_day_of_two_recordings_has_one_line(self) -> None:
+        whole = self.compared()[1]
+        lines = (self.directory / "day.jsonl").read_bytes().splitlines(keepends=True)
+        (self.directory / "cut.jsonl").write_bytes(b"".join(lines[:12]))
+        status, output, errors = self.compared()
+        self.assertEqual((status, output), (0, whole))
+        self.assertIn("cut.jsonl breaks off after line 12", errors)
+
+    def test_a_directory_needs_other_limits_and_recordings(self) -> None:
+        day, self.path = self.path, self.directory
+        self.assertEqual(
+            self.replay()[::2],
+            (
+                1,
+                f"riskctl: {self.path} is a directory: expected the other limits, as in --config OTHER.toml\n",
+            ),
+        )
+        day.unlink()
+        self.assertEqual(
+            self.replay("--config", str(self.other))[::2],
+            (1, f"riskctl: {self.path} has no recordings, files named *.jsonl\n"),
+        )

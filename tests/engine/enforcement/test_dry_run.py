@@ -22,6 +22,7 @@ from riskd.model.events import (
     DailyReset,
     EnforcementAction,
     Event,
+    GatewayUserTrade,
     LockoutSet,
 )
 from riskd.model.wire import encode
@@ -184,6 +185,33 @@ class MaxContractsTests(DryRunTestCase):
         self.daemon.trade(BUY, 3)
         self.daemon.stop()
         self.daemon.clock.advance(10)
+        self.assertEqual(self.actions, [])
+
+    def test_what_is_closed_and_canceled_right_after_the_decision_counts(self) -> None:
+        """riskd would have been quicker."""
+        order = self.trade(BUY, 1, limitPrice="20000")
+        self.by_hand += 3
+        self.daemon.trade(BUY, 6)
+        decided = self.daemon.now()
+        self.daemon.advance(0.1)
+        self.daemon.gateway.close_contract(ACCOUNT, MNQ)
+        self.daemon.gateway.cancel_order(ACCOUNT, order)
+        self.daemon.advance(1)
+        (action,) = self.actions
+        self.check(
+            action, Action.CLOSE_ALL_POSITIONS, "RULE-001", positions_closed=1, orders_canceled=1
+        )
+        self.assertEqual(action.timestamp, decided)
+
+    def test_what_was_over_before_the_decision_does_not_count(self) -> None:
+        """The news of it was still on its way."""
+        self.daemon.gateway.faults = Faults(latency_seconds=0.1)
+        for side in (BUY, SELL):
+            self.daemon.trade_unseen(side, 6)
+            self.daemon.move(MNQ, "21000")
+            self.daemon.advance(0.05, step=0.05)
+        self.daemon.advance(2, step=0.05)
+        self.assertEqual([each.quantity for each in self.daemon.news(GatewayUserTrade)], [6])
         self.assertEqual(self.actions, [])
 
     def test_a_position_within_the_limit_is_not_reported(self) -> None:
