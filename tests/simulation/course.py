@@ -226,17 +226,23 @@ class Course:
             self.pass_time(1)
         self.pass_time(seconds)
 
-    def trade_over_the_window(self, faults: dict[str, Any]) -> None:
-        """Trade once too often within a window, which is over when that becomes known."""
+    def trade_over_the_window(self, faults: dict[str, Any], is_quick: bool = False) -> None:
+        """Trade once too often within a window, which is over when that becomes known.
+
+        :param faults: those of all trades but the first two, and of a quick course but the last one.
+        """
+        gap, pace = (2.5, 0.25) if is_quick else (20, 1)
         for number in range(MAX_TRADES + 2):
             if number == 2:
-                self.pass_time(WINDOW.total_seconds() - 20)
+                self.pass_time(WINDOW.total_seconds() - (4 if is_quick else 20))
                 self.inject(faults)
             if number == MAX_TRADES + 1:
-                self.pass_time(20)
+                if is_quick:
+                    self.inject({})
+                self.pass_time(gap)
             for side in (BUY, SELL):
                 self.place(MNQ, {"type": 2, "side": int(side), "size": 1})
-            self.pass_time(1)
+            self.pass_time(pace if number else 1)
         self.inject({})
         self.pass_time(SETTLING_SECONDS + LADDER_SECONDS + 5)
 
