@@ -70,6 +70,7 @@ from riskd.model.events import (
 from riskd.model.exact_json import encode_json
 from riskd.model.moments import is_placeholder
 from riskd.model.open_pnl import STALE_AFTER
+from riskd.model.unlocks import last_unlock, time_after
 from riskd.model.wire import encode_data
 
 _log = Logger()
@@ -219,8 +220,9 @@ class TrackedAccount:
         if reported.id in self._past_trades:
             return False
         known = self.state.trades.get(reported.id)
+        received = time_after(last_unlock(self.state), self._now())
         trade = msgspec.structs.replace(
-            reported, timestamp=self._now() if known is None else known.timestamp
+            reported, timestamp=received if known is None else known.timestamp
         )
         after = apply(self.state, Event(self.account_id, trade))
         if after is self.state:
