@@ -64,6 +64,9 @@ WOBBLE = (1, -1, 0)
 WRITE_SECONDS = 2
 """How long a change may wait for its write."""
 
+CONNECTING_SECONDS = 5
+"""How long a daemon that starts may not hear all events."""
+
 MOMENT = 0.002
 """Seconds between two things at the exchange, which stamps in milliseconds tell apart."""
 
@@ -122,7 +125,7 @@ class Course:
         self.away_until = float("-inf")
         self.seen = 0
         # When something happened last that only a search shows.
-        self.unreported_at = float("-inf")
+        self.unreported_at = self.restarted_at = float("-inf")
         exchange = daemon.gateway.exchange
         self.oracle = ExchangeOracle(
             exchange,
@@ -381,6 +384,7 @@ class Course:
         self.note_trouble(late=True)
         faults, self.daemon.gateway.faults = self.daemon.gateway.faults, NO_FAULTS
         self.daemon.restart()
+        self.restarted_at = self.oracle.awake()
         for contract_id in PRICES:
             self.quote(contract_id)
         self.daemon.gateway.faults = faults
@@ -483,6 +487,9 @@ class Course:
         """
         self.inject({})
         over = self.oracle.times_over()
+        if self.oracle.awake() - self.restarted_at < CONNECTING_SECONDS:
+            # An event may have come before the daemon listened, and a late one of the same thing afterwards.
+            self.checks.lost_at = self.oracle.awake()
         self.pass_time(LADDER_SECONDS if is_quick else SETTLING_SECONDS)
         if (self.daemon.broker_time() - self.oracle.day_began()).total_seconds() < 3:
             # riskd ends the day within a tick of its clock.
