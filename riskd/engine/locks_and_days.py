@@ -187,23 +187,24 @@ def drop_pending_locks(account: TrackedAccount, rule_id: str | None = None) -> N
     account.change_risk(flattening=msgspec.structs.replace(plan, action=action, locks=locks))
 
 
-def leave_next_trades(account: TrackedAccount, now: datetime | None = None) -> None:
-    """Let a flatten of everything close only what was held when the locks ended.
+def leave_next_trades(account: TrackedAccount, now: datetime, *, are_over: bool = False) -> None:
+    """Let a flatten of everything close only what there was when the locks ended.
 
-    :param now: tells whether they have ended; ``None`` ends them.
+    :param are_over: whether they end now, whatever their time is.
     """
     state = account.state_with_pending
     plan = state.risk.flattening
     if plan is None or plan.keep is not None:
         return
     ends = [lock.locked_until for lock in with_locks(state.lockouts, plan.locks).values()]
-    if now is not None and (not ends or locks_in_force(state, now)):
+    if not are_over and (not ends or locks_in_force(state, now)):
         return
     # Ends are broker time, as are the times of opening.
-    ended = None if None in ends else max(filter(None, ends), default=None)
+    ended = now if None in ends else min(now, max(filter(None, ends), default=now))
     held = {
         position.contract_id: 0
         for position in state.open_positions
-        if ended is None or (opened := opened_at(position)) is None or opened <= ended
+        if are_over or (opened := opened_at(position)) is None or opened <= ended
     }
-    account.change_risk(flattening=msgspec.structs.replace(plan, keep=held))
+    plan = msgspec.structs.replace(plan, keep=held, overtaken_at=ended)
+    account.change_risk(flattening=plan)

@@ -22,9 +22,8 @@ decides:
 News that cannot be put in order leave doubt: the state may be wrong until the answer to a later request
 settles it, and the reconciliation loop asks within seconds.  Doubt begins with an event that does not apply,
 that cannot be read or that amends a trade, with the end of another position than the known one, with the opening
-of a position when a later one in its contract has ended already or is open, with two events of one position that come so close
-together that they may have been swapped, with a position's change that comes long after the last fill in its
-contract, and with a trading day that was ended too early.
+of a position when a later one in its contract has ended already or is open, with two events of one position that come
+so close together that they may have been swapped, and with a trading day that was ended too early.
 
 This is pure: the steady clock's seconds come in.
 """
@@ -44,7 +43,6 @@ from riskd.model.broker import (
     Opening,
     Unreadable,
 )
-from riskd.model.events import OrderState
 from riskd.model.moments import is_placeholder
 
 SETTLED_SECONDS: Final = 1.0
@@ -53,13 +51,10 @@ SETTLED_SECONDS: Final = 1.0
 Source: clients of the live gateway see about a tenth of a second.
 """
 
-SWAPPED_SECONDS: Final = 0.5
-"""Two events of one position that come within this time may have been swapped on the way."""
+SWAPPED_SECONDS: Final = 5.0
+"""Two events of one position that come within this time may have been swapped on the way.
 
-ALONE_SECONDS: Final = 1.0
-"""A position's change that comes so long after the last news of a fill is late, or the fill's own news are lost.
-
-Source: the live gateway sends order and trade, in either order, and then the position.
+To ask the broker once more costs little, and a wrong size may stay until the next whole reconciliation.
 """
 
 _MAX_REMEMBERED: Final = 4096
@@ -132,8 +127,6 @@ class OrderOfTruth:
 
     def __init__(self) -> None:
         self._past: dict[Thing, _Past] = {}
-        # When news of a fill came last, by contract id.
-        self._filled_at: dict[str, float] = {}
         self.doubt_since: float | None = None
 
     def _past_of(self, thing: Thing) -> _Past:
@@ -161,7 +154,6 @@ class OrderOfTruth:
             return True
         past = self._past_of(thing_of(news))
         since, past.event_at = now - past.event_at, now
-        self._note_fill(news, now)
         if isinstance(news, BrokerTrade):
             return True
         if isinstance(news, BrokerOrder) and (news.has_ended or news.id in state.final_orders):
@@ -169,9 +161,8 @@ class OrderOfTruth:
         if isinstance(news, BrokerPosition):
             if not news.size:
                 return self._accepts_end(news, past, state, now)
-            # Without stamps, the two may have been swapped.
-            is_swapped = news.stamp is None and since < SWAPPED_SECONDS
-            if is_swapped or self._is_doubtful(news, past, state, now):
+            # Without stamps, the two may have been swapped.  If another position has followed, this one has ended.
+            if (news.stamp is None and since < SWAPPED_SECONDS) or past.is_followed(news):
                 self.doubt(now)
         applies = not _is_late(news, past, state)
         if not applies:
@@ -179,22 +170,6 @@ class OrderOfTruth:
         elif news.stamp is not None:
             past.stamp = news.stamp
         return applies
-
-    def _note_fill(self, news: BrokerOrder | BrokerPosition | BrokerTrade, now: float) -> None:
-        """Note when a fill was reported last, by its order or its trade."""
-        if isinstance(news, BrokerTrade) or (
-            isinstance(news, BrokerOrder) and (news.state is OrderState.FILLED or news.filled)
-        ):
-            self._filled_at[news.contract_id] = now
-
-    def _is_doubtful(
-        self, news: BrokerPosition, past: _Past, state: AccountState, now: float
-    ) -> bool:
-        """Return whether a position has ended, or changes without the news of its fill."""
-        known = state.positions.get(news.contract_id)
-        changes = known is None or (known.opening, known.size) != (news.opening, news.size)
-        alone_for = now - self._filled_at.get(news.contract_id, -math.inf)
-        return past.is_followed(news) or (changes and alone_for > ALONE_SECONDS)
 
     def _accepts_end(
         self, closed: BrokerPosition, past: _Past, state: AccountState, now: float

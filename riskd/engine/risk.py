@@ -424,7 +424,7 @@ class RiskEngine:
 
     def _clear(self, cleared_by: ClearedBy, now: datetime) -> None:
         self.rules.release()
-        leave_next_trades(self._account)
+        leave_next_trades(self._account, now, are_over=True)
         self._account.announce(LockoutCleared(cleared_at=now, cleared_by=cleared_by))
 
     def _set_timer(self, now: datetime) -> None:

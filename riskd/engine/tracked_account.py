@@ -80,7 +80,7 @@ from riskd.model.exact_json import encode_json
 from riskd.model.moments import is_placeholder
 from riskd.model.open_pnl import STALE_AFTER
 from riskd.model.reduce_only import REDUCE_ONLY
-from riskd.model.unlocks import UNLOCKED
+from riskd.model.unlocks import UNLOCKED, last_unlock, time_after
 from riskd.model.wire import encode_data
 
 _log = Logger()
@@ -231,8 +231,9 @@ class TrackedAccount:
         if reported.id in self._past_trades:
             return False
         known = self.state.trades.get(reported.id)
+        received = time_after(last_unlock(self.state), self._now())
         trade = msgspec.structs.replace(
-            reported, timestamp=self._now() if known is None else known.timestamp
+            reported, timestamp=received if known is None else known.timestamp
         )
         after = apply(self.state, Event(self.account_id, trade))
         if after is self.state:

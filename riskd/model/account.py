@@ -101,6 +101,7 @@ class Flattening(msgspec.Struct, frozen=True, kw_only=True):
     :ivar keep: how many contracts may stay, by contract id; other contracts are not touched.  ``None``:
         close everything.
     :ivar locks: the locks that begin with it.
+    :ivar overtaken_at: when the locks ended that it was for; orders that were placed later stay.
     :ivar is_announced: whether it and its locks were broadcast already, and only the confirmation that
         the account is flat is missing.
     """
@@ -111,6 +112,7 @@ class Flattening(msgspec.Struct, frozen=True, kw_only=True):
     begun: datetime
     keep: Mapping[str, int] | None = None
     locks: tuple[LockoutSet, ...] = ()
+    overtaken_at: datetime | None = None
     is_announced: bool = msgspec.field(name="is_told", default=False)
 
 

@@ -8,7 +8,7 @@ copy and the rules find it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Final
 
@@ -49,6 +49,14 @@ def last_unlock(state: AccountState) -> Unlock | None:
     """Return the last unlock of the trading day; ``None`` if there was none."""
     limit = state.limits.get(UNLOCKED)
     return None if limit is None else _decode(limit.settings)
+
+
+def time_after(unlock: Unlock | None, now: datetime) -> datetime:
+    """Return the time of what happens now: after an unlock it is a later one.
+
+    Just after a start the broker's time is known to a second only, and may be before the unlock's.
+    """
+    return now if unlock is None else max(now, unlock.at + timedelta(milliseconds=1))
 
 
 # Rules ask for it at every check, and it seldom changes.

@@ -183,7 +183,6 @@ class ContractTests(EngineTestCase):
 
     def test_a_failed_lookup_is_repeated_later_and_not_with_each_quote(self) -> None:
         unknown = "CON.F.US.NONE.H25"
-        self.gateway.positions = {123: [position(1, unknown)]}
         self.user("GatewayUserPosition", position(1, unknown))
         for last in range(4 * 29):
             self.payloads.market_event("GatewayQuote", unknown, quote(last))
@@ -200,7 +199,6 @@ class ContractTests(EngineTestCase):
     def test_a_lookup_that_an_internal_error_ended_is_repeated(self) -> None:
         wanted = "CON.F.US.XYZ.H25"
         mistaken = self.patch(self.gateway, "search_contract", lambda _contract_id: 1 / 0)
-        self.gateway.positions = {123: [position(1, wanted)]}
         self.user("GatewayUserPosition", position(1, wanted))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         mistaken.restore()

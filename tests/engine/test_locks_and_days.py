@@ -31,6 +31,7 @@ from tests.support.practice_daemon import (
     SELL,
     settings_of,
 )
+from tests.support.waiting import step_until
 
 TO_THE_RESET = 5 * 3600
 """Seconds from Monday noon to the end of the day."""
@@ -115,7 +116,14 @@ class OvertakenTests(GuardTestCase):
 
     def buy(self, contract_id: str) -> None:
         """Buy directly at the exchange, where requests meet no faults."""
-        order = {"contractId": contract_id, "type": 2, "side": 0, "size": 1}
+        self.place({"contractId": contract_id, "type": 2, "side": 0, "size": 1})
+
+    def place_limit(self) -> None:
+        """Place an order that works."""
+        price = Decimal(20000)
+        self.place({"contractId": MNQ, "type": 1, "side": 0, "size": 1, "limitPrice": price})
+
+    def place(self, order: dict[str, Any]) -> None:
         self.daemon.gateway.exchange.place_order(ACCOUNT, order, self.daemon.now())
         self.daemon.move(MNQ, "21000")
 
@@ -164,6 +172,30 @@ class OvertakenTests(GuardTestCase):
         self.daemon.gateway.void_trade(ACCOUNT, trade.id)
         self.daemon.advance(1)
         self.assert_only_the_next_trade_is_left()
+
+    def test_it_is_left_alone_when_an_operator_ends_the_lock_during_a_search(self) -> None:
+        account = self.daemon.engine.accounts[ACCOUNT]
+        account.lock("a walk", "operator", None)
+        self.daemon.gateway.faults = Faults(slow_seconds=2.0)
+        self.buy(MNQ)
+        step_until(lambda: not self.daemon.held, lambda: self.daemon.advance(0.25))
+        self.daemon.advance(0.5)
+        account.unlock("back", "operator")
+        self.buy(ES)
+        self.daemon.advance(20)
+        self.assertEqual(self.daemon.held, {ES: 1})
+
+    def test_an_order_of_the_next_day_is_left_alone(self) -> None:
+        self.lose(125, 2)
+        self.daemon.advance(TO_THE_RESET - 2)
+        self.hold()
+        self.place_limit()
+        self.daemon.advance(3)
+        self.place_limit()
+        _of_the_lock, order = self.daemon.working
+        self.daemon.gateway.faults = NO_FAULTS
+        self.daemon.advance(10)
+        self.assertEqual((self.daemon.held, self.daemon.working), ({}, [order]))
 
     def test_it_is_left_alone_when_no_daemon_has_seen_the_end(self) -> None:
         self.lose(125, 2)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.config.settings import NO_FAULTS, Faults
-from riskd.engine.order_of_truth import ALONE_SECONDS, SETTLED_SECONDS, OrderOfTruth, thing_of
+from riskd.engine.order_of_truth import SETTLED_SECONDS, OrderOfTruth, thing_of
 from riskd.gateway.interface import GatewayRefusedError
 from riskd.model.account import AccountState, apply
 from riskd.model.broker import BrokerAccount, BrokerOrder, BrokerPosition, Unreadable
@@ -61,11 +61,6 @@ class EventTests(SynchronousTestCase):
 
     def accepts(self, news: Any, seconds: float, state: AccountState = EMPTY) -> bool:
         return self.truth.accepts_event(news, state, seconds)
-
-    def accepts_with_its_fill(self, news: BrokerPosition, seconds: float) -> bool:
-        """Return whether a position's event applies that comes just after that of its trade."""
-        self.accepts(broker_trade(contract_id=news.contract_id), seconds)
-        return self.accepts(news, seconds)
 
     def test_events_apply_in_the_order_of_receipt(self) -> None:
         for seconds, stamp in ((0, None), (1, 5), (2, None), (3, 5), (4, 6)):
@@ -133,7 +128,7 @@ class EventTests(SynchronousTestCase):
         # The broker lists it: its dates say nothing.
         self.truth.accepts_answer(position(1), 10)
         self.truth.settled(10)
-        self.accepts_with_its_fill(position(2), 12)
+        self.accepts(position(2), 13)
         self.assertIsNone(self.truth.doubt_since)
 
     def test_a_position_without_a_date_is_known_by_its_id(self) -> None:
@@ -142,9 +137,9 @@ class EventTests(SynchronousTestCase):
                 position(size, number=number), created_at=datetime(1, 1, 1, tzinfo=UTC)
             )
 
-        self.assertTrue(self.accepts_with_its_fill(undated(1, 2), 0))
+        self.assertTrue(self.accepts(undated(1, 2), 0))
         self.assertTrue(self.accepts(undated(1, 0), 10))
-        self.assertTrue(self.accepts_with_its_fill(undated(2, 2), 20))
+        self.assertTrue(self.accepts(undated(2, 2), 20))
         self.assertIsNone(self.truth.doubt_since)
         second = apply(EMPTY, Event(ACCOUNT, undated(2, 2)))
         self.assertFalse(self.accepts(undated(1, 0), 30, second))
@@ -159,28 +154,11 @@ class EventTests(SynchronousTestCase):
         self.assertEqual(self.truth.doubt_since, 10)
 
     def test_events_of_one_position_that_come_together_leave_doubt(self) -> None:
-        self.accepts_with_its_fill(position(2), 0)
-        self.accepts_with_its_fill(position(3), 5)
+        self.accepts(position(2), 0)
+        self.accepts(position(3), 5)
         self.assertIsNone(self.truth.doubt_since)
-        self.accepts(position(2), 5.4)
-        self.assertEqual(self.truth.doubt_since, 5.4)
-
-    def test_a_change_of_a_position_without_a_fill_leaves_doubt(self) -> None:
-        # Order and trade come first; only one of them may be lost.
-        filling = (order(state=OrderState.FILLED), broker_trade())
-        for number, fill in enumerate(filling):
-            self.accepts(fill, 10 * number)
-            self.accepts(position(2 + number), 10 * number + ALONE_SECONDS)
-            self.assertIsNone(self.truth.doubt_since)
-        other = broker_position(contract_id=ES, created_at=at(0))
-        self.accepts(other, 11)
-        self.assertEqual(self.truth.doubt_since, 11)
-        self.truth.settled(20)
-        known = apply(EMPTY, Event(ACCOUNT, position(3)))
-        self.accepts(position(3), 21, known)
-        self.assertIsNone(self.truth.doubt_since)
-        self.accepts(position(4), 22, known)
-        self.assertEqual(self.truth.doubt_since, 22)
+        self.accepts(position(2), 9.9)
+        self.assertEqual(self.truth.doubt_since, 9.9)
 
     def test_a_position_does_not_follow_one_that_was_opened_later(self) -> None:
         later = apply(EMPTY, Event(ACCOUNT, position(2, opened=5, number=2)))

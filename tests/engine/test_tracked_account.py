@@ -23,6 +23,7 @@ from riskd.model.events import (
     LockoutSet,
     MarketQuote,
 )
+from riskd.model.unlocks import UNLOCKED, Unlock
 from riskd.testing import make_event
 from tests.support.rules import ACCOUNT, MNQ, NOON, at, order, position, quote, trade
 
@@ -203,6 +204,17 @@ class NewsTests(TrackedAccountTestCase):
         self.clock.rightNow = 4
         self.assertEqual(self.take(position(MNQ, 3)), [True])
         self.assertEqual([one.updated_at for one in self.told], [at(5), at(5)])
+
+    def test_a_trade_after_an_unlock_has_a_later_time_whatever_the_clock_says(self) -> None:
+        self.clock.advance(5)
+        self.take(trade(1, "-5"))
+        limits = {UNLOCKED: Unlock(at=at(6)).limit}
+        self.account.state = msgspec.structs.replace(self.state, limits=limits)
+        self.take(trade(1, "-5"), trade(2, "-5"))
+        self.clock.advance(5)
+        self.take(trade(3, "-5"))
+        times = [each.timestamp for each in self.state.trades.values()]
+        self.assertEqual(times, [at(5), at(6.001), at(10)])
 
     def test_the_journal_is_notified_of_changes(self) -> None:
         self.take(position(MNQ, 1), position(MNQ, 1))

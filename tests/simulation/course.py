@@ -86,6 +86,9 @@ WOBBLE = (1, -1, 0)
 WRITE_SECONDS = 2
 """How long a change may wait for its write."""
 
+CONNECTING_SECONDS = 5
+"""How long a daemon that starts may not hear all events."""
+
 MOMENT = 0.002
 """Seconds between two things at the exchange, which stamps in milliseconds tell apart."""
 
@@ -147,7 +150,7 @@ class Course:
         self.away_until = float("-inf")
         self.seen = 0
         # When something happened last that only a search shows.
-        self.unreported_at = float("-inf")
+        self.unreported_at = self.restarted_at = float("-inf")
         exchange = daemon.gateway.exchange
         self.oracle = ExchangeOracle(
             exchange,
@@ -252,17 +255,23 @@ class Course:
             self.pass_time(1)
         self.pass_time(seconds)
 
-    def trade_over_the_window(self, faults: dict[str, Any]) -> None:
-        """Trade once too often within a window, which is over when that becomes known."""
+    def trade_over_the_window(self, faults: dict[str, Any], is_quick: bool = False) -> None:
+        """Trade once too often within a window, which is over when that becomes known.
+
+        :param faults: those of all trades but the first two, and of a quick course but the last one.
+        """
+        gap, pace = (2.5, 0.25) if is_quick else (20, 1)
         for number in range(MAX_TRADES + 2):
             if number == 2:
-                self.pass_time(WINDOW.total_seconds() - 20)
+                self.pass_time(WINDOW.total_seconds() - (4 if is_quick else 20))
                 self.inject(faults)
             if number == MAX_TRADES + 1:
-                self.pass_time(20)
+                if is_quick:
+                    self.inject({})
+                self.pass_time(gap)
             for side in (BUY, SELL):
                 self.place(MNQ, {"type": 2, "side": int(side), "size": 1})
-            self.pass_time(1)
+            self.pass_time(pace if number else 1)
         self.inject({})
         self.pass_time(SETTLING_SECONDS + LADDER_SECONDS + 5)
 
@@ -528,6 +537,7 @@ class Course:
         self.note_trouble(late=True)
         faults, self.daemon.gateway.faults = self.daemon.gateway.faults, NO_FAULTS
         self.daemon.restart()
+        self.restarted_at = self.oracle.awake()
         for contract_id in PRICES:
             self.quote(contract_id)
         self.daemon.gateway.faults = faults
@@ -630,6 +640,9 @@ class Course:
         """
         self.inject({})
         over = self.oracle.times_over()
+        if self.oracle.awake() - self.restarted_at < CONNECTING_SECONDS:
+            # An event may have come before the daemon listened, and a late one of the same thing afterwards.
+            self.checks.lost_at = self.oracle.awake()
         self.pass_time(LADDER_SECONDS if is_quick else SETTLING_SECONDS)
         if (self.daemon.broker_time() - self.oracle.day_began()).total_seconds() < 3:
             # riskd ends the day within a tick of its clock.

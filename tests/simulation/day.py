@@ -359,7 +359,11 @@ class Day:
         )
 
     def _over_window(self) -> Act:
-        return Act("trade_over_the_window", {"faults": self._random.choice(OF_EVENTS)})
+        if self._plan.seed < 101_000:
+            return Act("trade_over_the_window", {"faults": self._random.choice(OF_EVENTS)})
+        # Only what is lost becomes known so late.
+        lost = {"lost_events": self._random.choice((0.7, 1.0))}
+        return Act("trade_over_the_window", {"faults": lost, "is_quick": True})
 
     def _lose_day(self) -> Act:
         return Act(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 from collections import Counter
@@ -44,7 +45,10 @@ def play_day(seed: int, seconds: float = SHORTENING_SECONDS) -> Report:
 def play_days(seeds: Iterable[int], jobs: int, seconds: float) -> Iterator[Report]:
     """Play days on so many cores; yield each report when it is there."""
     context = multiprocessing.get_context("spawn")
-    with environment_of_days(), ProcessPoolExecutor(jobs, mp_context=context) as pool:
+    with (
+        environment_of_days(),
+        ProcessPoolExecutor(jobs, mp_context=context, initializer=_collect_seldom) as pool,
+    ):
         waiting = set[Future[Report]]()
         for seed in seeds:
             if len(waiting) >= 2 * jobs:
@@ -53,6 +57,12 @@ def play_days(seeds: Iterable[int], jobs: int, seconds: float) -> Iterator[Repor
             waiting.add(pool.submit(play_day, seed, seconds))
         for each in waiting:
             yield each.result()
+
+
+def _collect_seldom() -> None:
+    """Look for garbage seldom: a day holds on to nearly all that it makes, and has the memory for it."""
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 100)
 
 
 @contextmanager

@@ -147,16 +147,16 @@ def to_cancel(flattening: Flattening, working: Found[BrokerOrder]) -> list[int]:
     An order that outlives its position would open another one.
     """
     orders: list[BrokerOrder | Unreadable] = [*working.items, *working.unreadable]
-    return [
-        order.id
-        for order in orders
-        if order.id is not None
-        and (
-            flattening.keep is None
-            if order.contract_id is None
-            else closes_all_of(flattening, order.contract_id)
-        )
-    ]
+    return [order.id for order in orders if order.id is not None and cancels(flattening, order)]
+
+
+def cancels(flattening: Flattening, order: BrokerOrder | Unreadable) -> bool:
+    """Return whether an order is to be canceled."""
+    if order.contract_id is None:
+        return flattening.keep is None
+    ended = flattening.overtaken_at
+    is_later = ended is not None and isinstance(order, BrokerOrder) and order.created_at > ended
+    return closes_all_of(flattening, order.contract_id) and not is_later
 
 
 def to_resize(

@@ -24,7 +24,13 @@ from typing import Any, Final, NamedTuple
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from riskd.engine.enforcement.flattening import Closing, Listing, closes_all_of, concerns
+from riskd.engine.enforcement.flattening import (
+    Closing,
+    Listing,
+    cancels,
+    closes_all_of,
+    concerns,
+)
 from riskd.engine.enforcement.orders import OrderRequests
 from riskd.engine.enforcement.sent_commands import Done, Outcome, SentCommands
 from riskd.engine.order_of_truth import Thing, thing_of
@@ -136,9 +142,7 @@ class FullCloses:
     def extend(self, plan: Flattening) -> None:
         """Send what is needed now, also for a breach that has just been added."""
         for order in self._account.state.working_orders:
-            if closes_all_of(plan, order.contract_id) and not self._has_next_trade(
-                order.contract_id
-            ):
+            if cancels(plan, order) and not self._has_next_trade(order.contract_id):
                 self._to_cancel.setdefault(order.id, order.filled)
         self.send(plan)
 
@@ -151,7 +155,7 @@ class FullCloses:
                 self._send_close(contract_id, opened)
         for order in self._account.state.working_orders:
             if (
-                closes_all_of(plan, order.contract_id)
+                cancels(plan, order)
                 and (order.id in self._to_cancel or self._is_locked)
                 and not self._is_closing(order)
             ):
@@ -295,13 +299,8 @@ class FullCloses:
         if order.id is None:
             return plan.keep is None
         contract_id = order.contract_id
-        if contract_id is None:
-            is_concerned = plan.keep is None
-        else:
-            is_concerned = closes_all_of(plan, contract_id) and (
-                order.id in self._to_cancel or not self._has_next_trade(contract_id)
-            )
-        if not is_concerned:
+        is_of_next = contract_id is not None and self._has_next_trade(contract_id)
+        if not cancels(plan, order) or (is_of_next and order.id not in self._to_cancel):
             return False
         if not self._is_closing(order):
             self._to_cancel.setdefault(order.id, getattr(order, "filled", 0))

@@ -21,7 +21,7 @@ from riskd.model.formatting import dollars
 from riskd.model.lockouts import lock_of
 from riskd.model.moments import first_known, is_placeholder
 from riskd.model.money import ZERO
-from riskd.model.unlocks import Unlock, last_unlock
+from riskd.model.unlocks import Unlock, last_unlock, time_after
 from riskd.rules.cooldowns import settings_at, start_cooldown, was_just_executed, was_locked
 from riskd.rules.interface import (
     NOTHING,
@@ -206,7 +206,8 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
         return NOTHING
     if _was_locked(state, exit_, loss, known, now):
         return RuleResult(memory=remember([*known, loss.cooldown]))
-    cooldown = msgspec.structs.replace(loss.cooldown, asked_at=now)
+    asked_at = time_after(last_unlock(state), now)
+    cooldown = msgspec.structs.replace(loss.cooldown, asked_at=asked_at)
     return RuleResult(commands=(loss.flatten(now),), memory=remember([*known, cooldown]))
 
 
@@ -234,7 +235,8 @@ def _review(
         found = _longest_cooldown(state, settings, valid, now)
     if found is not None:
         commands.append(found.flatten(now))
-        valid.append(msgspec.structs.replace(found.cooldown, asked_at=now))
+        asked_at = time_after(unlock, now)
+        valid.append(msgspec.structs.replace(found.cooldown, asked_at=asked_at))
     return RuleResult(commands=tuple(commands), memory=remember(valid))
 
 

@@ -19,7 +19,7 @@ from riskd.model.account import AccountState
 from riskd.model.formatting import counted
 from riskd.model.lockouts import lock_of
 from riskd.model.moments import first_known
-from riskd.model.unlocks import Unlock, last_unlock
+from riskd.model.unlocks import Unlock, last_unlock, time_after
 from riskd.rules.cooldowns import settings_at, start_cooldown, was_just_executed, was_locked
 from riskd.rules.interface import (
     Command,
@@ -286,7 +286,7 @@ def _breaches(
                 begun=end,
                 until=end if is_of_lock else begun + window.cooldown,
                 trades=tuple([number for _at, number in trades]),
-                asked_at=now,
+                asked_at=time_after(unlock, now),
             )
             yield _Breach(window, cooldown)
 

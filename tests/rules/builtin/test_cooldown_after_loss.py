@@ -384,6 +384,19 @@ class UnlockTests(SynchronousTestCase):
             flatten_of(check(state, TIERS, trade_trigger(event))).lock, Lock(at(330), 300)
         )
 
+    def test_a_cooldown_after_it_counts_though_the_clock_was_before_it(self) -> None:
+        event = trade(2, "-100.00", seconds=30)
+        state = self.unlocked(event)
+        for trigger in (trade_trigger(event, 9.5), review(9.5)):
+            result = check(state, TIERS, trigger)
+            self.assertEqual(len(result.commands), 1)
+            after = locked(with_memory(state, RULE, result), 309.5)
+            (lifted,) = check(without_trade(after, 2), TIERS, review(40)).commands
+            self.assertIsInstance(lifted, LiftLock)
+            self.assertEqual(check(after, TIERS, review(40)).commands, ())
+            # Voided, the first trade leaves the lock to the later one.
+            self.assertEqual(check(without_trade(after, 1), TIERS, review(40)).commands, ())
+
     def test_a_loss_that_is_found_later_locks_again(self) -> None:
         late = trade(2, "-100.00", seconds=5)
         data = msgspec.structs.replace(late.data, timestamp=at(40))

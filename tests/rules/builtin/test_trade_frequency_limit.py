@@ -455,6 +455,11 @@ class UnlockTests(SynchronousTestCase):
         account = self.unlocked()
         self.assertEqual(account.learn(5, 100).commands, ())
 
+    def test_a_cooldown_after_it_counts_though_the_clock_was_before_it(self) -> None:
+        account = self.unlocked()
+        self.assertEqual(len(account.learn(5, 30, 9.5).commands), 1)
+        self.assertEqual(account.check(review(31)).commands, ())
+
     def test_a_tighter_limit_locks_again(self) -> None:
         account = self.unlocked(max_trades=2)
         self.assertEqual(len(account.check(review(20)).commands), 1)
