@@ -491,7 +491,10 @@ class ExchangeOracle:
             self._formers[position["contractId"]].append((self.awake(), position))
         elif not self.positions():
             self.flat_at = self.awake()
-        for each in self._size_breaches(held, self._tightest()):
+        breaches = [*self._size_breaches(held, self._tightest())]
+        if position["size"]:
+            breaches += self._hours_breaches([position["contractId"]], is_certain=True)
+        for each in breaches:
             if each.rule_id in self._rules:
                 self.times[each.rule_id] += each not in self._found
                 self.seen[each] = Sighting(self.awake(), self._lives[each.contract_id or ""])
