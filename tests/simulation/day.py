@@ -81,6 +81,10 @@ BEGINNINGS = tuple(
 )
 """When days may begin: ten minutes before the daily reset."""
 
+FIRST_WITH_RARE_ACTS = 90_000
+FIRST_WITH_QUICK_WINDOWS = 101_000
+"""The seeds from which on days have what was added later."""
+
 LAST_MINUTE = 16 + 58 / 60
 
 
@@ -136,9 +140,9 @@ class Result(msgspec.Struct, frozen=True):
     digest: str = ""
 
 
-def is_former(seed: int) -> bool:
-    """Return whether a day has none of the acts that were added later, so that it fails as it did once."""
-    return seed < 90_000 or seed == 1_795_904_117_030
+def has_rare_acts(seed: int) -> bool:
+    """Return whether a day has the acts that were added later; earlier ones stay as they were."""
+    return seed >= FIRST_WITH_RARE_ACTS and seed != 1_795_904_117_030
 
 
 def plan_of(seed: int) -> Plan:
@@ -175,9 +179,9 @@ class Day:
         # The rarer ones.
         rare = (0.5, 0.5, 1)
         self._weights += (
-            [0.0] * len(rare)
-            if is_former(plan.seed)
-            else [each * self._random.choice((1, 1, 3)) for each in rare]
+            [each * self._random.choice((1, 1, 3)) for each in rare]
+            if has_rare_acts(plan.seed)
+            else [0.0] * len(rare)
         )
 
     def acts(self, course: Course) -> Iterator[Act]:
@@ -324,7 +328,7 @@ class Day:
         )
 
     def _over_window(self) -> Act:
-        if self._plan.seed < 101_000:
+        if self._plan.seed < FIRST_WITH_QUICK_WINDOWS:
             return Act("trade_over_the_window", {"faults": self._random.choice(OF_EVENTS)})
         # Only what is lost becomes known so late.
         lost = {"lost_events": self._random.choice((0.7, 1.0))}

@@ -314,13 +314,14 @@ class ExchangeOracle:
         if store is not self._known_store:
             self._known_store, self._has_new_trades = store, True
             for name in ("add_trade", "void_trade", "amend_trade"):
-                setattr(store, name, self._noting(getattr(store, name)))
+                change = self._noting(getattr(store, name), is_correction=name != "add_trade")
+                setattr(store, name, change)
         return store
 
-    def _noting(self, change: Callable[..., Any]) -> Callable[..., Any]:
+    def _noting(self, change: Callable[..., Any], *, is_correction: bool) -> Callable[..., Any]:
         def note_and_change(*args: object) -> Any:
             self._has_new_trades = True
-            if change.__name__ != "add_trade":
+            if is_correction:
                 self.corrected_at = self.awake()
             return change(*args)
 
