@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 
 from twisted.logger import Logger
@@ -17,6 +17,7 @@ from riskd.journal.audit_log import OPERATOR_COMMAND
 from riskd.model.account import AccountState
 from riskd.model.formatting import dollars
 from riskd.model.lockouts import OPERATOR, Lock, is_locked, locks_in_force
+from riskd.model.unlocks import TICK
 from riskd.rules.builtin.maximum_loss import RULE as MAXIMUM_LOSS
 from riskd.rules.builtin.maximum_loss import nearest_floor
 from riskd.rules.evaluation import Decision, RuleInForce
@@ -106,8 +107,7 @@ class GuardedAccount:
         state = self.account.state_with_pending
         moments = [lock.locked_at for lock in locks_in_force(state, self._broker_clock.passed())]
         moments += [trade.timestamp for trade in state.trades.values()]
-        # Journaled times are cut to milliseconds, and what a rule remembers of the same moment is not.
-        return max(moments) + timedelta(milliseconds=1) if moments else self._now()
+        return max(moments) + TICK if moments else self._now()
 
     def _log_command(self, command: str, reason: str, operator: str, **more: object) -> None:
         _log.warn(

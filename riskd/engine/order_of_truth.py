@@ -54,7 +54,7 @@ Source: clients of the live gateway see about a tenth of a second.
 SWAPPED_SECONDS: Final = 5.0
 """Two events of one position that come within this time may have been swapped on the way.
 
-To ask the broker once more costs little, and a wrong size may stay until the next whole reconciliation.
+A wrong size would stay until the next whole reconciliation; to ask sooner takes four requests.
 """
 
 _MAX_REMEMBERED: Final = 4096

@@ -368,14 +368,14 @@ class RiskEngine:
         leave_next_trades(self._account, self._broker_clock.passed())
         account, is_dry_run = self._account, self.dry_run is not None
         counted = account.state.risk.day_key
-        # The end of the locks may put other settings in force, so the schedule is read each time.
-        schedule = self.rules.limits.schedule
         if self._broker_clock.is_known:
+            schedule = self.rules.limits.schedule
             are_early = ended_before_day(account, schedule, now, is_dry_run=is_dry_run)
             if are_early:
+                # Other settings may be in force then, and another schedule.
                 self.rules.release()
+                schedule = self.rules.limits.schedule
             # The day first: the rules are evaluated when locks end, and must not count its losses with the next one's.
-            schedule = self.rules.limits.schedule
             self._free(end_day(account, schedule, now, ends_locks=not are_early), now)
             self._free(end_locks(account, now, is_dry_run=is_dry_run), now)
         key = account.state.risk.day_key

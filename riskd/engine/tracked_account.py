@@ -231,10 +231,11 @@ class TrackedAccount:
         if reported.id in self._past_trades:
             return False
         known = self.state.trades.get(reported.id)
-        received = time_after(last_unlock(self.state), self._now())
-        trade = msgspec.structs.replace(
-            reported, timestamp=received if known is None else known.timestamp
-        )
+        if known is None:
+            received = time_after(last_unlock(self.state), self._now())
+        else:
+            received = known.timestamp
+        trade = msgspec.structs.replace(reported, timestamp=received)
         after = apply(self.state, Event(self.account_id, trade))
         if after is self.state:
             return False

@@ -21,6 +21,9 @@ UNLOCKED: Final = "UNLOCKED"
 
 UNLOCKED_KEY: Final = "unlocked"
 
+TICK: Final = timedelta(milliseconds=1)
+"""What is later by so much is later in the journal, too, which cuts times to milliseconds."""
+
 
 class Unlock(msgspec.Struct, frozen=True, kw_only=True):
     """The last time that an operator unlocked the account in the trading day.
@@ -56,7 +59,7 @@ def time_after(unlock: Unlock | None, now: datetime) -> datetime:
 
     Just after a start the broker's time is known to a second only, and may be before the unlock's.
     """
-    return now if unlock is None else max(now, unlock.at + timedelta(milliseconds=1))
+    return now if unlock is None else max(now, unlock.at + TICK)
 
 
 # Rules ask for it at every check, and it seldom changes.

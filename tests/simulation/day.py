@@ -52,9 +52,6 @@ RULES = {OF_TRADES: 0.6, OF_PRICES: 0.6, OF_STOPS: 0.5, OF_HOURS: 0.25, OF_MANAG
 NETWORKED = 0.2
 """How likely the daemon's gateway is the ProjectX client, over a network in memory."""
 
-FIRST_WITH_BALANCES = 1_000_000
-"""The first seed whose days know balances, payouts and floors."""
-
 BALANCE_ACTS = 0.06
 """How likely each act is followed by one about the balance."""
 
@@ -89,6 +86,11 @@ BEGINNINGS = tuple(
     )
 )
 """When days may begin: ten minutes before the daily reset."""
+
+FIRST_WITH_RARE_ACTS = 90_000
+FIRST_WITH_QUICK_WINDOWS = 101_000
+FIRST_WITH_BALANCES = 1_000_000
+"""The seeds from which on days have what was added later."""
 
 LAST_MINUTE = 16 + 58 / 60
 
@@ -147,14 +149,14 @@ class Result(msgspec.Struct, frozen=True):
     digest: str = ""
 
 
-def is_former(seed: int) -> bool:
-    """Return whether a day has none of the acts that were added later, so that it fails as it did once."""
-    return seed < 90_000 or seed == 1_795_904_117_030
+def has_rare_acts(seed: int) -> bool:
+    """Return whether a day has the acts that were added later; earlier ones stay as they were."""
+    return seed >= FIRST_WITH_RARE_ACTS and seed != 1_795_904_117_030
 
 
 def has_balances(seed: int) -> bool:
     """Return whether a day knows balances, payouts and floors; those before them are as they were."""
-    return seed >= FIRST_WITH_BALANCES and not is_former(seed)
+    return seed >= FIRST_WITH_BALANCES and has_rare_acts(seed)
 
 
 def plan_of(seed: int) -> Plan:
@@ -206,9 +208,9 @@ class Day:
         # The rarer ones.
         rare = (0.5, 0.5, 1)
         self._weights += (
-            [0.0] * len(rare)
-            if is_former(plan.seed)
-            else [each * self._random.choice((1, 1, 3)) for each in rare]
+            [each * self._random.choice((1, 1, 3)) for each in rare]
+            if has_rare_acts(plan.seed)
+            else [0.0] * len(rare)
         )
         # Of their own, so that all other acts are what they were.
         self._of_balances = Random(f"balances of {plan.seed}")
@@ -359,7 +361,7 @@ class Day:
         )
 
     def _over_window(self) -> Act:
-        if self._plan.seed < 101_000:
+        if self._plan.seed < FIRST_WITH_QUICK_WINDOWS:
             return Act("trade_over_the_window", {"faults": self._random.choice(OF_EVENTS)})
         # Only what is lost becomes known so late.
         lost = {"lost_events": self._random.choice((0.7, 1.0))}

@@ -267,10 +267,11 @@ class ExchangeOracle:
         net: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         self._exchange = exchange
-        self._account_id = account_id
-        self._time = time
+        self._account_id, self._time = account_id, time
         self._began = self._asked = time()
-        self._seconds = self._slept = 0.0
+        self._seconds = self._slept = self._settles_at = 0.0
+        # Until when nothing could be done about any breach.
+        self._forgiven_at = 0.0
         self._rules = rules
         self._limited, self._blocked = limited, blocked
         self._trade_seen: dict[int, float] = {}
@@ -287,18 +288,18 @@ class ExchangeOracle:
         # The trades as they look worst to somebody who has not heard all of the last minutes.
         self._worst: dict[int, Trade] = {}
         self._unsettled: dict[int, Payload] = {}
-        self._settles_at = 0.0
         self._opened: dict[str, tuple[object, float]] = {}
         self._placed: dict[int, float] = {}
         self._unprotected: dict[str, float] = {}
         self._latest: dict[str, Payload] = {}
+        # When each of them changed last, and each quote.
+        self._changed_at: dict[str, float] = {}
+        self._quoted: dict[str, tuple[Quote | None, float]] = {}
         self._formers: dict[str, list[tuple[float, Payload]]] = defaultdict(list)
         # What they breach, and by what; most looks find the same.
         self._by_formers: dict[str, tuple[object, list[Breach]]] = {}
         self._busy_since: float | None = None
         self.flat_at = self.corrected_at = self._reloaded_at = NEVER
-        # Until when nothing could be done about any breach.
-        self._forgiven_at = 0.0
         self.lag = 1.0
         self._sizes: dict[str, list[tuple[float, int]]] = defaultdict(list)
         self._culprits: dict[tuple[str, int], float] = {}
@@ -341,13 +342,14 @@ class ExchangeOracle:
         if store is not self._known_store:
             self._known_store, self._has_new_trades = store, True
             for name in ("add_trade", "void_trade", "amend_trade"):
-                setattr(store, name, self._noting(getattr(store, name)))
+                change = self._noting(getattr(store, name), is_correction=name != "add_trade")
+                setattr(store, name, change)
         return store
 
-    def _noting(self, change: Callable[..., Any]) -> Callable[..., Any]:
+    def _noting(self, change: Callable[..., Any], *, is_correction: bool) -> Callable[..., Any]:
         def note_and_change(*args: object) -> Any:
             self._has_new_trades = True
-            if change.__name__ != "add_trade":
+            if is_correction:
                 self.corrected_at = self.awake()
             return change(*args)
 
@@ -546,7 +548,10 @@ class ExchangeOracle:
             self._formers[position["contractId"]].append((self.awake(), position))
         elif not self.positions():
             self.flat_at = self.awake()
-        for each in self._size_breaches(held, self._tightest()):
+        breaches = [*self._size_breaches(held, self._tightest())]
+        if position["size"]:
+            breaches += self._hours_breaches([position["contractId"]], is_certain=True)
+        for each in breaches:
             if each.rule_id in self._rules:
                 self.times[each.rule_id] += each not in self._found
                 self.seen[each] = Sighting(self.awake(), self._lives[each.contract_id or ""])
@@ -595,9 +600,14 @@ class ExchangeOracle:
         return exposed
 
     def _is_plain(self, breach: Breach) -> bool:
-        """Return whether a breach is there by bid, ask and last price, not by one of them alone."""
+        """Return whether a breach is there by bid, ask and last price, not by one of them alone.
+
+        A price of the moment in which the position changed may be from before; the next one decides.
+        """
         if breach.rule_id not in PRICED or breach.contract_id is None:
             return True
+        if self._quoted[breach.contract_id][1] <= self._changed_at[breach.contract_id] + self.lag:
+            return False
         least, most = self.open_pnl(self.positions()[breach.contract_id])
         if breach.rule_id == "RULE-004":
             return most <= -self.limits.open_loss
@@ -616,12 +626,23 @@ class ExchangeOracle:
             if name in (None, contract_id) and rule_id not in (NO_STOP, STOPS_TOO_MANY)
         )
 
+    def _note_changes(self, positions: dict[str, Payload]) -> None:
+        """Note which positions and quotes have changed."""
+        for name in {*positions, *self._latest}:
+            former = self._latest.get(name)
+            if positions.get(name) != former:
+                self._changed_at[name] = self.awake()
+                if former is not None:
+                    self._formers[name].append((self.awake(), former))
+        for name in {*positions, *self._quoted}:
+            quote, known = self._exchange.quote(name), self._quoted.get(name)
+            if known is None or known[0] != quote:
+                self._quoted[name] = (quote, NEVER if known is None else self.awake())
+
     def _note_lives(self, now: float) -> None:
         """Note since when each position is held, and since when without a stop for all of it."""
         positions = self.positions()
-        for name, former in self._latest.items():
-            if positions.get(name) != former:
-                self._formers[name].append((self.awake(), former))
+        self._note_changes(positions)
         self._latest = positions
         for name, position in positions.items():
             key = (position["id"], position["type"])

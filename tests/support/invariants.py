@@ -88,7 +88,9 @@ The others go by prices: riskd may see the price of now and the position of a mo
 """
 
 COOLDOWNS = ("RULE-006", "RULE-007")
-OF_TRADES = ("RULE-003", *COOLDOWNS)
+BY_TRADES = ("RULE-003", *COOLDOWNS)
+"""The rules whose locks a corrected trade may lift."""
+
 LOCKING = (Action.CLOSE_ALL_AND_LOCKOUT, Action.COOLDOWN)
 
 
@@ -192,6 +194,11 @@ class Invariants:
     def _is_known_late(self) -> bool:
         return self.seconds - self.late_at < SETTLING_SECONDS
 
+    @property
+    def _lateness(self) -> float:
+        """For how many seconds more riskd may not know something."""
+        return SETTLING_SECONDS if self._is_known_late else 0
+
     def under_way(self) -> float:
         """Return for how many seconds a close may be under way and meet the next position."""
         return self.reach() if self.seconds - self._unanswered_at < SETTLING_SECONDS else 3.0
@@ -261,8 +268,7 @@ class Invariants:
         if self.seconds - self._unanswered_at < LADDER_SECONDS:
             self.forgive()
             return
-        is_late = self._is_known_late
-        longest = LADDER_SECONDS + (SETTLING_SECONDS if is_late else 0)
+        longest = LADDER_SECONDS + self._lateness
         if self._forbidden_since is not None:
             held_for = self.seconds - self._forbidden_since
             self.check(held_for <= longest, "held in a lock", in_force)
@@ -298,8 +304,7 @@ class Invariants:
             exposed = self.seconds - self._exposed_since
             # What became possible just now may be done within the ladder.
             says_error = self.seconds - self._error_at <= LADDER_SECONDS
-            is_late = self._is_known_late
-            longest = HELPLESS_SECONDS + (SETTLING_SECONDS if is_late else 0)
+            longest = HELPLESS_SECONDS + self._lateness
             self.check(says_error or exposed <= longest, "no ERROR told", exposed)
 
     @property
@@ -335,20 +340,18 @@ class Invariants:
     def _has_prices(self) -> bool:
         return self.seconds - self._bad_quotes_at > SETTLING_SECONDS
 
-    def _was_locked(self, at: datetime) -> bool:
-        """Return whether a lock was in force or just beginning, in which a trade begins no cooldown."""
-        return any(
-            lock.locked_at - timedelta(seconds=5) <= at and is_in_force(lock, at)
-            for lock in reversed(self._locked)
-        )
+    def _was_locked(
+        self, at: datetime, within: float = 5.0, but: LockoutSet | None = None
+    ) -> bool:
+        """Return whether a lock was in force, in which a trade begins no cooldown.
 
-    def _was_in_lock(self, at: datetime, ended: LockoutSet) -> bool:
-        """Return whether another lock was in force, in which a trade begins no cooldown.
-
-        A trade that begins two is in neither of them.
+        :param within: so many seconds later it may have begun.
+        :param but: a lock that does not count: a trade that begins two is in neither of them.
         """
         return any(
-            lock != ended and lock.locked_at < at and is_in_force(lock, at)
+            lock != but
+            and lock.locked_at - timedelta(seconds=within) < at
+            and is_in_force(lock, at)
             for lock in reversed(self._locked)
         )
 
@@ -417,7 +420,7 @@ class Invariants:
     def _check_lifted(self, rule_id: str) -> None:
         """Check that the broker has corrected a trade since the lock began that is lifted for that."""
         locked_at = self._locked_at.get(rule_id)
-        if rule_id in OF_TRADES and locked_at is not None and not self.is_unlocking:
+        if rule_id in BY_TRADES and locked_at is not None and not self.is_unlocking:
             is_corrected = self._oracle.corrected_at >= locked_at - self.reach()
             self.check(is_corrected, "lifted without a correction", rule_id)
 
@@ -440,7 +443,7 @@ class Invariants:
             is_due = any(
                 rule_id == lock.rule_id
                 and seconds > self.reach()
-                and not (executed is not None and self._was_in_lock(executed, lock))
+                and not (executed is not None and self._was_locked(executed, 0, but=lock))
                 for rule_id, seconds, executed in self._oracle.locks_due()
             )
             self.check(is_locked or not is_due, "ended early", lock)

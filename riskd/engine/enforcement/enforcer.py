@@ -366,7 +366,7 @@ class Enforcer:
             state = self._account.state
             return f"{still_open(plan, Found(state.open_positions), Found(state.working_orders))} open"
         listing = await self._reconcile(is_at_once)
-        # Its lock may have ended meanwhile, and then it leaves the next trade alone.
+        # The lock may have ended meanwhile; then the flatten leaves the next trade alone.
         plan = self._plan or plan
         left = self._full.pursue(plan, listing)
         partial = self._partial.left(plan, listing)
