@@ -371,7 +371,8 @@ class ClockChangeTests(NetLimitTestCase):
 
     @property
     def floor(self) -> Decimal | None:
-        return nearest_floor(self.daemon.state, self.daemon.engine.accounts[ACCOUNT].rules)
+        floor = nearest_floor(self.daemon.state, self.daemon.engine.accounts[ACCOUNT].rules)
+        return None if floor is None else floor.amount
 
     def win(self, points: int, *, is_seen: bool = True) -> Decimal:
         """Win with 2 MNQ, or lose; return the balance afterwards."""

@@ -698,7 +698,7 @@ class Course:
         floor = nearest_floor(self.daemon.state, self.daemon.engine.accounts[ACCOUNT].rules)
         if known is not None:
             assert floor is not None
-            self.checks.check(known.low <= floor <= known.high, "floor", floor, known)
+            self.checks.check(known.low <= floor.amount <= known.high, "floor", floor, known)
 
     def check_state(self) -> None:
         """The state is the exchange's; what was closed just now may be on its way."""
