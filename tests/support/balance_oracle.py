@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
 from itertools import accumulate
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from riskd.gateway.fields import Payload
 from riskd.practice.account_store import net_result
@@ -50,6 +50,9 @@ COSTS: Final = Decimal("5.00")
 
 _EXIT_COSTS: Final = Decimal("2.50")
 ZERO: Final = Decimal(0)
+
+_Timed = TypeVar("_Timed", "Standing", tuple[float, Decimal, Decimal])
+"""What was there from a moment on, which comes first."""
 
 
 class Held(NamedTuple):
@@ -131,6 +134,14 @@ def net_rules(tables: Iterable[str]) -> dict[str, Mapping[str, Any]]:
     """Return the settings of the rules on balance and equity among these TOML tables, by rule id."""
     found = tomllib.loads("".join(tables)).get("rules", {})
     return {_TABLES[key]: found[key] for key in _TABLES if key in found}
+
+
+def _since(oldest: float, kept: deque[_Timed]) -> Iterator[_Timed]:
+    """Yield what was there at some moment since ``oldest``, latest first; each was there until the next."""
+    for each in reversed(kept):
+        yield each
+        if each[0] < oldest:
+            return
 
 
 class BalanceOracle:
@@ -339,15 +350,9 @@ class BalanceOracle:
         oldest = self._oracle.awake() - window
         ranges: dict[str, tuple[Decimal, Decimal]] = {}
         for name, prices in self._prices.items():
-            recent = [
-                each
-                for number, each in enumerate(prices)
-                if number + 1 == len(prices) or prices[number + 1][0] >= oldest
-            ]
+            recent = list(_since(oldest, prices))
             ranges[name] = min(each[1] for each in recent), max(each[2] for each in recent)
-        for number, each in enumerate(self._standings):
-            if number + 1 < len(self._standings) and self._standings[number + 1].at < oldest:
-                continue
+        for each in _since(oldest, self._standings):
             pnls = [held.pnl(*ranges[held.contract_id]) for held in each.held]
             yield each, sum((low for low, _ in pnls), ZERO), sum((high for _, high in pnls), ZERO)
 
