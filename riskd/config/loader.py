@@ -103,12 +103,9 @@ def load_settings(path: Path, rules: Mapping[str, IRule]) -> Settings:
     :param rules: as for :func:`parse_settings`.
     :raises ConfigError: the file cannot be read, or has mistakes.
     """
-    # Opening a named pipe would block the daemon until another process writes to it.
-    if not path.is_file() and path.exists():
-        raise ConfigError(f"{path}: not a regular file")
     directory = path.absolute().parent
     settings = parse_settings(
-        read_text(path), str(path), rules, lambda name: read_text(directory / name)
+        _read_file(path), str(path), rules, lambda name: _read_file(directory / name)
     )
     key_file = settings.gateway.key_file
     if key_file is None:
@@ -117,6 +114,13 @@ def load_settings(path: Path, rules: Mapping[str, IRule]) -> Settings:
     beside = directory / key_file
     gateway = msgspec.structs.replace(settings.gateway, key_file=str(beside))
     return msgspec.structs.replace(settings, gateway=gateway)
+
+
+def _read_file(path: Path) -> str:
+    # Opening a named pipe would block the daemon until another process writes to it.
+    if not path.is_file() and path.exists():
+        raise ConfigError(f"{path}: not a regular file")
+    return read_text(path)
 
 
 def parse_settings(

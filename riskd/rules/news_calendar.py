@@ -30,6 +30,8 @@ _UNTIL: Final = "# until:"
 
 _FIELDS: Final = ("at", "tickers", "importance", "name")
 _MOMENT: Final = "a time with its offset from UTC, such as 2026-12-10T13:30:00Z"
+_YEARS: Final = range(2, 9999)
+"""Years in which a moment has a day before and a day after it, in any zone."""
 
 
 class Importance(StrEnum):
@@ -174,6 +176,10 @@ def _moment(value: object, where: str) -> datetime:
         moment = None
     if not isinstance(moment, datetime) or moment.tzinfo is None:
         raise UserError(f"{where}: expected {_MOMENT}, got {_shown(value)}")
+    if moment.year not in _YEARS:
+        raise UserError(
+            f"{where}: expected a year from {_YEARS[0]} to {_YEARS[-1]}, got {_shown(value)}"
+        )
     return moment.astimezone(UTC)
 
 

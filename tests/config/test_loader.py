@@ -400,6 +400,14 @@ class FileTests(SynchronousTestCase):
         self.assertIn("news.csv: cannot be read: No such file", self.load(None).problem)
         self.assertIn("until: expected a time", self.load(self.TEXT).problem)
 
+    def test_a_pipe_is_not_waited_for(self) -> None:
+        path = temporary_directory(self) / "riskd.toml"
+        path.write_text(self.RULE)
+        os.mkfifo(path.with_name("news.csv"))
+        (account,) = load_settings(path, CATALOGUE).accounts
+        problem = rules_of(account)["news_blackout"].problem
+        self.assertEqual(problem, f"{path.with_name('news.csv')}: not a regular file")
+
     def test_what_a_file_says_is_no_key(self) -> None:
         text = f'[rules.news_blackout]\nfile = "n"\nproblem = "none"\n{ACCOUNT}'
         error = self.assertRaises(ConfigError, parse, text)

@@ -65,6 +65,10 @@ class MistakeTests(SynchronousTestCase):
             ("[[news]]\nname = 'CPI'", "news[0]: at: missing; expected a time with its offset"),
             ("[[news]]\nat = 2026-12-09T14:00:00", "news[0]: at: expected", "2026-12-09T14:00:00"),
             ("[[news]]\nat = 2026-12-09", "news[0]: at: expected a time", "got 2026-12-09"),
+            # Neither has a day before or after it.
+            ("[[news]]\nat = 0001-01-01T00:00:00+01:00", "at: expected a year from 2 to 9998"),
+            ("[[news]]\nat = '9999-12-31T23:59:00Z'", "got '9999-12-31T23:59:00Z'"),
+            ("until = 9999-12-31T23:59:00-01:00", "until: expected a year", "got 9999-12-31T23"),
             (f"{entry}{entry}tickers = ['ESZ6']", "news[1]: tickers: expected", "got ['ESZ6']"),
             (f"{entry}tickers = 7", "news[0]: tickers: expected", "got 7"),
             (f"{entry}importance = 'red'", "importance: expected one of low, medium", "'red'"),
