@@ -153,7 +153,7 @@ class AccountTests(SynchronousTestCase):
                 'trailing = "static"',
                 'trailing: expected "end_of_day" or what is tighter # got "static"',
             ),
-            ("stops_at = 40000", 'stops_at: expected "start" or what is tighter # got 40000'),
+            ("stops_at = 49000", 'stops_at: expected "start" or what is tighter # got 49000'),
             ("buffer = 50", "buffer: expected none # got 50"),
             ("enabled = false", "enabled: expected true # got false"),
         ):

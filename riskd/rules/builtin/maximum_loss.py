@@ -122,6 +122,18 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
     buffer: Higher[AmountFromZero | None] = None
     reduce_only_at: Annotated[Percent | None, tighter_by(_reduces_as_early, "or less")] = None
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        start = self.starting_balance
+        if start is None or self.stops_at in ("start", "never"):
+            return
+        # Such an amount is meant for another account, or as a distance.
+        if Decimal(self.stops_at) < start - self.drawdown:
+            raise ValueError(
+                f"stops_at: expected at least {start - self.drawdown}, which is starting_balance less drawdown, "
+                f"got {self.stops_at}"
+            )
+
 
 class Floor(msgspec.Struct, frozen=True, kw_only=True):
     """The floor of an account and what it is compared with, in dollars.
@@ -198,7 +210,10 @@ def _below(high: Decimal, start: Decimal, settings: Settings) -> Decimal:
     floor = high - settings.drawdown
     if settings.stops_at == "never":
         return floor
-    return min(floor, start if settings.stops_at == "start" else Decimal(settings.stops_at))
+    if settings.stops_at == "start":
+        return min(floor, start)
+    # The first balance that riskd sees may be far above it.
+    return min(floor, max(Decimal(settings.stops_at), start - settings.drawdown))
 
 
 def floor_now(state: AccountState, settings: Settings) -> Floor | None:

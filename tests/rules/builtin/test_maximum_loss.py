@@ -104,9 +104,12 @@ class EndOfDayTests(SynchronousTestCase):
             ("start", "50000"),
             ("50100.00", "50100"),
             ("never", "51000.50"),
-            ("0", "0"),
+            # An amount for another account must not take the floor away from this one.
+            ("48000", "48000"),
+            ("0", "48000"),
         ):
             self.assertEqual(floor(rich, stops_at=stops_at), Decimal(expected))
+        self.assertEqual(floor(account("5000"), starting_balance="0", stops_at="0"), 0)
 
     def test_a_breach_is_at_once_and_at_the_floor(self) -> None:
         self.assertFalse(is_breach(during_day("48000.01", "-1999.99")))
@@ -294,6 +297,15 @@ class SettingsTests(SynchronousTestCase):
         for value in ("50100", "end", -1, True, Decimal("NaN"), None):
             with self.assertRaises((ValueError, ArithmeticError)):
                 convert(value, StopsAt)
+
+    def test_a_floor_never_stops_below_where_it_begins(self) -> None:
+        settings_of(Settings, starting_balance="50000", stops_at="48000")
+        settings_of(Settings, starting_balance="50000", drawdown="50000", stops_at="0")
+        for amount in ("47999.99", "100"):
+            with self.assertRaisesRegex(
+                ValueError, f"^stops_at: expected at least 48000.00, .* got {amount}$"
+            ):
+                settings_of(Settings, starting_balance="50000", stops_at=amount)
 
     def test_settings_survive_the_journal(self) -> None:
         settings = settings_of(Settings, starting_balance="0", stops_at="50100", buffer="0")
