@@ -76,16 +76,30 @@ class _Excess(msgspec.Struct, frozen=True):
     was_seen: bool = False
 
 
+class _Ordered(msgspec.Struct, frozen=True):
+    """An order to check.
+
+    :ivar held: the signed size of the position before its fills.
+    :ivar at: when it was reported.
+    """
+
+    order: BrokerOrder
+    held: int
+    at: datetime
+
+
 class _Memory(msgspec.Struct, frozen=True):
     """What the rule remembers.
 
     :ivar prices: the limit price at which a working order was found within the band, by order id.
     :ivar excesses: by contract id.
+    :ivar filled: filled orders that lacked a price to compare with: no other event of them will come.
     """
 
     prices: dict[int, Decimal] = {}
     fills: Fills = Fills()
     excesses: dict[str, _Excess] = {}
+    filled: tuple[_Ordered, ...] = ()
 
 
 class _UnknownPriceError(Exception):
@@ -102,18 +116,26 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
     excesses = _excesses(state, known.excesses, now)
     commands: list[Command] = []
     warnings: list[str] = []
-    for order in _orders(state, trigger):
-        held = fills.held_by_orders(order.contract_id)
+    orders = [each for each in known.filled if now - each.at < _REPORTED]
+    orders += [
+        _Ordered(order, fills.held_by_orders(order.contract_id), now)
+        for order in _orders(state, trigger)
+    ]
+    filled: list[_Ordered] = []
+    for each in orders:
+        order, held = each.order, each.held
         try:
             reason = _objection(order, held, state, settings, prices)
         except _UnknownPriceError:
             name = contract_name(state, order.contract_id)
             warnings.append(f"Order {order.id} in {name} cannot be checked yet: no price is known")
+            if order.state is OrderState.FILLED:
+                filled.append(each)
             continue
         if reason and order.state is OrderState.ACTIVE:
             commands.append(RejectOrder(reason=reason, order_id=order.id))
         if reason and order.filled:
-            excesses.setdefault(order.contract_id, _Excess(held, reason, now))
+            excesses.setdefault(order.contract_id, _Excess(held, reason, each.at))
     for contract_id, excess in excesses.items():
         if _is_beyond(held_in(state, contract_id), excess.allowed):
             excesses[contract_id] = msgspec.structs.replace(excess, was_seen=True)
@@ -121,7 +143,7 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
             commands.append(Flatten(reason=excess.reason, keep={contract_id: kept}))
     if settings.no_opposite_micros:
         commands += _opposite_positions(state)
-    memory = _Memory(prices, with_order(fills, state, trigger), excesses)
+    memory = _Memory(prices, with_order(fills, state, trigger), excesses, tuple(filled))
     return RuleResult(
         commands=tuple(commands),
         memory=remember(memory, known),
@@ -237,34 +259,35 @@ def _beyond_band(order: BrokerOrder, limit: Decimal, band: int, state: AccountSt
     :raises _UnknownPriceError: the last price is not known.
     """
     contract, last = state.contract(order.contract_id), _last_price(order, state)
-    if contract is None:
+    if contract is None or last is None:
         raise _UnknownPriceError
     if abs(limit - last) <= band * contract.tick_size:
         return ""
     return f"Limit price {limit.normalize():f} too far from the last price {last.normalize():f}"
 
 
-def _last_price(order: BrokerOrder, state: AccountState) -> Decimal:
-    """Return the last price of an order's contract, if it is believed.
-
-    :raises _UnknownPriceError: it is not, or there is none.
-    """
+def _last_price(order: BrokerOrder, state: AccountState) -> Decimal | None:
+    """Return the last price, if it is believed; otherwise ``None``."""
     quote, contract = state.quotes.get(order.contract_id), state.contract(order.contract_id)
     if quote is None or contract is None or doubt_of(quote, contract.tick_size) is not None:
-        raise _UnknownPriceError
+        return None
     return quote.last
 
 
 def _fill_price(order: BrokerOrder, position: BrokerPosition, state: AccountState) -> Decimal:
     """Return the price at which an order would be filled.
 
-    A limit order is filled at its price or at a better one, a stop order at its price or at a worse one.
+    A limit order is filled at its price or at a better one, a stop order at its price or at a worse one; what is
+    filled has the price of its executions.
 
     :raises _UnknownPriceError: the market's price is not known.
     """
+    is_buy = order.side.sign > 0
+    # They are exact, and known while no quote values the position that they have made.
+    if order.state is OrderState.FILLED and (executed := _executed_prices(order, state)):
+        return min(executed) if is_buy else max(executed)
     found = mark(state, position)
     prices = [] if found is None else [found.price]
-    is_buy = order.side.sign > 0
     if order.stop_price is not None:
         prices.append(order.stop_price)
         return max(prices) if is_buy else min(prices)
@@ -274,6 +297,15 @@ def _fill_price(order: BrokerOrder, position: BrokerPosition, state: AccountStat
     if found is None:
         raise _UnknownPriceError
     return found.price
+
+
+def _executed_prices(order: BrokerOrder, state: AccountState) -> list[Decimal]:
+    """Return the prices of an order's executions, as far as they are known."""
+    executions = [
+        each.execution for each in state.risk.results.values() if each.order_id == order.id
+    ]
+    prices = [each.price for each in executions if each is not None]
+    return [price for price in prices if price is not None]
 
 
 def _opposite(order: BrokerOrder, state: AccountState) -> str:

@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.model.account import AccountState
+from riskd.model.account import AccountState, with_risk
+from riskd.model.balance import Execution, Leg, Result
 from riskd.model.events import Event, OrderSide, OrderState, OrderType
+from riskd.model.money import ZERO
 from riskd.rules.builtin.order_limits import RULE, Settings, check, gauges
 from riskd.rules.interface import Command, Flatten, RejectOrder, RuleResult, Trigger
 from tests.support.rules import (
@@ -63,6 +65,13 @@ def filled(event: Event, seconds: float = 0) -> Event:
         updated_at=at(seconds),
     )
     return Event(event.account_id, data)
+
+
+def executed(state: AccountState, order_id: int, price: str) -> AccountState:
+    """Return the account after the broker has reported the price of an order's fill."""
+    execution = Execution(contract_id=MNQ, size=1, side=BUY, price=Decimal(price))
+    result = Result(at(1), ZERO, order_id, Leg.BUY_TO_OPEN, execution)
+    return with_risk(state, results={1: result})
 
 
 class Course:
@@ -241,6 +250,20 @@ class PriceBandTests(SynchronousTestCase):
         )
         self.assertEqual(len(check(unknown, BAND, review()).warnings), 1)
 
+    def test_an_order_that_is_filled_before_a_price_is_known_is_checked_later(self) -> None:
+        for last, is_forbidden in (("21000", False), ("20900", True)):
+            course = Course(BAND)
+            self.assertEqual(course.then(filled(limit(7, BUY, "21010"))), ())
+            self.assertEqual(course.then(position(MNQ, 1, seconds=1), 1), ())
+            course.state = state_after(quote(MNQ, last, 2), state=course.state)
+            found = course.check(timer(2))
+            self.assertEqual([each.keep for each in found], [{MNQ: 0}] * is_forbidden)  # type: ignore[union-attr]
+        late = Course(BAND)
+        late.then(filled(limit(7, BUY, "21010")))
+        late.then(position(MNQ, 1, seconds=1), 1)
+        late.state = state_after(quote(MNQ, "20900", 5), state=late.state)
+        self.assertEqual(late.check(timer(5)), ())
+
 
 class LoserTests(SynchronousTestCase):
     """``no_adding_to_losers``."""
@@ -283,6 +306,31 @@ class LoserTests(SynchronousTestCase):
         (command,) = course.then(position(MNQ, 3, seconds=1), 1)
         assert isinstance(command, Flatten)
         self.assertEqual(command.keep, {MNQ: 2})
+
+    def test_what_was_added_is_closed_if_its_position_is_reported_first(self) -> None:
+        for placed in (False, True):
+            course = Course(LOSERS, position(MNQ, 2), quote(MNQ, "20990"))
+            course.check(review())
+            if placed:
+                self.assertEqual(len(course.then(market(7, BUY, 1))), 1)
+            # No quote from before the entry values the position.
+            grown = position(MNQ, 3, price="20996.50", seconds=1)
+            self.assertEqual(course.then(grown, 1), ())
+            self.assertEqual(course.then(filled(market(7, BUY, 1), 1), 1), ())
+            course.state = executed(course.state, 7, "20990")
+            (command,) = course.check(timer(2))
+            assert isinstance(command, Flatten)
+            self.assertEqual(command.keep, {MNQ: 2})
+
+    def test_what_was_added_in_a_profit_stays_if_its_position_is_reported_first(self) -> None:
+        course = Course(LOSERS, position(MNQ, 2), quote(MNQ, "21010"))
+        course.check(review())
+        course.then(position(MNQ, 3, price="21003.25", seconds=1), 1)
+        self.assertEqual(course.then(filled(market(7, BUY, 1), 1), 1), ())
+        # The market's next price is not that of the fill.
+        course.state = state_after(quote(MNQ, "20900", 2), state=course.state)
+        course.state = executed(course.state, 7, "21010")
+        self.assertEqual(course.check(timer(2)), ())
 
     def test_without_a_price_a_market_order_has_a_warning(self) -> None:
         result = check(state_after(position(MNQ, 1), market(7, BUY, 1)), LOSERS, review())
