@@ -110,6 +110,14 @@ class BlackoutTests(SynchronousTestCase):
             held = position(MNQ, 1, opened=opened, seconds=opened)
             self.assertEqual(checked(BEGINS + 5, held, flatten=False).commands, expected)
 
+    def test_the_blackout_of_other_tickers_is_none_in_which_it_was_opened(self) -> None:
+        text = FILE.replace("T14:00:00Z", "T12:56:00Z")
+        for contract_id, expected in ((MNQ, 1), (ES, 0)):
+            # Before the blackout of all tickers, and within that of MNQ.
+            held = position(contract_id, 1, opened=BEGINS - 60, seconds=BEGINS - 60)
+            found = check(state_after(held), settings(text, flatten=False), review(BEGINS))
+            self.assertEqual(len(found.commands), expected, contract_id)
+
     def test_news_may_move_some_tickers_only(self) -> None:
         held = (position(MNQ, 1), position(ES, 1), position(UNKNOWN, 1))
         result = checked(NEWS_AT + 3600, *held)
