@@ -6,18 +6,44 @@ position alone does not say what an order began with.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Final
+from functools import wraps
+from typing import Any, Final
 
 import msgspec
 
 from riskd.model.account import AccountState
 from riskd.model.broker import BrokerOrder, BrokerPosition
-from riskd.rules.interface import Trigger
+from riskd.rules.interface import RuleResult, Trigger
 from riskd.rules.positions import held_in
 
 _APART: Final = timedelta(seconds=2)
 """How long orders and positions may tell different stories."""
+
+_AGAIN: Final = timedelta(seconds=0.25)
+"""How soon a rule is checked again while the trade of an exit is missing."""
+
+_Check = Callable[[AccountState, Any, Trigger], RuleResult]
+
+
+def checked_until_trades_come(check: _Check) -> _Check:
+    """Return a rule's check that asks for the next one while a trade is missing.
+
+    An exit may be reported as a change of the position first, and as a trade later.  Rules that look at what the
+    account holds are not evaluated on that trade, but it may realize more than the position showed, and it counts.
+    """
+
+    @wraps(check)
+    def checked(state: AccountState, settings: Any, trigger: Trigger) -> RuleResult:
+        result = check(state, settings, trigger)
+        if not any(each.contracts < 0 for each in state.risk.unmatched.values()):
+            return result
+        again = trigger.now + _AGAIN
+        wake_at = again if result.wake_at is None else min(again, result.wake_at)
+        return msgspec.structs.replace(result, wake_at=wake_at)
+
+    return checked
 
 
 class Ledger(msgspec.Struct, frozen=True):

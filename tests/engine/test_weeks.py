@@ -9,6 +9,8 @@ from decimal import Decimal
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.config.settings import NO_FAULTS, Faults
+from riskd.engine.intake import Intake
+from riskd.model.broker import BrokerNews, BrokerTrade
 from riskd.model.ended_days import week_entries_and_exits, week_net
 from riskd.model.events import Action, DaemonStatus
 from riskd.model.reduce_only import reduce_only_stage
@@ -168,6 +170,34 @@ class LossTests(WeekTestCase):
         self.daemon.trade(BUY, 1)
         self.daemon.advance(3)
         self.assertEqual((self.daemon.held, len(self.daemon.locks)), ({}, 2))
+
+
+class LateTradeTests(WeekTestCase):
+    """The trade of an exit that comes after its position and the account's balance."""
+
+    config = "[rules.weekly_limits]\nmax_entries_and_exits = { day = 2 }\n"
+
+    def setUp(self) -> None:
+        receive = Intake.receive
+
+        def receive_trades_late(intake: Intake, account_id: int, news: BrokerNews) -> None:
+            late = isinstance(news, BrokerTrade) and news.is_full_turn
+            self.daemon.clock.callLater(0.5 * late, receive, intake, account_id, news)
+
+        self.patch(Intake, "receive", receive_trades_late)
+        super().setUp()
+
+    def test_it_counts_when_it_comes(self) -> None:
+        self.daemon.trade(BUY, 1)
+        self.daemon.advance(3)
+        self.daemon.trade(SELL, 1)
+        self.daemon.advance(0.25)
+        self.assertIsNone(reduce_only_stage(self.daemon.state))
+        self.daemon.advance(0.75)
+        self.assertIsNotNone(reduce_only_stage(self.daemon.state))
+        self.daemon.trade(BUY, 2)
+        self.daemon.advance(3)
+        self.assertEqual(self.daemon.held, {})
 
 
 class CountTests(WeekTestCase):

@@ -6,15 +6,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.model.account import AccountState
+from riskd.model.account import AccountState, Unmatched, with_risk
 from riskd.model.events import Event, OrderState, OrderType
 from riskd.rules.fills import Fills, with_order, with_positions
+from riskd.rules.interface import Kind, Trigger
+from riskd.rules.registry import RULES
 from tests.support.rules import (
     BUY,
     LONG,
     MNQ,
+    NOON,
+    RESET,
     SELL,
     SHORT,
+    at,
     order,
     position,
     review,
@@ -108,3 +113,30 @@ class FillsTests(SynchronousTestCase):
             stream = random.choice([each for each in (orders, positions) if each])  # type: ignore[attr-defined]
             account.then(stream.pop(0))
         self.assertEqual((account.held, account.by_orders), (size, size))
+
+
+class MissingTradeTests(SynchronousTestCase):
+    """An exit that its position has shown, and its trade not yet."""
+
+    def test_rules_that_count_trades_without_listening_to_them_check_again(self) -> None:
+        state = state_after(held(0))
+        counting = {
+            *("maximum_loss", "weekly_limits", "daily_net_loss", "daily_profit_target"),
+            "consistency",
+        }
+        for contracts, checked in ((-1, counting), (1, set()), (0, set())):
+            missing = with_risk(state, unmatched={MNQ: Unmatched(contracts)} if contracts else {})
+            woken = {
+                rule.key
+                for rule in RULES
+                if rule.check(missing, rule.settings_type(), review()).wake_at == at(0.25)
+            }
+            self.assertEqual(woken, checked, contracts)
+
+    def test_an_earlier_check_stays(self) -> None:
+        rule = next(rule for rule in RULES if rule.key == "daily_net_loss")
+        missing = with_risk(state_after(held(0)), unmatched={MNQ: Unmatched(-1)})
+        for reset, wake_at in ((at(0.1), at(0.1)), (RESET, at(0.25))):
+            trigger = Trigger(kind=Kind.REVIEW, now=NOON, next_reset=reset)
+            settings = rule.settings_type(reduce_only_at=80)
+            self.assertEqual(rule.check(missing, settings, trigger).wake_at, wake_at)

@@ -21,6 +21,7 @@ from riskd.model.formatting import dollars
 from riskd.model.lockouts import lock_of
 from riskd.model.money import CENT, ZERO
 from riskd.model.open_pnl import pnl_warnings
+from riskd.rules.fills import checked_until_trades_come
 from riskd.rules.interface import NOTHING, Flatten, Gauge, Kind, Lock, Rule, RuleResult, Trigger
 from riskd.rules.settings import Percent, RuleSettings
 from riskd.rules.tightness import Lower, WhenTrue
@@ -60,6 +61,7 @@ def most_today(state: AccountState, settings: Settings) -> Decimal:
     return max(best, cents * CENT)
 
 
+@checked_until_trades_come
 def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
     """End a day that has made as much as it may, if it is to stop there."""
     if not settings.stop_for_today:

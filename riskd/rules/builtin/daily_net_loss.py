@@ -19,6 +19,7 @@ from riskd.model.formatting import dollars
 from riskd.model.lockouts import lock_of
 from riskd.model.money import ZERO
 from riskd.model.open_pnl import pnl_warnings
+from riskd.rules.fills import checked_until_trades_come
 from riskd.rules.interface import Flatten, Gauge, Kind, Rule, RuleResult, Trigger
 from riskd.rules.reduce_only import near_limit
 from riskd.rules.settings import LockoutUntil, LockUntil, Percent, RuleSettings
@@ -71,6 +72,7 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
             )
 
 
+@checked_until_trades_come
 def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
     """Decide whether the net loss ends trading, or only opening positions."""
     if state.risk.is_listing:

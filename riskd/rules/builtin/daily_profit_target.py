@@ -20,6 +20,7 @@ from riskd.model.equity import net_pnl
 from riskd.model.formatting import dollars
 from riskd.model.lockouts import lock_of
 from riskd.model.open_pnl import pnl_warnings
+from riskd.rules.fills import checked_until_trades_come
 from riskd.rules.interface import (
     Flatten,
     Gauge,
@@ -101,6 +102,7 @@ class _Done(msgspec.Struct, frozen=True):
     at_floor: bool = False
 
 
+@checked_until_trades_come
 def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
     """Close everything at the target, or when a protected profit is given back."""
     warnings = pnl_warnings(state, trigger.now)

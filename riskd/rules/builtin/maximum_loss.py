@@ -23,6 +23,7 @@ from riskd.model.lockouts import lock_of
 from riskd.model.money import ZERO
 from riskd.model.open_pnl import pnl_warnings
 from riskd.rules.evaluation import RuleInForce
+from riskd.rules.fills import checked_until_trades_come
 from riskd.rules.interface import Flatten, Gauge, Kind, Lock, Rule, RuleResult, Trigger
 from riskd.rules.reduce_only import near_limit
 from riskd.rules.settings import AmountFromZero, Percent, RuleSettings, StopsAt
@@ -268,6 +269,7 @@ def buffer_of(state: AccountState, settings: Settings) -> Decimal:
     return total
 
 
+@checked_until_trades_come
 def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
     """Decide whether the loss ends trading, or only opening positions."""
     if state.risk.is_listing:

@@ -19,6 +19,7 @@ from riskd.model.ended_days import schedule_of, week_entries_and_exits, week_net
 from riskd.model.formatting import dollars
 from riskd.model.lockouts import lock_of
 from riskd.model.open_pnl import pnl_warnings
+from riskd.rules.fills import checked_until_trades_come
 from riskd.rules.interface import (
     Flatten,
     Gauge,
@@ -84,6 +85,7 @@ class _Memory(msgspec.Struct, frozen=True):
     begins: datetime | None = None
 
 
+@checked_until_trades_come
 def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
     """Lock the account at a limit on its P&L; let it only close at one on its trades."""
     if state.risk.is_listing:
