@@ -318,8 +318,7 @@ async def reconcile(
     """
     ask = _ask_at_once if urgent else _ask_in_turn
     answers = await ask(guarded.account, broker)
-    with guarded.balances.listing(answers.began):
-        await _apply(guarded, broker, answers, trail)
+    await _apply(guarded, broker, answers, trail)
     trades = answers.trades
     if trades is not None:
         lists = (trades, answers.positions)
@@ -414,22 +413,8 @@ async def _apply(guarded: GuardedAccount, broker: Broker, answers: _Answers, tra
     trades = Found[BrokerTrade](()) if answers.trades is None else answers.trades
     held, working = answers.positions, answers.orders
     pace = _Pace(account, broker)
-    for trade in trades.items:
-        broker.apply(account_id, trade, answers.trades_at)
-        await pace.applied()
-    closed = [
-        account.close_vanished(position, answers.positions_at)
-        for position in missing_positions(account.state, held)
-        if truth.covers(thing_of(position), answers.positions_at, trail)
-    ]
-    # Of very many, the rules see all at once.
-    is_evaluated = len(closed) + len(held.items) + len(working.items) <= MOST_EVALUATED
-    # Only when all are closed: the rules must not see a position that is gone.
-    for position in closed:
-        guarded.risk_engine.receive(position, is_evaluated=is_evaluated)
-    for position in held.items:
-        broker.apply(account_id, position, answers.positions_at, is_evaluated=is_evaluated)
-        await pace.applied()
+    with guarded.balances.listing(answers.began):
+        is_evaluated = await _apply_trades_and_positions(guarded, broker, answers, trail, pace)
     vanished = [
         order
         for order in missing_orders(account.state, working)
@@ -447,6 +432,9 @@ async def _apply(guarded: GuardedAccount, broker: Broker, answers: _Answers, tra
             number=len(vanished),
             most=MOST_LOOKED_UP,
         )
+    if vanished:
+        # The answers may be late or fail, and limits on the net P&L have waited for the trades and positions.
+        guarded.risk_engine.review()
     ends = [
         await _reconcile_vanished(account, order, broker) for order in vanished[:MOST_LOOKED_UP]
     ]
@@ -475,6 +463,31 @@ async def _apply(guarded: GuardedAccount, broker: Broker, answers: _Answers, tra
         else f"Not all that the gateway says of account {account_id} can be read, and the rules "
         "do not see the rest; the log says what",
     )
+
+
+async def _apply_trades_and_positions(
+    guarded: GuardedAccount, broker: Broker, answers: _Answers, trail: float, pace: _Pace
+) -> bool:
+    """Apply what is listed; return whether rules are evaluated on each thing."""
+    account, account_id, truth = guarded.account, guarded.account.account_id, guarded.account.truth
+    held = answers.positions
+    for trade in answers.trades.items if answers.trades is not None else ():
+        broker.apply(account_id, trade, answers.trades_at)
+        await pace.applied()
+    closed = [
+        account.close_vanished(position, answers.positions_at)
+        for position in missing_positions(account.state, held)
+        if truth.covers(thing_of(position), answers.positions_at, trail)
+    ]
+    # Of very many, the rules see all at once.
+    is_evaluated = len(closed) + len(held.items) + len(answers.orders.items) <= MOST_EVALUATED
+    # Only when all are closed: the rules must not see a position that is gone.
+    for position in closed:
+        guarded.risk_engine.receive(position, is_evaluated=is_evaluated)
+    for position in held.items:
+        broker.apply(account_id, position, answers.positions_at, is_evaluated=is_evaluated)
+        await pace.applied()
+    return is_evaluated
 
 
 async def _reconcile_permission(account: TrackedAccount, broker: Broker) -> str:

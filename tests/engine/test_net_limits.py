@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from twisted.internet.defer import Deferred
+
 from riskd.config.settings import NO_FAULTS, Faults
 from riskd.journal.audit_log import read_days
 from riskd.journal.reader import read_published
@@ -116,6 +118,43 @@ class NetLossTests(NetLimitTestCase):
         self.daemon.advance(65)
         self.assertEqual((self.daemon.locks, self.daemon.held), ([], {MNQ: 1}))
         self.assertEqual(equity(self.daemon.state), self.brokers - Decimal("101.50"))
+
+    def test_the_limit_holds_while_the_broker_is_asked_what_became_of_an_order(self) -> None:
+        """A hanging look-up of an order whose end was lost must not leave the account unguarded."""
+        asked: list[float] = []
+
+        def hang(*_arguments: object) -> Deferred[Any]:
+            asked.append(self.daemon.clock.seconds())
+            return Deferred()
+
+        for is_lost_before in (True, False):
+            with self.subTest(is_lost_before=is_lost_before):
+                self.setUp()
+                self.daemon.move(ES, "5800")
+                self.daemon.trade(BUY, 3)
+                order = self.daemon.trade(SELL, 1, limitPrice="22000")
+                self.daemon.advance(1)
+                self.daemon.gateway.faults = Faults(lost_events=1.0)
+                self.daemon.gateway.cancel_order(ACCOUNT, order)
+                if is_lost_before:
+                    # The same searches find it.
+                    self.daemon.trade(BUY, 1, ES)
+                    self.daemon.move(ES, "5788")
+                    self.daemon.trade(SELL, 1, ES)
+                self.daemon.gateway.faults = NO_FAULTS
+                asked.clear()
+                self.patch(self.daemon.gateway, "search_order", hang)
+                while not asked:
+                    self.daemon.advance(0.25)
+                if not is_lost_before:
+                    self.daemon.move(MNQ, "20900")
+                self.daemon.advance(0.25)
+                self.assertEqual(self.daemon.held, {})
+                plan = self.daemon.state.risk.flattening
+                locks = [
+                    lock.rule_id for lock in (*(plan.locks if plan else ()), *self.daemon.locks)
+                ]
+                self.assertIn("RULE-013", locks)
 
     def test_an_unlock_holds_until_something_is_opened(self) -> None:
         self.daemon.trade(BUY, 3)
