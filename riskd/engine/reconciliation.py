@@ -365,7 +365,7 @@ async def _search_trades(account: TrackedAccount, broker: Broker) -> Found[Broke
     if not account.is_week_listed:
         # What was executed in this week before riskd knew the account.
         since = min(since, schedule_of(account.state).week_start(broker.now()))
-    if account.is_balance_open:
+    if account.is_balance_open or account.state.balance.other is not None:
         # A void of any trade that is remembered may explain the balance, and no event may have told of it.
         since = min([since, *(each.at for each in account.state.risk.results.values())])
     answer = broker.gateway.search_trades(account.account_id, since)

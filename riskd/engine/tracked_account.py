@@ -120,7 +120,8 @@ class TrackedAccount:
     :param seconds: gives the seconds of the steady clock.
     :ivar state: what is known of the account, without pending announcements.
     :ivar truth: decides which news of the broker apply.
-    :ivar is_balance_open: whether the broker's latest balance is not explained yet, so that no equity is a high.
+    :ivar is_balance_open: whether the broker's latest balance is neither confirmed nor explained yet, so that no
+        equity is a high.
     :ivar is_week_listed: whether this run has read all trades of the week.
     :ivar unmatched_at: when an exit was last shown by a trade or a position alone, in steady seconds.
     """

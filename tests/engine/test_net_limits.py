@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from riskd.config.settings import NO_FAULTS, Faults
 from riskd.journal.audit_log import read_days
 from riskd.journal.reader import read_published
-from riskd.model.equity import equity, highest_close, net_pnl
+from riskd.model.equity import equity, highest_close, net_pnl, open_pnl
 from riskd.model.events import Action, DaemonStatus
 from riskd.model.reduce_only import reduce_only_stage
 from riskd.rules.builtin.maximum_loss import Settings, floor_of, nearest_floor
@@ -487,6 +487,33 @@ class IntradayTests(NetLimitTestCase):
         self.assertEqual(self.daemon.locks, [])
         self.fall("20900")
         self.assert_flat_and_locked("RULE-014")
+
+    def test_the_peak_follows_while_the_broker_has_another_balance(self) -> None:
+        """The broker charges 5 that no trade explains, while a position is held."""
+        for amount in (-5, 5):
+            with self.subTest(amount=amount):
+                self.setUp()
+                self.daemon.advance(70)
+                self.daemon.trade(BUY, 2)
+                self.daemon.gateway.transfer(ACCOUNT, Decimal(amount))
+                self.daemon.advance(12)
+                self.assertIsNotNone(self.daemon.state.balance.other)
+                lower = self.brokers - max(amount, 0)
+                self.fall("21300")
+                self.assertEqual(self.daemon.state.balance.peak, lower + 1198)
+                # Executions since then are in both.
+                self.daemon.trade(BUY, 1)
+                self.daemon.trade(SELL, 1)
+                self.fall("21400")
+                lower = self.brokers - max(amount, 0)
+                now = lower + open_pnl(self.daemon.state)
+                self.assertEqual(equity(self.daemon.state), now)
+                self.assertEqual(self.daemon.state.balance.peak, now)
+                self.daemon.advance(12)
+                self.fall("20905")
+                self.assertEqual(self.daemon.locks, [])
+                self.fall("20899")
+                self.assert_flat_and_locked("RULE-014")
 
     def test_a_loss_in_the_first_minute_does_not_hide_the_first_balance(self) -> None:
         """An account that has 51,598 when riskd sees it first, and starts to lose at once."""
