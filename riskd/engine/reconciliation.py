@@ -291,7 +291,7 @@ class _Answers(NamedTuple):
     """What the broker says of an account.
 
     :ivar began: when the first request was sent, in steady seconds.
-    :ivar unlisted: why it is unknown whether the account may trade; "" if it is known.
+    :ivar unlisted: why it is unknown whether the account may trade, or its balance; "" if both are known.
     :ivar trades: ``None`` if they were not asked for, or not answered.
     """
 
@@ -491,7 +491,7 @@ async def _apply_trades_and_positions(
 
 
 async def _reconcile_permission(account: TrackedAccount, broker: Broker) -> str:
-    """Apply whether the account may trade; return why that is unknown, or "".
+    """Apply permission and balance; return why one of them is unknown, or "".
 
     An account that the broker listed once and does not list any more goes on being guarded.
 
@@ -508,6 +508,8 @@ async def _reconcile_permission(account: TrackedAccount, broker: Broker) -> str:
             raise
         return f"The gateway does not say whether account {account_id} may trade: {error}"
     broker.apply(account_id, found, sent_at)
+    if found.unreadable:
+        return f"The broker's balance of account {account_id} cannot be read: {found.unreadable}"
     return ""
 
 
