@@ -9,6 +9,8 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from riskd.config.settings import NO_FAULTS, Faults
+from riskd.control.commands import Commands
+from riskd.control.protocol import Request
 from riskd.journal.audit_log import read_days
 from riskd.journal.reader import read_published
 from riskd.model.equity import equity, highest_close, net_pnl, open_pnl
@@ -487,6 +489,25 @@ class IntradayTests(NetLimitTestCase):
         self.assertEqual(self.daemon.locks, [])
         self.fall("20900")
         self.assert_flat_and_locked("RULE-014")
+
+    def test_a_floor_that_an_operator_was_told_is_no_lower_after_a_kill(self) -> None:
+        for command in ("status", "rules"):
+            with self.subTest(command=command):
+                self.setUp()
+                self.daemon.advance(70)
+                self.daemon.trade(BUY, 2)
+                self.fall("21100")
+                self.daemon.advance(2)
+                self.daemon.move(MNQ, "21400")
+                peak = self.daemon.state.balance.peak
+                ask = getattr(Commands(self.daemon.engine), command)
+                asked = ask() if command == "status" else ask(Request(account=ACCOUNT))
+                self.successResultOf(asked)
+                self.daemon.kill()
+                self.daemon.move(MNQ, "21300")
+                self.daemon.restart()
+                self.daemon.advance(1)
+                self.assertEqual(self.daemon.state.balance.peak, peak)
 
     def test_the_peak_follows_while_the_broker_has_another_balance(self) -> None:
         """The broker charges 5 that no trade explains, while a position is held."""
