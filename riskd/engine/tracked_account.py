@@ -69,8 +69,8 @@ from riskd.model.equity import (
     after_exit_trade,
     after_increase,
     after_position,
-    with_closed_days,
     with_highs,
+    with_lasting_closes,
 )
 from riskd.model.events import (
     DailyReset,
@@ -466,9 +466,9 @@ class TrackedAccount:
             is_same_day = earlier.day_began == state.day_began
             own = gathered_since(state.balance, earlier.balance, is_same_day=is_same_day)
             state = msgspec.structs.replace(state, balance=own)
-        if not known.balance.is_settled or state.day_began not in (None, known.day_began):
-            # The first balance may be another one, and no daily reset will end this day.
-            known = with_closed_days(known, ())
+        if state.day_began not in (None, known.day_began):
+            # No daily reset will end the journaled day.
+            known = with_lasting_closes(known)
         self._recovered = known
         self.state = with_day_figures(merge(known, state))
         if known.limits:

@@ -20,6 +20,7 @@ from riskd.journal.reader import DAMAGES, read_amount, read_balance, uri_to_read
 from riskd.journal.schema import JOURNAL_NAME, PUBLISHED_NAME, DamagedError, as_moment
 from riskd.model.account import AccountState, Flattening, RiskState, with_locks
 from riskd.model.day_figures import DayFigures
+from riskd.model.equity import with_lasting_closes
 from riskd.model.events import LockoutSet
 from riskd.model.wire import decode_data
 
@@ -114,11 +115,13 @@ def _saved_balances(directory: Path) -> dict[int, AccountState]:
         ):
             for account_id, data, realized_pnl, began in file.execute(query):
                 with suppress(ValueError, TypeError, ArithmeticError):
-                    saved[account_id] = AccountState(
-                        account_id=account_id,
-                        balance=msgspec.structs.replace(read_balance(data), is_settled=False),
-                        realized_pnl=read_amount(realized_pnl),
-                        day_began=None if began is None else as_moment(began),
+                    saved[account_id] = with_lasting_closes(
+                        AccountState(
+                            account_id=account_id,
+                            balance=msgspec.structs.replace(read_balance(data), is_settled=False),
+                            realized_pnl=read_amount(realized_pnl),
+                            day_began=None if began is None else as_moment(began),
+                        )
                     )
     return saved
 

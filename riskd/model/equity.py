@@ -212,6 +212,14 @@ def with_closed_days(state: AccountState, ends: Iterable[datetime]) -> AccountSt
     return msgspec.structs.replace(state, balance=balance)
 
 
+def with_lasting_closes(state: AccountState) -> AccountState:
+    """Return the state with the last close among the earlier ones.
+
+    Otherwise it follows from the present balance, which the broker's next one may replace.
+    """
+    return with_closed_days(state, ())
+
+
 def with_highs(state: AccountState, *, is_balance_open: bool = False) -> AccountState:
     """Return the state with the highs that its equity reaches.
 

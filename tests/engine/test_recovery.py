@@ -22,6 +22,7 @@ from tests.support.guarded_account import (
     DAILY_LOSS,
     LONG_PAUSE,
     GuardTestCase,
+    never,
 )
 from tests.support.practice_daemon import ACCOUNT, BUY, ES, MNQ, MONDAY_NOON, SELL, settings_of
 
@@ -306,6 +307,37 @@ class BalanceTests(JournalTestCase):
         self.daemon.stopped_for(hours=24)
         self.daemon.advance(12)
         self.assertEqual(self.floor, 50000)
+
+    def test_a_start_that_is_cut_short_raises_no_floor(self) -> None:
+        """By then the first balance is known, and the day's trades that it includes are not."""
+        self.daemon.kill()
+        for path in self.daemon.directory.iterdir():
+            path.unlink()
+        self.daemon.trade_unseen(BUY, 2)
+        self.daemon.move(MNQ, "21100")
+        self.daemon.trade_unseen(SELL, 2)
+        search = self.patch(self.daemon.gateway, "search_trades", never)
+        self.daemon.gateway.faults = Faults(lost_events=1.0)
+        self.daemon.restart()
+        self.daemon.advance(1.5)
+        self.daemon.gateway.faults = Faults()
+        self.assertEqual(self.daemon.state.trades, {})
+        self.assertGreater(self.daemon.state.balance.counted, 50300)
+        search.restore()
+        self.restart()
+        self.daemon.advance(70)
+        self.assertEqual(self.floor, 48000)
+
+    def test_the_copy_alone_lowers_no_floor(self) -> None:
+        self.win_a_day()
+        self.daemon.settings = settings_of(self.config.replace('start"', 'keep"'))
+        self.daemon.advance(1)
+        self.shut()
+        self.daemon.kill()
+        self.daemon.gateway.transfer(ACCOUNT, Decimal(-1500))
+        self.daemon.restart()
+        self.daemon.advance(12)
+        self.assertEqual((self.floor, self.daemon.state.balance.counted), (50000, 50500))
 
     def test_a_journal_that_opens_on_a_later_day_lowers_no_floor(self) -> None:
         self.win_a_day()
