@@ -49,25 +49,26 @@ class Commands(CommandLocator):
         self.operator = UNKNOWN_OPERATOR
 
     @StatusCommand.responder
-    def status(self) -> dict[str, StatusReport]:
-        """Report the daemon and all accounts."""
+    def status(self) -> Deferred[dict[str, StatusReport]]:
+        """Report the daemon and all accounts.
+
+        What is reported is on the disk, as with the rules, unless that takes long: this is how to see why.
+        """
         accounts = self._operated.operated_accounts.values()
         states = [account.account_state for account in accounts]
         offset: timedelta | None = self._operated.clock_offset
-        return {
-            "answer": StatusReport(
-                version=__version__,
-                gateway=self._operated.gateway_name,
-                dry_run=not self._operated.enforces,
-                # Each account's state has the daemon's latest status.
-                daemon=next((state.daemon for state in states if state.daemon is not None), None),
-                accounts=tuple(
-                    report_account(each.account_state, self._passed(), each.rules)
-                    for each in accounts
-                ),
-                clock_offset=None if offset is None else round(offset.total_seconds(), 3),
-            )
-        }
+        report = StatusReport(
+            version=__version__,
+            gateway=self._operated.gateway_name,
+            dry_run=not self._operated.enforces,
+            # Each account's state has the daemon's latest status.
+            daemon=next((state.daemon for state in states if state.daemon is not None), None),
+            accounts=tuple(
+                report_account(each.account_state, self._passed(), each.rules) for each in accounts
+            ),
+            clock_offset=None if offset is None else round(offset.total_seconds(), 3),
+        )
+        return self._operated.published().addCallback(lambda _: {"answer": report})
 
     @RulesCommand.responder
     def rules(self, request: Request) -> Deferred[dict[str, RulesReport]]:

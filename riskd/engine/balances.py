@@ -142,6 +142,8 @@ class Balances:
         balance = self._account.state.balance
         if balance.is_settled and self._figure is not None and _agrees(self._figure, balance):
             self._agree(self._figure)
+        elif self._figure == balance.other:
+            self._question(self._figure)
 
     # Figures.
 
@@ -209,6 +211,7 @@ class Balances:
             self._believe(figure, difference)
         elif balance.other != figure:
             self._change(msgspec.structs.replace(balance, other=figure))
+            self._question(figure)
             self._note(
                 f"Account {self._id}: the broker says {dollars(figure)}, riskd can explain "
                 f"{dollars(balance.expected or ZERO)}; the lower balance counts until the account is flat"
@@ -300,8 +303,9 @@ class Balances:
     def _question(self, figure: Decimal | None) -> None:
         self._figure = figure
         # The first balance is in question until it is settled, but no other one is there.
-        is_other = figure is not None and not _agrees(figure, self._account.state.balance)
-        self._account.is_balance_open = is_other
+        balance = self._account.state.balance
+        is_open = figure not in (None, balance.other) and not _agrees(figure, balance)
+        self._account.is_balance_open = is_open
 
     def _change(self, balance: Balance) -> None:
         self._account.change_balance(balance)

@@ -274,6 +274,8 @@ class Intake:
         elif isinstance(news, BrokerAccount):
             if news.balance is not None:
                 guarded.balances.reported(news.balance, sent_at)
+            elif news.unreadable and is_event:
+                guarded.account.truth.doubt(self._clock.seconds())
             guarded.risk_engine.receive_account(may_trade=news.can_trade)
         if not isinstance(news, BrokerTrade):
             self._expect_commands()

@@ -47,3 +47,6 @@ class IOperated(Interface):
 
     def make_durable() -> Deferred[None]:
         """Journal the states; fires when they are on the disk, or that has failed."""
+
+    def published() -> Deferred[None]:
+        """Journal and publish the states; fires when that is done, or after a second."""

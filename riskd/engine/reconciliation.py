@@ -291,7 +291,7 @@ class _Answers(NamedTuple):
     """What the broker says of an account.
 
     :ivar began: when the first request was sent, in steady seconds.
-    :ivar unlisted: why it is unknown whether the account may trade; "" if it is known.
+    :ivar unlisted: why it is unknown whether the account may trade, or its balance; "" if both are known.
     :ivar trades: ``None`` if they were not asked for, or not answered.
     """
 
@@ -318,8 +318,7 @@ async def reconcile(
     """
     ask = _ask_at_once if urgent else _ask_in_turn
     answers = await ask(guarded.account, broker)
-    with guarded.balances.listing(answers.began):
-        await _apply(guarded, broker, answers, trail)
+    await _apply(guarded, broker, answers, trail)
     trades = answers.trades
     if trades is not None:
         lists = (trades, answers.positions)
@@ -366,7 +365,7 @@ async def _search_trades(account: TrackedAccount, broker: Broker) -> Found[Broke
     if not account.is_week_listed:
         # What was executed in this week before riskd knew the account.
         since = min(since, schedule_of(account.state).week_start(broker.now()))
-    if account.is_balance_open:
+    if account.is_balance_open or account.state.balance.other is not None:
         # A void of any trade that is remembered may explain the balance, and no event may have told of it.
         since = min([since, *(each.at for each in account.state.risk.results.values())])
     answer = broker.gateway.search_trades(account.account_id, since)
@@ -414,22 +413,8 @@ async def _apply(guarded: GuardedAccount, broker: Broker, answers: _Answers, tra
     trades = Found[BrokerTrade](()) if answers.trades is None else answers.trades
     held, working = answers.positions, answers.orders
     pace = _Pace(account, broker)
-    for trade in trades.items:
-        broker.apply(account_id, trade, answers.trades_at)
-        await pace.applied()
-    closed = [
-        account.close_vanished(position, answers.positions_at)
-        for position in missing_positions(account.state, held)
-        if truth.covers(thing_of(position), answers.positions_at, trail)
-    ]
-    # Of very many, the rules see all at once.
-    is_evaluated = len(closed) + len(held.items) + len(working.items) <= MOST_EVALUATED
-    # Only when all are closed: the rules must not see a position that is gone.
-    for position in closed:
-        guarded.risk_engine.receive(position, is_evaluated=is_evaluated)
-    for position in held.items:
-        broker.apply(account_id, position, answers.positions_at, is_evaluated=is_evaluated)
-        await pace.applied()
+    with guarded.balances.listing(answers.began):
+        is_evaluated = await _apply_trades_and_positions(guarded, broker, answers, trail, pace)
     vanished = [
         order
         for order in missing_orders(account.state, working)
@@ -447,6 +432,9 @@ async def _apply(guarded: GuardedAccount, broker: Broker, answers: _Answers, tra
             number=len(vanished),
             most=MOST_LOOKED_UP,
         )
+    if vanished:
+        # The answers may be late or fail, and limits on the net P&L have waited for the trades and positions.
+        guarded.risk_engine.review()
     ends = [
         await _reconcile_vanished(account, order, broker) for order in vanished[:MOST_LOOKED_UP]
     ]
@@ -477,8 +465,33 @@ async def _apply(guarded: GuardedAccount, broker: Broker, answers: _Answers, tra
     )
 
 
+async def _apply_trades_and_positions(
+    guarded: GuardedAccount, broker: Broker, answers: _Answers, trail: float, pace: _Pace
+) -> bool:
+    """Apply what is listed; return whether rules are evaluated on each thing."""
+    account, account_id, truth = guarded.account, guarded.account.account_id, guarded.account.truth
+    held = answers.positions
+    for trade in answers.trades.items if answers.trades is not None else ():
+        broker.apply(account_id, trade, answers.trades_at)
+        await pace.applied()
+    closed = [
+        account.close_vanished(position, answers.positions_at)
+        for position in missing_positions(account.state, held)
+        if truth.covers(thing_of(position), answers.positions_at, trail)
+    ]
+    # Of very many, the rules see all at once.
+    is_evaluated = len(closed) + len(held.items) + len(answers.orders.items) <= MOST_EVALUATED
+    # Only when all are closed: the rules must not see a position that is gone.
+    for position in closed:
+        guarded.risk_engine.receive(position, is_evaluated=is_evaluated)
+    for position in held.items:
+        broker.apply(account_id, position, answers.positions_at, is_evaluated=is_evaluated)
+        await pace.applied()
+    return is_evaluated
+
+
 async def _reconcile_permission(account: TrackedAccount, broker: Broker) -> str:
-    """Apply whether the account may trade; return why that is unknown, or "".
+    """Apply permission and balance; return why one of them is unknown, or "".
 
     An account that the broker listed once and does not list any more goes on being guarded.
 
@@ -495,6 +508,8 @@ async def _reconcile_permission(account: TrackedAccount, broker: Broker) -> str:
             raise
         return f"The gateway does not say whether account {account_id} may trade: {error}"
     broker.apply(account_id, found, sent_at)
+    if found.unreadable:
+        return f"The broker's balance of account {account_id} cannot be read: {found.unreadable}"
     return ""
 
 

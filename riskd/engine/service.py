@@ -237,6 +237,10 @@ class EngineService(Service):
         """Journal the states; fires when they are on the disk, or that has failed."""
         return self._journal.make_durable()
 
+    def published(self) -> Deferred[None]:
+        """Journal and publish the states; fires when that is done, or after a second."""
+        return self._journal.published()
+
     def announce(self, event: Event) -> Deferred[None]:
         """Apply and broadcast ``event``; one about the daemon is applied to all accounts.
 

@@ -48,7 +48,7 @@ from riskd.model.account import (
     with_risk,
     without_trade,
 )
-from riskd.model.balance import Balance
+from riskd.model.balance import Balance, gathered_since
 from riskd.model.bounds import (
     MORE_BY_EVENTS,
     MOST_CONTRACTS,
@@ -65,7 +65,13 @@ from riskd.model.broker import (
 )
 from riskd.model.contracts import Contract
 from riskd.model.day_figures import DayFigures
-from riskd.model.equity import after_exit_trade, after_increase, after_position, with_highs
+from riskd.model.equity import (
+    after_exit_trade,
+    after_increase,
+    after_position,
+    with_highs,
+    with_lasting_closes,
+)
 from riskd.model.events import (
     DailyReset,
     EnforcementAction,
@@ -114,7 +120,8 @@ class TrackedAccount:
     :param seconds: gives the seconds of the steady clock.
     :ivar state: what is known of the account, without pending announcements.
     :ivar truth: decides which news of the broker apply.
-    :ivar is_balance_open: whether the broker's latest balance is not explained yet, so that no equity is a high.
+    :ivar is_balance_open: whether the broker's latest balance is neither confirmed nor explained yet, so that no
+        equity is a high.
     :ivar is_week_listed: whether this run has read all trades of the week.
     :ivar unmatched_at: when an exit was last shown by a trade or a position alone, in steady seconds.
     """
@@ -142,6 +149,8 @@ class TrackedAccount:
         self._pending: list[EventData] = []
         self.is_balance_open = self.is_week_listed = False
         self.unmatched_at = -math.inf
+        # The published copy or the journal, as it was taken over last.
+        self._recovered: AccountState | None = None
         self.state = AccountState(account_id=account_id)
 
     @property
@@ -440,7 +449,8 @@ class TrackedAccount:
     def recover(self, known: AccountState) -> None:
         """Take over the journaled state.
 
-        What the gateway has reported since replaces all of it but locks.
+        What the gateway has reported since replaces all of it but locks.  While the journal cannot be read, the
+        published copy takes its place, and the journal is taken over later.
         """
         cleared = self._cleared_at
         if cleared is not None:
@@ -451,7 +461,16 @@ class TrackedAccount:
             key: quote for key, quote in known.quotes.items() if key not in self.state.quotes
         }
         news = [lock for rule, lock in known.lockouts.items() if rule not in self.state.lockouts]
-        self.state = with_day_figures(merge(known, self.state))
+        earlier, state = self._recovered, self.state
+        if earlier is not None:
+            is_same_day = earlier.day_began == state.day_began
+            own = gathered_since(state.balance, earlier.balance, is_same_day=is_same_day)
+            state = msgspec.structs.replace(state, balance=own)
+        if state.day_began not in (None, known.day_began):
+            # No daily reset will end the journaled day.
+            known = with_lasting_closes(known)
+        self._recovered = known
+        self.state = with_day_figures(merge(known, state))
         if known.limits:
             self._note_settings(known.limits)
         # Clients that connected before could not read these in the published copy.

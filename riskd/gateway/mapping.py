@@ -98,18 +98,25 @@ _AVERAGE_PRICE_STEP: Final = Decimal("1e-9")
 
 
 def account(payload: Payload) -> BrokerAccount:
-    """Return an account.
+    """Return an account; its balance may be unreadable.
 
-    :raises MappingError: the payload cannot be read, or says neither yes nor no to trading.
+    :raises MappingError: the payload says neither yes nor no to trading.
     """
     read = FieldReader(ACCOUNT, payload)
     can_trade = payload.get("canTrade")
     if can_trade is not None and not isinstance(can_trade, bool):
         raise MappingError(f"{ACCOUNT}.canTrade", can_trade, "true or false")
+    balance, unreadable = None, ""
+    try:
+        balance = read.optional_amount("balance")
+    except MappingError as error:
+        # That the account may not trade any more must be known all the same.
+        unreadable = str(error)
     return BrokerAccount(
         name=broker_text(payload.get("name") or ""),
         can_trade=can_trade,
-        balance=read.optional_amount("balance"),
+        balance=balance,
+        unreadable=unreadable,
     )
 
 

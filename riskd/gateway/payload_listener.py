@@ -14,7 +14,7 @@ from riskd.gateway.broker_text import broker_text
 from riskd.gateway.fields import MappingError, Payload, is_contract_id, whole
 from riskd.gateway.interface import Found, GatewayUnreadableError, IGatewayListener
 from riskd.model.bounds import MOST_ORDERS, MOST_POSITIONS, MOST_TRADES
-from riskd.model.broker import BrokerNews, BrokerOrder, Unreadable
+from riskd.model.broker import BrokerAccount, BrokerNews, BrokerOrder, Unreadable
 
 _log = Logger()
 _T = TypeVar("_T")
@@ -144,6 +144,9 @@ def _read(target: str, payload: Payload, may_log: Callable[[], bool]) -> BrokerN
     if isinstance(news, Unreadable):
         if may_log():
             _log.error("{what} cannot be read: {why}", what=news.what, why=news.why)
+    elif isinstance(news, BrokerAccount):
+        if news.unreadable and may_log():
+            _log.error("a balance cannot be read: {why}", why=news.unreadable)
     elif (
         isinstance(news, BrokerOrder)
         and whole(payload.get("type")) not in mapping.ORDER_TYPES

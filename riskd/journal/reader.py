@@ -175,7 +175,7 @@ def read_snapshot(connection: sqlite3.Connection) -> Snapshot:
         status = _data("daemon_status", None, facts["daemon_status"])
     contracts = {
         contract_id: Contract(
-            id=contract_id, name=name, tick_size=_amount(size), tick_value=_amount(value)
+            id=contract_id, name=name, tick_size=read_amount(size), tick_value=read_amount(value)
         )
         for contract_id, name, size, value in connection.execute(
             "SELECT contract_id, name, tick_size, tick_value FROM contracts"
@@ -207,7 +207,7 @@ def _offset(text: str | None) -> timedelta | None:
 
     :raises ValueError: it is not a number of seconds.
     """
-    return None if text is None else timedelta(seconds=float(_amount(text)))
+    return None if text is None else timedelta(seconds=float(read_amount(text)))
 
 
 def _check_tables(connection: sqlite3.Connection) -> None:
@@ -267,7 +267,7 @@ def _read_account(
         positions=reported(BrokerPosition, "positions", "contract_id"),
         orders=reported(BrokerOrder, "orders", "order_id"),
         trades=reported(BrokerTrade, "trades", "trade_id"),
-        realized_pnl=_amount(realized_pnl),
+        realized_pnl=read_amount(realized_pnl),
         trade_count=int(trade_count),
         balance=Balance() if balance is None else read_balance(balance),
         days={
@@ -287,13 +287,13 @@ def _read_account(
         risk=RiskState(
             can_trade=None if can_trade is None else bool(can_trade),
             charges={
-                trade_id: Charge(as_moment(at), _amount(amount))
+                trade_id: Charge(as_moment(at), read_amount(amount))
                 for trade_id, at, amount in rows("charges", "trade_id", "at", "amount")
             },
             results={
                 trade_id: Result(
                     at=as_moment(at),
-                    amount=_amount(amount),
+                    amount=read_amount(amount),
                     order_id=order_id,
                     leg=None if leg is None else Leg(leg),
                     execution=read_execution(data),
@@ -329,7 +329,7 @@ def read_balance(text: object) -> Balance:
     return balance
 
 
-def _amount(text: object) -> Decimal:
+def read_amount(text: object) -> Decimal:
     """Return a number that the journal stores as text.
 
     :raises ValueError: it is not a finite number.

@@ -16,11 +16,11 @@ from typing import Any, Final
 
 import msgspec
 
-from riskd.journal.reader import DAMAGES, read_balance, uri_to_read
-from riskd.journal.schema import JOURNAL_NAME, PUBLISHED_NAME, DamagedError
+from riskd.journal.reader import DAMAGES, read_amount, read_balance, uri_to_read
+from riskd.journal.schema import JOURNAL_NAME, PUBLISHED_NAME, DamagedError, as_moment
 from riskd.model.account import AccountState, Flattening, RiskState, with_locks
-from riskd.model.balance import Balance
 from riskd.model.day_figures import DayFigures
+from riskd.model.equity import with_lasting_closes
 from riskd.model.events import LockoutSet
 from riskd.model.wire import decode_data
 
@@ -59,10 +59,9 @@ def salvage(
         flattening = flattenings.get(account_id)
         # The locks that a flatten was about to set count as set.
         pending = flattening.locks if flattening else ()
-        accounts[account_id] = AccountState(
-            account_id=account_id,
+        accounts[account_id] = msgspec.structs.replace(
+            balances.get(account_id, AccountState(account_id=account_id)),
             lockouts=with_locks({}, (*pending, *own)),
-            balance=balances.get(account_id, Balance()),
             days=days.get(account_id, {}),
             risk=RiskState(flattening=flattening),
         )
@@ -102,22 +101,27 @@ def _read_locks(path: Path) -> _Locks:
     return locks
 
 
-def _saved_balances(directory: Path) -> dict[int, Balance]:
+def _saved_balances(directory: Path) -> dict[int, AccountState]:
     """Return the balances in the journal or its copy that can be read.
 
-    They are not settled: which executions they include is lost.
+    Each is in an account with the trading day that it is of.  They are not settled: which executions they include is lost.
     """
-    saved: dict[int, Balance] = {}
+    saved: dict[int, AccountState] = {}
     for name in (PUBLISHED_NAME, JOURNAL_NAME):
-        query = "SELECT account_id, balance FROM accounts WHERE balance IS NOT NULL"
+        query = "SELECT account_id, balance, realized_pnl, day_began FROM accounts WHERE balance IS NOT NULL"
         with (
             suppress(*DAMAGES),
             closing(sqlite3.connect(uri_to_read(directory / name), uri=True)) as file,
         ):
-            for account_id, data in file.execute(query):
-                with suppress(ValueError, TypeError):
-                    saved[account_id] = msgspec.structs.replace(
-                        read_balance(data), is_settled=False
+            for account_id, data, realized_pnl, began in file.execute(query):
+                with suppress(ValueError, TypeError, ArithmeticError):
+                    saved[account_id] = with_lasting_closes(
+                        AccountState(
+                            account_id=account_id,
+                            balance=msgspec.structs.replace(read_balance(data), is_settled=False),
+                            realized_pnl=read_amount(realized_pnl),
+                            day_began=None if began is None else as_moment(began),
+                        )
                     )
     return saved
 

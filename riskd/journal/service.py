@@ -28,7 +28,7 @@ from riskd.journal.interface import IJournal
 from riskd.journal.reader import StateFileError, read_published
 from riskd.journal.store import Recovery, Store
 from riskd.model.account import AccountState
-from riskd.model.equity import EquityMark, equity_mark
+from riskd.model.equity import EquityMark, equity_mark, with_lasting_closes
 
 WRITE_BEHIND_SECONDS: Final = 0.5
 """How long a change may wait for further changes before it is written and published."""
@@ -153,7 +153,9 @@ class JournalService(Service):
 
         def read() -> dict[int, AccountState]:
             try:
-                return read_published(self._store.directory).accounts
+                accounts = read_published(self._store.directory).accounts
+                # Its balances are not settled.
+                return {key: with_lasting_closes(each) for key, each in accounts.items()}
             except StateFileError as error:
                 _log.warn("{error}", error=error)
                 return {}

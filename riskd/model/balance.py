@@ -245,14 +245,7 @@ def merge_balances(known: Balance, since: Balance, *, is_same_day: bool) -> Bala
             peak=_highest(known.peak, since.peak),
             earlier_close=_highest(known.earlier_close, since.earlier_close),
         )
-    if since.firm_floor is None and (firm := known.firm_floor) is not None:
-        # All of this run is later.
-        firm = msgspec.structs.replace(
-            firm,
-            close=_highest(firm.close, since.earlier_close),
-            peak=_highest(firm.peak, since.peak),
-        )
-        merged = msgspec.structs.replace(merged, firm_floor=firm)
+    merged = msgspec.structs.replace(merged, firm_floor=_merge_firm_floors(known, since))
     if not is_same_day:
         return merged
     return msgspec.structs.replace(
@@ -260,6 +253,48 @@ def merge_balances(known: Balance, since: Balance, *, is_same_day: bool) -> Bala
         flows=known.flows + since.flows,
         high_net=max(known.high_net, since.high_net),
     )
+
+
+def gathered_since(balance: Balance, earlier: Balance, *, is_same_day: bool) -> Balance:
+    """Return what a balance has of its own, for :func:`merge_balances`.
+
+    :param earlier: what it went on from: the published copy, while the journal could not be read.
+    :param is_same_day: whether both are of one trading day.
+    """
+    firm = balance.firm_floor
+    if firm is not None and not _is_same_figure(firm, earlier.firm_floor):
+        firm = msgspec.structs.replace(firm, payouts=firm.payouts - earlier.payouts)
+    is_known = (balance.agreed, balance.results) == (earlier.agreed, earlier.results)
+    return msgspec.structs.replace(
+        balance,
+        agreed=None if is_known and not balance.is_settled else balance.agreed,
+        payouts=balance.payouts - earlier.payouts,
+        flows=balance.flows - (earlier.flows if is_same_day else ZERO),
+        peak=None if balance.peak == earlier.peak else balance.peak,
+        earlier_close=(
+            None if balance.earlier_close == earlier.earlier_close else balance.earlier_close
+        ),
+        firm_floor=firm,
+    )
+
+
+def _merge_firm_floors(known: Balance, since: Balance) -> FirmFloor | None:
+    firm, later = known.firm_floor, since.firm_floor
+    if firm is None or (later is not None and later.at > firm.at):
+        # What this run knows of payouts came after those that are journaled.
+        return later and msgspec.structs.replace(later, payouts=known.payouts + later.payouts)
+    # All of this run is later than a figure that it does not know.
+    close, peak = since.earlier_close, since.peak
+    if later is not None and _is_same_figure(firm, later):
+        close, peak = later.close, later.peak
+    return msgspec.structs.replace(
+        firm, close=_highest(firm.close, close), peak=_highest(firm.peak, peak)
+    )
+
+
+def _is_same_figure(one: FirmFloor, other: FirmFloor | None) -> bool:
+    """Return whether both are one figure of the firm, perhaps with other highs."""
+    return other is not None and (one.at, one.amount) == (other.at, other.amount)
 
 
 def _highest(*amounts: Decimal | None) -> Decimal | None:

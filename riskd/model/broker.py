@@ -34,11 +34,13 @@ class BrokerAccount(msgspec.Struct, frozen=True, kw_only=True):
 
     :ivar can_trade: the broker's permission to trade; ``None``: not said.
     :ivar balance: dollars; ``None``: not said.
+    :ivar unreadable: why the balance cannot be read, in a sentence; empty if it can.
     """
 
     name: str = ""
     can_trade: bool | None = None
     balance: Decimal | None = None
+    unreadable: str = ""
 
 
 class BrokerPosition(GatewayUserPosition, frozen=True, kw_only=True, rename="camel"):

@@ -212,28 +212,35 @@ def with_closed_days(state: AccountState, ends: Iterable[datetime]) -> AccountSt
     return msgspec.structs.replace(state, balance=balance)
 
 
+def with_lasting_closes(state: AccountState) -> AccountState:
+    """Return the state with the last close among the earlier ones.
+
+    Otherwise it follows from the present balance, which the broker's next one may replace.
+    """
+    return with_closed_days(state, ())
+
+
 def with_highs(state: AccountState, *, is_balance_open: bool = False) -> AccountState:
     """Return the state with the highs that its equity reaches.
 
     The same object if none is higher.
 
     While exits are unmatched, an answer is being applied or the P&L of a position is unknown, the equity is too
-    uncertain for a high.
+    uncertain for a high.  Of two balances the lower one is certain.
 
-    :param is_balance_open: whether the broker's latest balance is not explained yet, so that the equity is
-        uncertain.
+    :param is_balance_open: whether the broker's latest balance is neither confirmed nor explained yet, so that the
+        equity is uncertain.
     """
     balance = state.balance
     if state.risk.unmatched or state.risk.is_listing:
         return state
     pnl = open_pnl(state)
-    net, peak, expected = net_realized(state) + pnl, balance.peak, balance.expected
+    net, peak, counted = net_realized(state) + pnl, balance.peak, balance.counted
     firm = balance.firm_floor
     # The first balance is one that the account had, whichever executions it includes.
     is_known = balance.is_settled or not (balance.results or state.open_positions)
-    is_certain = is_known and balance.other is None and not is_balance_open
-    if is_certain and expected is not None:
-        now = expected + pnl
+    if is_known and not is_balance_open and counted is not None:
+        now = counted + pnl
         peak = now if peak is None or now > peak else peak
         if firm is not None and (firm.peak is None or now > firm.peak):
             firm = msgspec.structs.replace(firm, peak=now)

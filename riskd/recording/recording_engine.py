@@ -195,6 +195,10 @@ class RecordingEngine(Environment, Service):
         # No input: the engine does not take part.
         return self._journal.make_durable()
 
+    def published(self) -> Deferred[None]:
+        """Write and publish the states; fires when that is done, or after a second."""
+        return self._journal.published()
+
     # Outputs of the sandbox.
 
     def request(self, request: Request) -> None:

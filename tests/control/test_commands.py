@@ -121,13 +121,14 @@ class FloorTests(ControlTestCase):
             found = report.floor
             self.assertEqual((found.amount, found.source), (Decimal("48500.25"), "firm"))
 
-    def test_the_answer_waits_until_it_is_on_the_disk(self) -> None:
-        self.daemon.on_disk = Deferred()
-        asked = self.begin(FloorCommand, self.request("48500"))
-        self.assertNoResult(asked)
-        self.daemon.on_disk.callback(None)
-        self.pump.flush()
-        self.successResultOf(asked)
+    def test_each_answer_waits_until_its_floor_is_on_the_disk(self) -> None:
+        for asks in ((StatusCommand,), (FloorCommand, self.request("48500"))):
+            self.daemon.on_disk = Deferred()
+            asked = self.begin(*asks)
+            self.assertNoResult(asked)
+            self.daemon.on_disk.callback(None)
+            self.pump.flush()
+            self.successResultOf(asked)
 
     def test_an_account_without_the_rule_has_no_floor(self) -> None:
         self.account.rules = ()

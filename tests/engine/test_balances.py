@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.defer import succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -18,12 +19,13 @@ from riskd.config.settings import NO_FAULTS, Faults
 from riskd.engine.balances import Balances
 from riskd.engine.intake import Intake
 from riskd.engine.tracked_account import TrackedAccount
+from riskd.gateway import mapping
 from riskd.journal.audit_log import BALANCE, read_log
 from riskd.journal.reader import read_published
 from riskd.model.balance import Balance
 from riskd.model.broker import BrokerAccount, BrokerNews, BrokerTrade
 from riskd.model.equity import day_start_balance, equity, highest_close, net_pnl
-from riskd.model.events import DaemonStatus
+from riskd.model.events import DaemonStatus, Status
 from riskd.model.money import ZERO
 from tests.support.broker_values import NOON, broker_position, broker_trade
 from tests.support.guarded_account import GuardTestCase
@@ -466,6 +468,31 @@ class DaemonTests(GuardTestCase):
         self.assertEqual(
             (self.balance.peak, self.balance.high_net), (before.peak, before.high_net)
         )
+
+    def test_a_balance_that_cannot_be_read_is_told_and_hides_no_permission(self) -> None:
+        for news, may_trade, seconds in (
+            ("event", False, 0),
+            ("event", True, 7),
+            ("answer", False, 65),
+        ):
+            payload = {"id": GUARDED, "canTrade": may_trade, "balance": "n/a"}
+            account = mapping.account(payload)
+            way_back = self.patch(
+                self.daemon.gateway, "search_account", lambda _id, a=account: succeed(a)
+            )
+            with self.subTest(news=news, may_trade=may_trade):
+                if news == "event":
+                    self.daemon.payloads.user_event("GatewayUserAccount", payload)
+                self.daemon.advance(seconds)
+                self.assertEqual(self.daemon.state.risk.can_trade, may_trade)
+                self.assertEqual(self.balance.counted, START)
+                if seconds:
+                    status = self.daemon.news(DaemonStatus)[-1]
+                    self.assertEqual(status.status, Status.ERROR)
+                    self.assertIn("balance of account 123 cannot be read", status.message)
+            way_back.restore()
+        self.daemon.advance(65)
+        self.assertEqual(self.daemon.news(DaemonStatus)[-1].status, Status.RUNNING)
 
     def test_an_account_first_seen_in_mid_day_starts_from_its_balance(self) -> None:
         self.lose(100)

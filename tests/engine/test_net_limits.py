@@ -6,10 +6,14 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from twisted.internet.defer import Deferred
+
 from riskd.config.settings import NO_FAULTS, Faults
+from riskd.control.commands import Commands
+from riskd.control.protocol import Request
 from riskd.journal.audit_log import read_days
 from riskd.journal.reader import read_published
-from riskd.model.equity import equity, highest_close, net_pnl
+from riskd.model.equity import equity, highest_close, net_pnl, open_pnl
 from riskd.model.events import Action, DaemonStatus
 from riskd.model.reduce_only import reduce_only_stage
 from riskd.rules.builtin.maximum_loss import Settings, floor_of, nearest_floor
@@ -116,6 +120,43 @@ class NetLossTests(NetLimitTestCase):
         self.daemon.advance(65)
         self.assertEqual((self.daemon.locks, self.daemon.held), ([], {MNQ: 1}))
         self.assertEqual(equity(self.daemon.state), self.brokers - Decimal("101.50"))
+
+    def test_the_limit_holds_while_the_broker_is_asked_what_became_of_an_order(self) -> None:
+        """A hanging look-up of an order whose end was lost must not leave the account unguarded."""
+        asked: list[float] = []
+
+        def hang(*_arguments: object) -> Deferred[Any]:
+            asked.append(self.daemon.clock.seconds())
+            return Deferred()
+
+        for is_lost_before in (True, False):
+            with self.subTest(is_lost_before=is_lost_before):
+                self.setUp()
+                self.daemon.move(ES, "5800")
+                self.daemon.trade(BUY, 3)
+                order = self.daemon.trade(SELL, 1, limitPrice="22000")
+                self.daemon.advance(1)
+                self.daemon.gateway.faults = Faults(lost_events=1.0)
+                self.daemon.gateway.cancel_order(ACCOUNT, order)
+                if is_lost_before:
+                    # The same searches find it.
+                    self.daemon.trade(BUY, 1, ES)
+                    self.daemon.move(ES, "5788")
+                    self.daemon.trade(SELL, 1, ES)
+                self.daemon.gateway.faults = NO_FAULTS
+                asked.clear()
+                self.patch(self.daemon.gateway, "search_order", hang)
+                while not asked:
+                    self.daemon.advance(0.25)
+                if not is_lost_before:
+                    self.daemon.move(MNQ, "20900")
+                self.daemon.advance(0.25)
+                self.assertEqual(self.daemon.held, {})
+                plan = self.daemon.state.risk.flattening
+                locks = [
+                    lock.rule_id for lock in (*(plan.locks if plan else ()), *self.daemon.locks)
+                ]
+                self.assertIn("RULE-013", locks)
 
     def test_an_unlock_holds_until_something_is_opened(self) -> None:
         self.daemon.trade(BUY, 3)
@@ -448,6 +489,52 @@ class IntradayTests(NetLimitTestCase):
         self.assertEqual(self.daemon.locks, [])
         self.fall("20900")
         self.assert_flat_and_locked("RULE-014")
+
+    def test_a_floor_that_an_operator_was_told_is_no_lower_after_a_kill(self) -> None:
+        for command in ("status", "rules"):
+            with self.subTest(command=command):
+                self.setUp()
+                self.daemon.advance(70)
+                self.daemon.trade(BUY, 2)
+                self.fall("21100")
+                self.daemon.advance(2)
+                self.daemon.move(MNQ, "21400")
+                peak = self.daemon.state.balance.peak
+                ask = getattr(Commands(self.daemon.engine), command)
+                asked = ask() if command == "status" else ask(Request(account=ACCOUNT))
+                self.successResultOf(asked)
+                self.daemon.kill()
+                self.daemon.move(MNQ, "21300")
+                self.daemon.restart()
+                self.daemon.advance(1)
+                self.assertEqual(self.daemon.state.balance.peak, peak)
+
+    def test_the_peak_follows_while_the_broker_has_another_balance(self) -> None:
+        """The broker charges 5 that no trade explains, while a position is held."""
+        for amount in (-5, 5):
+            with self.subTest(amount=amount):
+                self.setUp()
+                self.daemon.advance(70)
+                self.daemon.trade(BUY, 2)
+                self.daemon.gateway.transfer(ACCOUNT, Decimal(amount))
+                self.daemon.advance(12)
+                self.assertIsNotNone(self.daemon.state.balance.other)
+                lower = self.brokers - max(amount, 0)
+                self.fall("21300")
+                self.assertEqual(self.daemon.state.balance.peak, lower + 1198)
+                # Executions since then are in both.
+                self.daemon.trade(BUY, 1)
+                self.daemon.trade(SELL, 1)
+                self.fall("21400")
+                lower = self.brokers - max(amount, 0)
+                now = lower + open_pnl(self.daemon.state)
+                self.assertEqual(equity(self.daemon.state), now)
+                self.assertEqual(self.daemon.state.balance.peak, now)
+                self.daemon.advance(12)
+                self.fall("20905")
+                self.assertEqual(self.daemon.locks, [])
+                self.fall("20899")
+                self.assert_flat_and_locked("RULE-014")
 
     def test_a_loss_in_the_first_minute_does_not_hide_the_first_balance(self) -> None:
         """An account that has 51,598 when riskd sees it first, and starts to lose at once."""

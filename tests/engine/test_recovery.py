@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
+from decimal import Decimal
 
 from twisted.python.monkey import MonkeyPatcher
 
 from riskd.config.settings import Faults
+from riskd.engine.guarded_account import GuardedAccount
 from riskd.journal.service import WRITE_SECONDS
 from riskd.journal.store import Recovery, Store
 from riskd.model.account import AccountState
+from riskd.model.equity import day_start_balance
 from riskd.model.events import DaemonStatus, Status
 from riskd.model.lockouts import is_locked
+from riskd.rules.builtin.maximum_loss import nearest_floor
 from tests.support.directories import temporary_directory
 from tests.support.guarded_account import (
     DAILY_LOSS,
     LONG_PAUSE,
     GuardTestCase,
+    never,
 )
 from tests.support.practice_daemon import ACCOUNT, BUY, ES, MNQ, MONDAY_NOON, SELL, settings_of
 
@@ -217,3 +223,151 @@ class TakingOverTests(JournalTestCase):
         self.restart()
         (lock,) = self.daemon.locks
         self.assertEqual((lock.rule_id, lock.locked_at), ("OPERATOR", MONDAY_NOON))
+
+
+class BalanceTests(JournalTestCase):
+    """What only riskd knows of balances, when the journal opens late or is damaged."""
+
+    config = '[rules.maximum_loss]\nstarting_balance = 50000\nafter_payout = "start"\nstops_at = "never"\n'
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.daemon.advance(70)
+
+    @property
+    def guarded(self) -> GuardedAccount:
+        return self.daemon.engine.accounts[ACCOUNT]
+
+    @property
+    def floor(self) -> Decimal | None:
+        found = nearest_floor(self.daemon.state, self.guarded.rules)
+        return None if found is None else found.amount
+
+    def pay(self, amount: int) -> None:
+        self.daemon.gateway.transfer(ACCOUNT, Decimal(amount))
+        self.daemon.advance(12)
+
+    def test_the_copy_and_then_the_journal_count_each_payout_once(self) -> None:
+        for amount in (-500, 200, -300):
+            self.pay(amount)
+        self.daemon.advance(1)
+        before = self.daemon.state
+        shut = self.shut()
+        self.restart()
+        self.daemon.advance(70)
+        self.pay(-50)
+        shut.restore()
+        self.daemon.advance(5)
+        balance = self.daemon.state.balance
+        self.assertEqual((balance.payouts, balance.flows), (850, -650))
+        self.assertEqual(balance.counted, 49350)
+        self.assertEqual(day_start_balance(self.daemon.state), day_start_balance(before))
+
+    def test_a_figure_of_the_firm_from_meanwhile_knows_the_earlier_payouts(self) -> None:
+        for has_copy in (True, False):
+            self.pay(-500)
+            self.guarded.set_floor(Decimal(48100), "jane")
+            self.daemon.advance(1)
+            shut = self.shut()
+            self.daemon.kill()
+            if not has_copy:
+                (self.daemon.directory / "last-known.db").unlink()
+            self.daemon.restart()
+            self.daemon.advance(0.5)
+            self.assertEqual(self.floor, 48100 if has_copy else 48000)
+            self.guarded.set_floor(Decimal(48500), "jane")
+            shut.restore()
+            self.daemon.advance(5)
+            with self.subTest(has_copy=has_copy):
+                self.assertEqual(self.floor, 48500)
+                self.assertEqual(
+                    self.daemon.state.balance.firm_floor.payouts,
+                    self.daemon.state.balance.payouts,
+                )
+
+    def test_a_figure_that_the_copy_does_not_have_yet_is_in_force(self) -> None:
+        self.win_a_day()
+        copy = self.daemon.directory / "last-known.db"
+        old = copy.read_bytes()
+        self.guarded.set_floor(Decimal(49500), "jane")
+        self.daemon.advance(2)
+        shut = self.shut()
+        self.daemon.kill()
+        copy.write_bytes(old)
+        self.daemon.restart()
+        self.daemon.advance(2)
+        self.assertEqual(self.floor, 50000)
+        shut.restore()
+        self.daemon.advance(5)
+        self.assertEqual(self.floor, 49500)
+
+    def win_a_day(self) -> None:
+        """End a day with a balance of 52,000."""
+        self.pay(2000)
+        self.daemon.stopped_for(hours=24)
+        self.daemon.advance(12)
+        self.assertEqual(self.floor, 50000)
+
+    def test_a_start_that_is_cut_short_raises_no_floor(self) -> None:
+        """By then the first balance is known, and the day's trades that it includes are not."""
+        self.daemon.kill()
+        for path in self.daemon.directory.iterdir():
+            path.unlink()
+        self.daemon.trade_unseen(BUY, 2)
+        self.daemon.move(MNQ, "21100")
+        self.daemon.trade_unseen(SELL, 2)
+        search = self.patch(self.daemon.gateway, "search_trades", never)
+        self.daemon.gateway.faults = Faults(lost_events=1.0)
+        self.daemon.restart()
+        self.daemon.advance(1.5)
+        self.daemon.gateway.faults = Faults()
+        self.assertEqual(self.daemon.state.trades, {})
+        self.assertGreater(self.daemon.state.balance.counted, 50300)
+        search.restore()
+        self.restart()
+        self.daemon.advance(70)
+        self.assertEqual(self.floor, 48000)
+
+    def test_the_copy_alone_lowers_no_floor(self) -> None:
+        self.win_a_day()
+        self.daemon.settings = settings_of(self.config.replace('start"', 'keep"'))
+        self.daemon.advance(1)
+        self.shut()
+        self.daemon.kill()
+        self.daemon.gateway.transfer(ACCOUNT, Decimal(-1500))
+        self.daemon.restart()
+        self.daemon.advance(12)
+        self.assertEqual((self.floor, self.daemon.state.balance.counted), (50000, 50500))
+
+    def test_a_journal_that_opens_on_a_later_day_lowers_no_floor(self) -> None:
+        self.win_a_day()
+        self.lose(100, 2)
+        shut = self.shut()
+        self.daemon.kill()
+        (self.daemon.directory / "last-known.db").unlink()
+        self.daemon.stopped_for(hours=72)
+        self.daemon.restart()
+        self.daemon.advance(2)
+        shut.restore()
+        self.daemon.advance(5)
+        self.assertEqual(self.floor, 50000)
+
+    def test_a_damaged_journal_lowers_no_floor(self) -> None:
+        self.win_a_day()
+        self.daemon.settings = settings_of(self.config.replace('start"', 'keep"'))
+        self.pay(-1500)
+        for hours in (1, 24):
+            self.daemon.advance(1)
+            self.daemon.kill()
+            journal = self.daemon.directory / "riskd.db"
+            journal.write_bytes(journal.read_bytes().replace(b"averagePrice", b"averagePricf"))
+            with closing(sqlite3.connect(journal)) as connection, connection:
+                connection.execute("UPDATE facts SET value = '0' WHERE name = 'commits'")
+            self.daemon.stopped_for(hours=hours)
+            self.daemon.restart()
+            self.daemon.advance(12)
+            with self.subTest(hours=hours):
+                self.assertIn("set aside", str(self.daemon.news(DaemonStatus)))
+                self.assertEqual(self.floor, 50000)
+                flows = -1500 if hours == 1 else 0
+                self.assertEqual(self.daemon.state.balance.flows, flows)

@@ -362,6 +362,12 @@ class NewsTests(SynchronousTestCase):
             mapping.news(targets.ACCOUNT, {"id": 1, "canTrade": "yes"}), Unreadable
         )
 
+    def test_a_balance_that_cannot_be_read_hides_no_permission(self) -> None:
+        for balance in ("n/a", True, Decimal("NaN"), Decimal("Infinity"), Decimal("1e30"), []):
+            account = mapping.account({"id": 1, "canTrade": False, "balance": balance})
+            self.assertEqual((account.can_trade, account.balance), (False, None))
+            self.assertIn("GatewayUserAccount.balance: expected a number", account.unreadable)
+
     def test_a_payload_without_an_account_is_of_none(self) -> None:
         for account_id in (None, "123", ["123"], True):
             self.assertIsNone(mapping.account_of(targets.ORDER, {"accountId": account_id}))

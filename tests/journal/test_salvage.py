@@ -10,6 +10,7 @@ import msgspec
 from riskd.journal.salvage import DAMAGE_RULE
 from riskd.model.account import AccountState, RiskState, with_risk
 from riskd.model.balance import Balance
+from riskd.model.equity import with_lasting_closes
 from tests.support.journal import (
     NOON,
     DamageTestCase,
@@ -91,7 +92,7 @@ class SalvageTests(DamageTestCase):
         self.open()
         self.assertEqual(
             self.recovery.accounts[123].balance,
-            msgspec.structs.replace(full_state().balance, is_settled=False),
+            msgspec.structs.replace(with_lasting_closes(full_state()).balance, is_settled=False),
         )
         self.assertEqual(self.recovery.accounts[456].balance, Balance())
         self.assertEqual(self.recovery.accounts[123].days, full_state().days)

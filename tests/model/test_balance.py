@@ -51,8 +51,10 @@ class FirmFloorTests(SynchronousTestCase):
             )
 
     def test_a_later_figure_takes_its_place(self) -> None:
-        later = after_firm_floor(Balance(agreed=Decimal(50000)), Decimal(49000), NOON)
-        self.assertEqual(self.floor(later), later.firm_floor)
+        at = NOON + timedelta(hours=1)
+        later = after_firm_floor(Balance(agreed=Decimal(50000)), Decimal(49000), at)
+        floor = self.floor(later)
+        self.assertEqual((floor.amount, floor.at, floor.payouts), (49000, at, 300))
 
     def test_it_remembers_the_payouts_until_then(self) -> None:
         floor = after_firm_floor(KNOWN, Decimal(48600), NOON).firm_floor

@@ -255,16 +255,21 @@ class EquityTests(SynchronousTestCase):
             msgspec.structs.replace(gain, quotes={}, realized_pnl=Decimal(100)),
         ):
             self.assertIs(with_highs(uncertain), uncertain)
-        other = msgspec.structs.replace(gain.balance, other=Decimal(49000))
         # The net P&L does not depend on the balance.
         for balance, is_open in (
-            (other, False),
             (gain.balance, True),
             (msgspec.structs.replace(gain.balance, is_settled=False), False),
         ):
             uncertain = msgspec.structs.replace(gain, balance=balance)
             high = with_highs(uncertain, is_balance_open=is_open).balance
             self.assertEqual((high.peak, high.high_net), (None, Decimal(20)))
+
+    def test_of_two_balances_the_lower_one_makes_a_high(self) -> None:
+        gain = after(self.state(agreed="50000"), quote("21010", "21010.25", "21010", 2))
+        for other, peak in ((49000, 49020), (51000, 50020)):
+            balance = msgspec.structs.replace(gain.balance, other=Decimal(other))
+            high = with_highs(msgspec.structs.replace(gain, balance=balance))
+            self.assertEqual(high.balance.peak, peak)
 
     def test_the_first_balance_of_a_flat_account_is_a_high(self) -> None:
         flat = msgspec.structs.replace(self.state(agreed="50000"), positions={})

@@ -141,8 +141,8 @@ MUTANTS = (
     Mutant(
         "a restart forgets the locks",
         "engine/tracked_account.py",
-        "with_day_figures(merge(known, self.state))",
-        "with_day_figures(merge(msgspec.structs.replace(known, lockouts={}), self.state))",
+        "with_day_figures(merge(known, state))",
+        "with_day_figures(merge(msgspec.structs.replace(known, lockouts={}), state))",
     ),
     Mutant(
         "trades of the day before count",

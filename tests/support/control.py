@@ -109,6 +109,9 @@ class FakeDaemon:
     def make_durable(self) -> Deferred[None]:
         return self.on_disk or succeed(None)
 
+    def published(self) -> Deferred[None]:
+        return self.make_durable()
+
 
 class AbortableTransport(FakeTransport):
     """A transport in memory whose connection can be aborted."""
