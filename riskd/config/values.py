@@ -143,7 +143,8 @@ def _bounds(info: inspect.Type) -> str:
             inspect.IntType(ge=ge, gt=gt, le=le, lt=lt)
             | inspect.FloatType(ge=ge, gt=gt, le=le, lt=lt)
         ):
-            bounds = {"from": ge, "above": gt, "up to": le, "below": lt}
+            below = "below" if ge is None and gt is None else "and below"
+            bounds = {"from": ge, "above": gt, "up to": le, below: lt}
         case inspect.StrType(pattern=pattern):
             bounds = {"like": pattern}
         case inspect.CollectionType() | inspect.DictType():

@@ -23,7 +23,7 @@ from riskd.model.events import OrderSide
 _LONG, _SHORT = "long", "short"
 
 _EXECUTIONS: Final = (
-    "SELECT trade_id, at, leg, data FROM results"
+    "SELECT trade_id, at, order_id, leg, data FROM results"
     " WHERE account_id = ? AND at >= ? AND data IS NOT NULL ORDER BY at, trade_id"
 )
 _EQUITY: Final = (
@@ -35,7 +35,8 @@ _EQUITY: Final = (
 class TradeReport(msgspec.Struct, frozen=True, kw_only=True):
     """One execution.
 
-    :ivar what: ``exit`` if it closed contracts, otherwise ``entry``.
+    :ivar what: ``exit`` if it closed contracts, otherwise ``entry``; ``again`` for an entry that the broker reports
+        once more with its exit, and charges.
     :ivar contract: its name.
     :ivar side: of the position, ``long`` or ``short``; empty if the broker did not report it.
     :ivar entry: the price of an entry; of an exit the average price of the entry, by the P&L; ``None`` if it is
@@ -77,6 +78,8 @@ def read_trades(
 ) -> list[TradeReport]:
     """Return the executions of an account, oldest first.
 
+    Brokers report the opening half of an exit again with it, which is no execution: one without fees is left out.
+
     :raises StateFileError: see :func:`riskd.journal.audit_log.read_log`.
     """
     with open_to_read(directory / JOURNAL_NAME, "trades") as (journal, version):
@@ -96,7 +99,7 @@ def read_equity(
 ) -> list[EquityLine]:
     """Return the figures of an account, oldest first.
 
-    Minutes without a change have none.
+    They are those of the first write in each minute; a minute without one has none.
 
     :raises StateFileError: see :func:`riskd.journal.audit_log.read_log`.
     """
@@ -117,16 +120,24 @@ def _trades(
     since: datetime | None,
     contracts: dict[str, Contract],
 ) -> Iterator[TradeReport]:
-    for trade_id, at, leg, data in journal.execute(_EXECUTIONS, (account_id, _begin(since))):
-        execution = read_execution(data)
-        if execution is None:
-            continue
+    rows = [
+        (*row, execution)
+        for *row, data in journal.execute(_EXECUTIONS, (account_id, _begin(since)))
+        if (execution := read_execution(data)) is not None
+    ]
+    # An order has one side; the opening half of an exit has the entry's.
+    exit_sides = {order_id: each.side for _, _, order_id, _, each in rows if each.pnl is not None}
+    for trade_id, at, order_id, leg, execution in rows:
         contract_id, is_exit = execution.contract_id, execution.pnl is not None
+        exit_side = None if order_id is None else exit_sides.get(order_id)
+        is_again = None not in (exit_side, execution.side) and execution.side is not exit_side
+        if is_again and not execution.fees:
+            continue
         contract = contracts.get(contract_id) or known_contract(contract_id)
         yield TradeReport(
             at=as_moment(at),
             id=trade_id,
-            what="exit" if is_exit else "entry",
+            what="again" if is_again else "exit" if is_exit else "entry",
             contract=contract_id if contract is None else contract.name,
             side=_side(execution, is_exit=is_exit),
             size=execution.size,

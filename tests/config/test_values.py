@@ -73,7 +73,7 @@ class WordsTests(SynchronousTestCase):
         for kind, words in (
             (bool, "true or false"),
             (Annotated[int, msgspec.Meta(gt=0, le=9)], "a whole number above 0 up to 9"),
-            (Annotated[float, msgspec.Meta(ge=0, lt=1)] | None, "a number from 0 below 1"),
+            (Annotated[float, msgspec.Meta(ge=0, lt=1)] | None, "a number from 0 and below 1"),
             (Decimal, "an amount above 0, such as 500 or 0.50, without quotes"),
             (described | None, "a ticker"),
             (Annotated[tuple[int, ...], msgspec.Meta(min_length=1)], "a list of at least 1"),

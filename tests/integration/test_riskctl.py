@@ -117,7 +117,7 @@ async def test_flatten_closes_the_positions_and_is_in_the_journal(
 @pytest_twisted.ensureDeferred
 async def test_status(daemon: Twistd, state: Path) -> None:
     first, *_ = output_of(state, "status").splitlines()
-    assert re.match(r"riskd .* on the practice gateway: RUNNING since \d\d:\d\d:\d\d, ", first)
+    assert re.match(r"riskd .* on the practice gateway: RUNNING, \d\d:\d\d:\d\d: ", first)
     assert (await status_of(state, 123))["locks"] == []
 
 

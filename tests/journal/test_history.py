@@ -75,6 +75,33 @@ class TradeTests(StoreTestCase):
             ("entry", "short", Decimal("20990.5"), None, None),
         )
 
+    def test_the_entry_that_the_broker_reports_again_with_an_exit_is_none(self) -> None:
+        opened = msgspec.structs.replace(ENTRY, side=OrderSide.BUY)
+        charged = msgspec.structs.replace(opened, fees=Decimal("0.37"))
+        reversed_to = msgspec.structs.replace(ENTRY, price=Decimal("20977.25"))
+        legs = (
+            (6, opened, Leg.BUY_TO_OPEN),
+            (7, opened, Leg.BUY_TO_OPEN),
+            (7, opened, None),
+            (7, charged, Leg.BUY_TO_OPEN),
+            (7, EXECUTION, Leg.SELL_TO_CLOSE),
+            # What the same order sold beyond the position.
+            (7, reversed_to, Leg.SELL_TO_OPEN),
+            (None, opened, Leg.BUY_TO_OPEN),
+        )
+        self.write(
+            with_results(
+                {
+                    number: Result(NOON, Decimal(0), order, leg, execution)
+                    for number, (order, execution, leg) in enumerate(legs)
+                }
+            )
+        )
+        self.assertEqual(
+            [(each.id, each.what) for each in self.read()],
+            [(0, "entry"), (3, "again"), (4, "exit"), (5, "entry"), (6, "entry")],
+        )
+
     def test_what_the_broker_does_not_say_is_unknown(self) -> None:
         unknown = Execution(contract_id="CON.F.US.XYZ.U25", size=1, pnl=Decimal(5))
         self.write(with_results({1: result(unknown, Leg.BUY_TO_CLOSE)}))

@@ -32,7 +32,7 @@ from trader.client import DEFAULT_URL, Handshake
 class FollowedDaemon:
     """The daemon of one account: its URL, its state directory and its instance.
 
-    :param url: the URL that the trader named; ``None`` finds the daemon, unless ``state`` is named.
+    :param url: the URL that the trader named; ``None`` finds the daemon, in ``state`` if that is named.
     :param state: the state directory that the trader named; ``None`` finds it.
     :param root: the directory that holds the state directories of this user's daemons.
     :ivar url: the URL of the next attempt to connect, or of the last one.
@@ -69,6 +69,11 @@ class FollowedDaemon:
             elif any(each.record.port == USUAL_PORT for each in daemons):
                 # Otherwise a daemon that no file names may serve at the usual port.
                 raise SeveralDaemonsError(none_follows(daemons, self._account_id))
+        elif self._named_state is not None and not self._has_named_url:
+            record = read_daemon(self._named_state)
+            # After a kill it serves at the same port, as a rule.
+            if record is not None:
+                self.url = record.url
         return self.url
 
     def admit(self, handshake: Handshake) -> None:

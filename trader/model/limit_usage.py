@@ -71,7 +71,7 @@ class Level(Enum):
 
     UNKNOWN = "not known"
     STATED = ""
-    """The limit is no number, such as a list of blocked symbols, or has no current value to compare."""
+    """The limit is no number, has no current value to compare, or is one at which riskd does not act."""
     FINE = "ok"
     HALF = "half used"
     NEAR = "NEAR"
@@ -94,10 +94,12 @@ class LimitUsage(Gauge, frozen=True, kw_only=True):
 
     :ivar rule_id: the rule's id on the wire.
     :ivar unknown: why the state is unknown here, so that there is no current value; empty if it is known.
+    :ivar acts: whether riskd acts at the limit; another one never is the nearest, and nothing to warn of.
     """
 
     rule_id: str
     unknown: str = ""
+    acts: bool = True
 
     @property
     def share(self) -> Decimal | None:
@@ -117,7 +119,7 @@ class LimitUsage(Gauge, frozen=True, kw_only=True):
     def level(self) -> Level:
         """How much of the limit is used, in words."""
         share = self.share
-        if share is None:
+        if share is None or not self.acts:
             return Level.UNKNOWN if self.unknown else Level.STATED
         return next(level for least, level in _LEVELS if share >= least)
 
@@ -146,7 +148,7 @@ def nearest_first(usages: Iterable[LimitUsage]) -> list[LimitUsage]:
 
 def _can_be_neared(usage: LimitUsage) -> bool:
     # A limit on the loss of a single trade measures the last trade, and the next one starts at zero.
-    return usage.share is not None and usage.rule_id != COOLDOWN_AFTER_LOSS
+    return usage.share is not None and usage.acts and usage.rule_id != COOLDOWN_AFTER_LOSS
 
 
 def _nearness(usage: LimitUsage) -> tuple[Decimal, bool]:
@@ -255,10 +257,14 @@ def _usages_of(rule_id: str, limit: Limit, view: View, now: datetime) -> list[Li
         if gauge.current is not None:
             unknown = unknown_reason(view) or unknown
         known = msgspec.structs.replace(gauge, current=None, words="") if unknown else gauge
-        usages.append(
-            LimitUsage(rule_id=rule_id, unknown=unknown, **msgspec.structs.asdict(known))
-        )
+        acts, fields = _acts(rule.key, settings, gauge), msgspec.structs.asdict(known)
+        usages.append(LimitUsage(rule_id=rule_id, unknown=unknown, acts=acts, **fields))
     return usages
+
+
+def _acts(key: str, settings: Any, gauge: Gauge) -> bool:
+    # A day that made too much only delays a payout, unless it is to stop at what it may make.
+    return key != consistency.RULE.key or (settings.stop_for_today and gauge.unit == "$")
 
 
 def _unknown(key: str, settings: Any, gauge: Gauge, view: View, now: datetime) -> str:

@@ -44,6 +44,7 @@ from trader.model.correction import (
 )
 from trader.model.feed import Feed
 from trader.model.formatting import sentence
+from trader.model.highs import with_live_highs, with_published
 from trader.model.view import Source, View, is_stopping
 from trader.model.wording import FeedLine, line_for
 
@@ -142,10 +143,7 @@ class Session:
         return moment is not None and 0 <= (self.now() - moment).total_seconds() < seconds
 
     def poll_file(self) -> None:
-        """Read the file if it has changed; during a connection, only for its limits.
-
-        A connected session's events are newer than any file, but no event reports the limits in force.
-        """
+        """Read the file if it has changed; if connected, for what no event has."""
         self.read_quotes()
         is_live = self._view.is_live
         if is_live and self._settles_from is not None:
@@ -163,9 +161,8 @@ class Session:
             self._update(file_problem=sentence(str(error)))
         else:
             if is_live:
-                account = msgspec.structs.replace(self._view.account, limits=account.limits)
                 self._update(
-                    account=account,
+                    account=with_published(self._view.account, account),
                     file_as_of=_time_of(snapshot),
                     clock_offset=snapshot.clock_offset,
                 )
@@ -211,6 +208,8 @@ class Session:
             event = read()
             if event is not None:
                 self._apply(event, received_at)
+        if unread and self._settles_from is None:
+            self._update(account=with_live_highs(self._view.account))
 
     def note(self, text: str, style: str = "alert") -> None:
         """Add a line of the program itself to the feed; in the default style, a problem."""

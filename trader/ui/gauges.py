@@ -22,6 +22,9 @@ _STYLES: Final = {
     Level.VERY_NEAR: "loss",
     Level.REACHED: "loss",
 }
+_UNWARNED: Final = (Level.UNKNOWN, Level.STATED, Level.FINE)
+"""The levels without a warning."""
+
 _NARROW: Final = 50
 _MIDDLE: Final = 79
 _WIDE: Final = 100
@@ -29,6 +32,7 @@ _WIDE: Final = 100
 
 _NAME: Final = 24
 _SHORT_NAME: Final = 20
+_LEAST_NAME: Final = 8
 _BAR: Final = 10
 _MIDDLE_BAR: Final = 6
 _SHORT_BAR: Final = 5
@@ -55,28 +59,41 @@ def gauge_line(view: View, usage: LimitUsage, width: int) -> StyledLine:
     style = current_style(view, _STYLES[usage.level])
     name = (current_style(view, "strong"), usage.name)
     if usage.share is None:
-        size = _NAME if width >= _MIDDLE else _SHORT_NAME
-        return table_row([(*name, size), (style, _without_bar(usage), max(1, width - size - 1))])
+        state = _without_bar(usage)
+        room, least = width - text_width(state) - 1, _NAME if width >= _MIDDLE else _SHORT_NAME
+        size = max(least, min(text_width(usage.name), room))
+        return table_row([(*name, size), (style, state, max(1, width - size - 1))])
     percent = (style, f"{usage.share * 100:.0f} %", -_PERCENT)
     words, left = _words(usage), f"{figure(usage.headroom, usage.unit)} left"
     if width < _NARROW:
-        if usage.level is Level.FINE:
-            words = "" if usage.floor is not None else usage.words
+        room = width - _SHORT_BAR - _PERCENT - 3
+        if usage.level in _UNWARNED:
+            has_room = usage.floor is None and text_width(usage.words) <= room - _LEAST_NAME
+            words = usage.words if has_room else ""
         # How near the limit is must be there in full, even if its name is cut for it.
-        room = width - _SHORT_BAR - _PERCENT - text_width(words) - 3
+        room -= text_width(words)
         size = max(1, min(text_width(usage.name), room))
         cells = [(style, bar(usage.share, _SHORT_BAR), _SHORT_BAR), percent]
         return table_row([*cells, (style, usage.name, size), (style, words, text_width(words))])
     if width < (_MIDDLE if usage.floor is None else _WIDE):
-        figures = f"{_figures(usage)}, {words}"
-        size, cells = _SHORT_NAME, [(style, bar(usage.share, _MIDDLE_BAR), _MIDDLE_BAR)]
-        if text_width(figures) > width - _SHORT_NAME - _MIDDLE_BAR - 2:
+        figures = f"{_figures(usage)}, {words}".removesuffix(", ")
+        if usage.floor is None and words != usage.words:
+            longer = f"{figures}, {usage.words}".removesuffix(", ")
+            if text_width(longer) <= width - _SHORT_NAME - _MIDDLE_BAR - 2:
+                figures = longer
+        cells = [(style, bar(usage.share, _MIDDLE_BAR), _MIDDLE_BAR)]
+        # A longer name is cut only where there is no room: its end may be all that tells two limits apart.
+        room = width - text_width(figures) - _MIDDLE_BAR - 2
+        size = max(_SHORT_NAME, min(text_width(usage.name), room))
+        if size > room:
             # The figures matter more than the bar and the end of the name.
             size, cells = max(1, min(_SHORT_NAME, width - text_width(figures) - 1)), []
         return table_row([(*name, size), *cells, (style, figures, text_width(figures))])
     figures, end = _figures(usage), left
     if usage.floor is not None:
         figures, end = left, f"floor {figure(usage.floor, usage.unit)}"
+    elif text_width(words) > _WORDS:
+        words, end = usage.level.value, f"{left}, {words}"
     return table_row(
         [
             (*name, _NAME),
@@ -104,8 +121,9 @@ def close_lines(view: View, usage: LimitUsage, width: int) -> list[StyledLine]:
 
 
 def _words(usage: LimitUsage) -> str:
-    # How far a floor is stands beside it; how near that is must be there, too.
-    return usage.level.value if usage.floor is not None else usage.words or usage.level.value
+    # How far a floor is stands beside it; how near that is must be there, too, and a warning, whatever the words.
+    is_level = usage.floor is not None or usage.level not in _UNWARNED
+    return usage.level.value if is_level else usage.words or usage.level.value
 
 
 def _figures(usage: LimitUsage) -> str:
@@ -140,4 +158,4 @@ def figure(value: Decimal | None, unit: str) -> str:
         return UNKNOWN
     if unit == "$":
         return dollars(value)
-    return f"{value:f} s" if unit == "s" else f"{value:f}"
+    return f"{value:f} {unit}" if unit in ("s", "%") else f"{value:f}"

@@ -9,8 +9,9 @@ from riskd.model.account import end_of_lock
 from riskd.model.events import EnforcementAction, LockoutSet, Status
 from riskd.model.formatting import ACTIONS
 from riskd.model.reduce_only import reduce_only_stage
+from riskd.rules.builtin import news_blackout, session_block_outside
 from trader.model.day_trades import trades_behind
-from trader.model.formatting import clock, until
+from trader.model.formatting import clock, sentence, until
 from trader.model.limit_usage import limit_usages, rule_name, unlocked_beyond
 from trader.model.ui_state import UiState
 from trader.model.view import Source, View, unknown_reason
@@ -35,6 +36,7 @@ _STAGE_ALLOWED: Final = "Still allowed: holding what you hold, and orders that o
 _STAGE_FORBIDDEN: Final = (
     "Not allowed: orders that open, add or reverse are canceled, what they fill is closed."
 )
+_TIMED: Final = (session_block_outside.RULE.rule_id, news_blackout.RULE.rule_id)
 _ALLOWED: Final = "Still allowed: closing positions, stops and limits that only close them."
 _FORBIDDEN: Final = "Not allowed: other orders are canceled, new positions are closed."
 
@@ -63,6 +65,7 @@ def _lockouts(view: View, now: datetime, columns: int, room: int) -> list[Styled
         return [
             *(_reduce_only(view, now, columns) or [_not_locked(view)]),
             *_unlocked(view, columns),
+            *_times(view, now, columns),
         ]
     for max_trades in range(_MAX_TRADES, 0, -1):
         lines = [line for lock in locks for line in _lockout(view, lock, now, columns, max_trades)]
@@ -92,6 +95,16 @@ def _unlocked(view: View, columns: int) -> list[StyledLine]:
     return [line for sentence in sentences for line in wrap("caution", sentence, columns)]
 
 
+def _times(view: View, now: datetime, columns: int) -> list[StyledLine]:
+    """Return the trading hours and the news, which need no lock to cancel orders."""
+    return [
+        line
+        for usage in limit_usages(view, now)
+        if usage.rule_id in _TIMED and usage.words
+        for line in wrap("text", f"{sentence(usage.name)}: {usage.words}", columns)
+    ]
+
+
 def _not_locked(view: View) -> StyledLine:
     if view.source is Source.NOTHING:
         return unknown_line(unknown_reason(view))
@@ -100,7 +113,7 @@ def _not_locked(view: View) -> StyledLine:
     if view.source is Source.LAST_KNOWN:
         return [("dim", "Not locked when last known; may be locked by now")]
     if view.daemon is None or view.daemon.status is Status.RUNNING:
-        return [("dim", "Not locked: you may trade")]
+        return [("dim", "Not locked: you may trade within the limits")]
     return [("dim", f"Not locked, but the daemon reports {view.daemon.status}")]
 
 

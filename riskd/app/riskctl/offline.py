@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -27,6 +27,7 @@ from riskd.config.settings import AccountSettings
 from riskd.config.toml import nearest
 from riskd.gateway.projectx.credentials import CredentialsError, read_key_file
 from riskd.host.errors import UserError
+from riskd.journal.reader import StateFileError, read_published
 from riskd.model.account import AccountState
 from riskd.model.formatting import counted
 from riskd.model.safe_text import json_text, printable
@@ -107,9 +108,21 @@ def show_presets(options: argparse.Namespace) -> int:
 
 
 def show_journaled(options: argparse.Namespace) -> int:
-    """Write what the journal keeps of an account: its log, days, trades or equity."""
+    """Write what the journal keeps of an account: its log, days, trades or equity.
+
+    :raises UserError: it cannot be read, or has no such account.
+    """
     directory = journal_directory(options.state, options.account, say)
-    for line in options.format(options.read(directory, options.account, options.since)):
+    entries = options.read(directory, options.account, options.since)
+    if not entries:
+        with suppress(StateFileError):
+            known = read_published(directory).accounts
+            if options.account not in known:
+                listed = ", ".join(map(str, sorted(known))) or "none"
+                raise UserError(
+                    f"the journal in {directory} has no account {options.account}; it has {listed}"
+                )
+    for line in options.format(entries):
         sys.stdout.write(f"{line}\n")
     return 0
 

@@ -90,7 +90,7 @@ def _daemon_line(report: StatusReport, now: datetime) -> str:
     status = report.daemon
     if status is None:
         return f"{line} is starting"
-    return f"{line}: {status.status} since {when(status.timestamp, now)}, {status.message}"
+    return f"{line}: {status.status}, {when(status.timestamp, now)}: {status.message}"
 
 
 def _clock_line(report: StatusReport) -> str:

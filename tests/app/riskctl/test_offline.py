@@ -16,6 +16,7 @@ from tests.support.plugins import PluginFolder
 from tests.support.practice_daemon import ACCOUNT, MNQ
 from tests.support.recorded_daemon import RecordedDaemon
 from tests.support.riskctl import ZonedTestCase
+from tests.support.state_directories import PAPER, write_state
 
 
 class CheckConfigTests(SynchronousTestCase):
@@ -128,6 +129,18 @@ class CheckConfigTests(SynchronousTestCase):
         )
         self.assertEqual((status, out), (1, ""))
         self.assertTrue(err.startswith("riskctl: no log: "))
+
+    def test_an_account_that_the_journal_does_not_have_is_an_error(self) -> None:
+        state = Path(temporary_directory(self), "state")
+        write_state(state, PAPER)
+        for command in ("journal", "days", "trades", "equity"):
+            status, out, err = self.run_main("--state", str(state), command, "132")
+            self.assertEqual(
+                (status, out, err),
+                (1, "", f"riskctl: the journal in {state} has no account 132; it has 123\n"),
+            )
+        status, out, _ = self.run_main("--state", str(state), "days", "123")
+        self.assertEqual((status, out), (0, "no trading day has ended yet\n"))
 
 
 class ReplayTests(ZonedTestCase):

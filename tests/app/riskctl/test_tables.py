@@ -69,7 +69,7 @@ class TableTests(ZonedTestCase):
         self.assertEqual(
             status_table(report, NOW),
             [
-                "riskd 0.1.0 on the practice gateway: RUNNING since 13:00:00, Started",
+                "riskd 0.1.0 on the practice gateway: RUNNING, 13:00:00: Started",
                 "clock: this machine's clock is 0.042 s ahead of the broker's",
                 "",
                 "ACCOUNT  REALIZED  OPEN  NET     BALANCE  EQUITY  TRADES  POSITIONS  ORDERS  LOCKED",

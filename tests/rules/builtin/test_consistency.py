@@ -167,7 +167,7 @@ class SettingsTests(SynchronousTestCase):
         for value in ("0.5", "0", "100", "true"):
             text = f"[rules.consistency]\nshare = {value}\n[[accounts]]\nid = 1\n"
             problems = self.assertRaises(ConfigError, parse, text).problems
-            expected = "expected a whole number above 0 below 100"
+            expected = "expected a whole number above 0 and below 100"
             self.assertEqual(
                 problems,
                 (f"riskd.toml, line 2: rules.consistency.share: {expected}, got {value}",),

@@ -68,6 +68,16 @@ class LocateTests(FollowingTestCase):
         self.assertEqual(self.follow(url="ws://localhost:1").locate(), "ws://localhost:1")
         self.assertEqual(self.follow(state=self.real).locate(), DEFAULT_URL)
 
+    def test_a_named_state_directory_says_where_its_daemon_serves(self) -> None:
+        elsewhere = self.home / "elsewhere"
+        write_record(self.paper, 123, port=9000)
+        followed = self.follow(state=elsewhere)
+        for port, is_dead in ((9001, False), (9002, False), (9002, True)):
+            write_record(elsewhere, 123, port=port, is_dead=is_dead)
+            self.assertEqual(followed.locate(), f"ws://localhost:{port}")
+        named = self.follow(url="ws://localhost:1", state=elsewhere)
+        self.assertEqual(named.locate(), "ws://localhost:1")
+
     def test_of_several_the_one_that_follows_the_account(self) -> None:
         write_record(self.paper, 456)
         write_record(self.real, 123, port=9000, kind="projectx")

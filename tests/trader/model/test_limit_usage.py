@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -262,6 +262,23 @@ class OtherLimitTests(LimitUsageTestCase):
             ["RULE-001", "RULE-003", "RULE-007", "RULE-011"],
         )
         self.assertIsNone(nearest_limit(limit_usages(view_of(limited(symbol_blocks={})), NOW)))
+
+    def test_a_limit_at_which_riskd_does_not_act_is_never_nearest_and_no_warning(self) -> None:
+        days = {date(2025, 1, 16): DayFigures(net=Decimal(300))}
+        for stops in (False, True):
+            state = limited(
+                consistency={"share": 50, "stop_for_today": stops},
+                daily_net_loss={"loss_limit": 500},
+            )
+            state = msgspec.structs.replace(with_balance(state), days=days)
+            state = after(state, "GatewayUserTrade", profitAndLoss=290)
+            net_loss, share, today = limit_usages(view_of(state), NOW)
+            self.assertEqual(share.name, "best day of the total profit")
+            self.assertGreater(share.share or 0, 1)
+            self.assertIs(share.level, Level.STATED)
+            self.assertIs(today.level, Level.VERY_NEAR if stops else Level.STATED)
+            nearest = nearest_limit((net_loss, share, today))
+            self.assertEqual(nearest, today if stops else net_loss)
 
     def test_a_built_in_rule_has_a_name(self) -> None:
         self.assertEqual(rule_name("RULE-007"), "cooldown after loss")

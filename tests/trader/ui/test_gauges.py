@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from riskd.model.account import Limit
+from riskd.model.balance import Balance
 from tests.support.console import at
 from tests.support.screen import PageTestCase
 
@@ -55,3 +58,31 @@ class GaugeLineTests(PageTestCase):
         self.receive("GatewayUserTrade", executionTime=at(0))
         row = next(row for row in self.rows(120, 40) if "trades in" in row)
         self.assertRegex(row, "█████ +100 % trades in 1440 m… REACHED$")
+
+    def test_long_words_hide_neither_the_name_nor_a_warning(self) -> None:
+        for size, columns, shown in (
+            (1, 120, "█░░░░   25 % net contracts$"),
+            (4, 120, "█████  100 % net contracts REACHED$"),
+            (1, 80, "1 of 4, after a day that ended at "),
+            (4, 80, "██████ 4 of 4, REACHED"),
+            (4, 60, "██████ 4 of 4, REACHED"),
+        ):
+            tiers = '{"limit": 4, "tiers": [{"balance": 0, "limit": 4}]}'
+            balance = Balance(agreed=Decimal(50000), first=Decimal(50000))
+            self.file.publish(limits={"RULE-001": Limit("max_contracts", tiers)}, balance=balance)
+            self.connect()
+            self.turn("Limits" if columns < 116 else "Overview")
+            self.receive("GatewayUserPosition", size=size, type=1)
+            rows = [row for row in self.rows(columns, 40) if "net contracts" in row]
+            self.assertRegex(rows[0], shown)
+            self.lose()
+
+    def test_the_end_of_a_name_is_shown_where_there_is_room(self) -> None:
+        most = '{"max_entries_and_exits": {"week": 100, "day": 60}}'
+        self.file.publish(limits={"RULE-016": Limit("weekly_limits", most)})
+        self.connect()
+        self.turn("Limits")
+        for columns in (60, 80, 120):
+            shown = self.shown(columns, 24)
+            self.assertIn("entries and exits, week", shown)
+            self.assertIn("entries and exits, day", shown)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from riskd.model.account import Limit
 from riskd.model.events import DRY_RUN_NOTE
 from riskd.model.reduce_only import REDUCE_ONLY, ReduceOnly
 from riskd.model.unlocks import UNLOCKED, Unlock
@@ -124,6 +125,22 @@ class LockoutsPageTests(PageTestCase):
     def test_an_account_without_lockouts_may_trade(self) -> None:
         self.assertIn("Not locked: you may trade", self.shown())
         self.assertIn("Enforced today (none)", self.shown())
+
+    def test_hours_and_news_at_which_orders_are_canceled_without_a_lock_are_shown(self) -> None:
+        hours = '{"allowed_hours": {"start": "08:30", "end": "15:00"}, "timezone": "UTC"}'
+        self.file.publish(
+            limits={
+                "RULE-009": Limit("session_block_outside", hours),
+                "RULE-017": Limit("news_blackout", '{"file": "/nowhere/news.toml"}'),
+            }
+        )
+        self.connect()
+        shown = self.shown()
+        self.assertIn("Not locked: you may trade within the limits", shown)
+        self.assertRegex(
+            shown, r"Trading hours: (open|closed) until ... 2025-\d\d-\d\d \d\d:\d\d UTC"
+        )
+        self.assertIn("News blackout: news is not guarded against, /nowhere", shown)
 
     def test_trading_is_only_allowed_while_the_daemon_is_well(self) -> None:
         self.receive("daemon_status", status="ERROR", message="Gateway lost")
