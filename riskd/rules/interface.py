@@ -177,7 +177,7 @@ class Gauge(msgspec.Struct, frozen=True, kw_only=True):
     :ivar name: what the gauge measures, such as ``daily loss``.
     :ivar limit: a positive number; ``None`` where the limit is not a number.
     :ivar current: the value now, in the limit's unit; ``None`` while it is unknown.
-    :ivar unit: ``$``, ``contracts``, ``trades`` or ``s``.
+    :ivar unit: ``$``, ``contracts``, ``trades``, ``orders`` or ``s``.
     :ivar words: the state in words, where numbers cannot express it.
     :ivar floor: the equity in dollars at which the limit is reached, where it is one on the equity.
     """

@@ -13,14 +13,14 @@ from trader.model.view import View, is_current, is_empty, is_stopping
 from trader.ui.disconnected import source_badges, source_lines
 from trader.ui.styled_text import StyledLine, justify, length, wrap
 
-_UNCONFIRMED: Final = "These numbers are old: the broker has not confirmed them yet"
+_UNCONFIRMED: Final = "No news from the broker yet: these numbers may be old"
 _LOCKED: Final = "New orders are canceled; you can still close what you hold"
 
 _ONLY_EXITS: Final = "you can only close what you hold"
 
 _NOT_ENFORCED: Final = "dry run, not enforced"
 
-_NEXT_TRADE: Final = "the next trade locks it again"
+_NEXT_TRADE: Final = "a trade that leaves it there locks it again"
 
 
 def header(view: View, now: datetime, width: int) -> StyledLine:
@@ -69,7 +69,7 @@ def banner(view: View, now: datetime, width: int) -> list[StyledLine]:
         sentence = f"REDUCE ONLY: {stage.reason} ({stage.rule_id}); {effect}"
         lines += wrap("warning", sentence, width)
     if beyond := unlocked_beyond(view.account):
-        sentence = f"Account unlocked beyond its limit ({', '.join(beyond)}): {_NEXT_TRADE}"
+        sentence = f"Account was unlocked beyond its limit ({', '.join(beyond)}): {_NEXT_TRADE}"
         lines += wrap("warning", sentence, width)
     daemon = view.daemon
     if daemon is not None and daemon.status is Status.ERROR:

@@ -106,14 +106,12 @@ def _check_limit(state: AccountState, settings: Settings, trigger: Trigger) -> R
         or (is_idle and not locks)
     ):
         return RuleResult(warnings=warnings)
-    since = {
-        Trailing.NONE: "",
-        Trailing.REALIZED: " below the day's highest balance",
-        Trailing.EQUITY: " below the day's highest equity",
+    amount = {
+        Trailing.NONE: dollars(-loss),
+        Trailing.REALIZED: f"{dollars(loss)} below the day's highest balance",
+        Trailing.EQUITY: f"{dollars(loss)} below the day's highest equity",
     }[settings.trailing]
-    reason = (
-        f"Daily net loss limit hit: {dollars(-loss)}{since} (limit {dollars(settings.loss_limit)})"
-    )
+    reason = f"Daily net loss limit hit: {amount} (limit {dollars(settings.loss_limit)})"
     lock = settings.lockout_until.lock(trigger) if locks else None
     return RuleResult(commands=(Flatten(reason=reason, lock=lock),), warnings=warnings)
 

@@ -293,7 +293,7 @@ def _commands(state: AccountState, settings: Settings, trigger: Trigger) -> tupl
         if calendar.is_open(now) or is_kept:
             continue
         name = contract_name(state, position.contract_id)
-        reason = f"{position.size} {name} held outside trading hours ({calendar})"
+        reason = f"{position.size} {name} held outside trading hours ({_closed(calendar, now)})"
         if session is None and settings.lockout_outside_session:
             # The lock closes and cancels everything; other commands would only repeat that.
             return (Flatten(reason=reason, lock=Lock(until=calendar.next_start(now))),)
@@ -305,7 +305,7 @@ def _commands(state: AccountState, settings: Settings, trigger: Trigger) -> tupl
         if not calendar.is_open(now) and not is_handled:
             name = contract_name(state, order.contract_id)
             what = f"{order.side.name.lower()} {order.size} {name}"
-            reason = f"Order to {what} outside trading hours ({calendar})"
+            reason = f"Order to {what} outside trading hours ({_closed(calendar, now)})"
             commands[order.id] = RejectOrder(reason=reason, order_id=order.id)
     return tuple(commands.values())
 
@@ -330,9 +330,18 @@ def _warnings(state: AccountState, settings: Settings, now: datetime) -> tuple[s
 
 
 def _words(calendar: Calendar, now: datetime) -> str:
+    return f"{_open_until(calendar, now)} {calendar.zone}"
+
+
+def _closed(calendar: Calendar, now: datetime) -> str:
+    # A weekend or a holiday may lie within the hours, which then explain nothing.
+    return f"{calendar}; {_open_until(calendar, now)}"
+
+
+def _open_until(calendar: Calendar, now: datetime) -> str:
     edge = calendar.next_edge(now).astimezone(ZoneInfo(calendar.zone))
     word = "open" if calendar.is_open(now) else "closed"
-    return f"{word} until {edge:%a %Y-%m-%d %H:%M} {calendar.zone}"
+    return f"{word} until {edge:%a %Y-%m-%d %H:%M}"
 
 
 def _moment(day: date, wall: time, zone: ZoneInfo) -> datetime:

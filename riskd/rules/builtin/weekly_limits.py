@@ -156,8 +156,8 @@ def gauges(state: AccountState, settings: Settings, _now: datetime) -> tuple[Gau
     if most is not None:
         week, day = week_entries_and_exits(state), state.balance.entries_and_exits
         figures += [
-            ("entries and exits, week", _decimal(most.week), Decimal(week), "trades"),
-            ("entries and exits, day", _decimal(most.day), Decimal(day), "trades"),
+            ("entries and exits, week", _decimal(most.week), Decimal(week), "orders"),
+            ("entries and exits, day", _decimal(most.day), Decimal(day), "orders"),
         ]
     return tuple(
         Gauge(name=name, limit=limit, current=current, unit=unit)

@@ -153,7 +153,7 @@ class TrailingTests(SynchronousTestCase):
         reason = flatten_of(checked(fell, loss_limit="500", trailing="equity")).reason
         self.assertEqual(
             reason,
-            "Daily net loss limit hit: -$500.00 below the day's highest equity (limit $500.00)",
+            "Daily net loss limit hit: $500.00 below the day's highest equity (limit $500.00)",
         )
 
     def test_it_needs_fees(self) -> None:

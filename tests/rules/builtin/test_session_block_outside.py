@@ -273,11 +273,18 @@ class PositionTests(SynchronousTestCase):
             result.commands,
             (
                 Flatten(
-                    reason=("1 ESU5 held outside trading hours (08:30 to 15:00 America/Chicago)"),
+                    reason="1 ESU5 held outside trading hours"
+                    " (08:30 to 15:00 America/Chicago; closed until Mon 2025-07-21 08:30)",
                     lock=Lock(chicago("2025-07-21 08:30")),
                 ),
             ),
         )
+
+    def test_a_weekend_within_the_hours_is_told(self) -> None:
+        sunday = chicago("2025-07-20 12:00")
+        settings = settings_of(Settings, allowed_hours={"start": "00:00", "end": "23:59"})
+        (command,) = checked(state_after(opened(ES, sunday)), settings, sunday).commands
+        self.assertTrue(command.reason.endswith("; closed until Sun 2025-07-20 17:00)"), command)
 
     def lock_end(self, settings: Settings, now: datetime) -> datetime | None:
         (command,) = checked(state_after(opened(MNQ, now)), settings, now).commands
@@ -369,7 +376,10 @@ class OrderTests(SynchronousTestCase):
     def test_an_order_is_rejected(self) -> None:
         buy = entry(7, ES)
         result = checked(state_after(buy), DAY, chicago("2025-07-17 15:00"), buy)
-        reason = "Order to buy 1 ESU5 outside trading hours (08:30 to 15:00 America/Chicago)"
+        reason = (
+            "Order to buy 1 ESU5 outside trading hours"
+            " (08:30 to 15:00 America/Chicago; closed until Fri 2025-07-18 08:30)"
+        )
         self.assertEqual(result.commands, (RejectOrder(reason=reason, order_id=7),))
 
     def test_an_order_event_checks_that_order_and_the_edge_checks_all(self) -> None:
@@ -411,7 +421,10 @@ class SessionTests(SynchronousTestCase):
         moment = "2025-07-17 10:00"
         held = [opened(ES, chicago(moment), 2), opened(MNQ, chicago(moment))]
         (closing,) = self.result(moment, *held).commands
-        reason = "2 ESU5 held outside trading hours (18:00 to 08:00 America/Chicago)"
+        reason = (
+            "2 ESU5 held outside trading hours"
+            " (18:00 to 08:00 America/Chicago; closed until Thu 2025-07-17 18:00)"
+        )
         self.assertEqual(closing, Flatten(reason=reason, keep={ES: 0}))
 
     def test_sessions_apply_to_all_expiries_in_any_case(self) -> None:

@@ -209,8 +209,8 @@ class GaugeTests(SynchronousTestCase):
                 for name, limit, current, unit in (
                     ("net weekly loss", 2000, 700, "$"),
                     ("net weekly profit", 2000, -700, "$"),
-                    ("entries and exits, week", 20, 9, "trades"),
-                    ("entries and exits, day", 5, 2, "trades"),
+                    ("entries and exits, week", 20, 9, "orders"),
+                    ("entries and exits, day", 5, 2, "orders"),
                 )
             ),
         )

@@ -66,7 +66,7 @@ class LostConnectionTests(ScreenTestCase):
 class UnconfirmedTests(ScreenTestCase):
     """A daemon with an error since its start, and numbers of an earlier one."""
 
-    UNCONFIRMED = "These numbers are old: the broker has not confirmed them yet"
+    UNCONFIRMED = "No news from the broker yet: these numbers may be old"
 
     def setUp(self) -> None:
         super().setUp()

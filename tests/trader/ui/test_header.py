@@ -122,10 +122,10 @@ class BannerTests(ScreenTestCase):
         for page in range(len(PAGES)):
             self.change(page=page)
             self.assertIn(
-                "Account unlocked beyond its limit (RULE-003, RULE-006): the next trade locks it again",
+                "Account was unlocked beyond its limit (RULE-003, RULE-006): a trade that leaves it there locks it again",
                 " ".join(self.shown().split()),
             )
-        self.assertEqual(self.style_of("Account unlocked"), "warning")
+        self.assertEqual(self.style_of("Account was unlocked"), "warning")
         self.file.publish(seconds=2)
         self.wait(10)
         self.poll_file()
