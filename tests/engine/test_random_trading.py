@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
 
 from tests.random_trading import COURSE, RandomTrading
 
-RandomTradingTests = RandomTrading.TestCase
-RandomTradingTests.settings = settings(COURSE, max_examples=50)
+
+def test_nothing_is_lost_on_random_courses() -> None:
+    """A function: it takes minutes of a core, which one test runner is enough for."""
+    run_state_machine_as_test(RandomTrading, settings=settings(COURSE, max_examples=50))
