@@ -199,6 +199,7 @@ class Balances:
         self._has_listed |= is_complete and balance.agreed is not None
         if (
             figure is None
+            or self._asked_at == -math.inf
             or not is_complete
             or sent_at < self._since + SETTLED_SECONDS
             or self._changed_at > self._asked_at - SETTLED_SECONDS

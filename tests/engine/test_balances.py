@@ -297,6 +297,16 @@ class FigureTests(SynchronousTestCase):
             self.balances.searched(sent_at, is_complete=True)
             self.assertEqual(self.world.known.flows, flows)
 
+    def test_an_event_alone_proves_nothing_even_if_no_execution_has_come_yet(self) -> None:
+        self.balances.reported(START - 10)
+        self.world.clock.advance(5.0)
+        now = self.world.clock.seconds()
+        for is_answered, flows in ((False, ZERO), (True, Decimal(-10))):
+            if is_answered:
+                self.balances.reported(START - 10, now)
+            self.balances.searched(now, is_complete=True)
+            self.assertEqual(self.world.known.flows, flows)
+
     def test_an_incomplete_answer_proves_nothing(self) -> None:
         self.balances.reported(START - 10)
         now = self.world.clock.seconds() + 5
