@@ -536,6 +536,7 @@ class Course:
         """Start the daemon on a broker that answers; a start without answers is tested elsewhere."""
         self.note_trouble(late=True)
         faults, self.daemon.gateway.faults = self.daemon.gateway.faults, NO_FAULTS
+        self.checks.restarted()
         self.daemon.restart()
         self.restarted_at = self.oracle.awake()
         for contract_id in PRICES:

@@ -1142,6 +1142,8 @@ class ExchangeOracle:
             is_over = now - self._newest[rule_id] >= COOLDOWN_SECONDS
             for each in trades if rule_id in self._rules and not is_over else ():
                 is_due = now - self._trade_seen[each.id] < COOLDOWN_SECONDS - 10
+                # A trade of yesterday that is known today begins none.
+                is_due &= self._day is not None and each.executed >= self._day
                 if is_due and self._is_since_unlock(each, is_certain=True):
                     since = max(self._culprits[rule_id, each.id], self._forgiven_at)
                     yield rule_id, awake - since, each.executed

@@ -75,6 +75,9 @@ HELPLESS_SECONDS = 60.0
 _OVER = timedelta(seconds=0.5)
 """A lock whose end is nearer than this may be over by riskd's idea of the exchange's time."""
 
+_JUST_ENDED = 5.0
+"""For so many seconds after an order has ended, a search or late news may still show it as working."""
+
 NEVER = float("-inf")
 
 OF_POSITIONS = (
@@ -126,7 +129,8 @@ class Invariants:
         self.is_flattening = self.is_unlocking = False
         self._locked: list[LockoutSet] = []
         self._locked_at: dict[str, float] = {}
-        self._has_ended: set[int] = set()
+        # When riskd told that an order had ended, by order id.
+        self._ended_orders: dict[int, float] = {}
         self._lifted: Counter[str] = Counter()
         self._lifted_at: dict[str, float] = {}
         self._ended: list[LockoutSet] = []
@@ -367,6 +371,11 @@ class Invariants:
             for lock in self._locked
         ]
 
+    def restarted(self) -> None:
+        """Note that riskd begins anew: late news of what ended just before may be all that it knows of it."""
+        last = self.seconds - _JUST_ENDED
+        self._ended_orders = {key: at for key, at in self._ended_orders.items() if at < last}
+
     def receive(self, event: Event) -> None:
         """Check an event that riskd has broadcast."""
         data = event.data
@@ -383,8 +392,8 @@ class Invariants:
             self.status = data
         elif isinstance(data, GatewayUserOrder):
             if data.state is not OrderState.ACTIVE:
-                self._has_ended.add(data.id)
-            elif data.id in self._has_ended:
+                self._ended_orders[data.id] = self.seconds
+            elif data.id in self._ended_orders:
                 self.check(False, "works again", data)
 
     def receive_lock(self, lock: LockoutSet) -> None:
