@@ -93,9 +93,9 @@ class RecordedTestCase(SynchronousTestCase):
 
 
 class DayTests(RecordedTestCase):
-    def test_an_hour_with_traders_rules_and_faults(self) -> None:
+    def test_traders_rules_and_faults(self) -> None:
         daemon = self.daemon(DEFAULT, faults=ALL_FAULTS)
-        daemon.advance(3600, step=1.0)
+        daemon.advance(1500, step=1.0)
         kinds = {type(decode(message).data) for message in daemon.broadcasts}
         self.assertIn(EnforcementAction, kinds)
         self.assertIn(LockoutSet, kinds)
