@@ -104,7 +104,8 @@ def _read_locks(path: Path) -> _Locks:
 def _saved_balances(directory: Path) -> dict[int, AccountState]:
     """Return the balances in the journal or its copy that can be read.
 
-    Each is in an account with the trading day that it is of.  They are not settled: which executions they include is lost.
+    Each is in an account with the trading day that it is of.  They are not settled: which executions they
+    include is lost.
     """
     saved: dict[int, AccountState] = {}
     for name in (PUBLISHED_NAME, JOURNAL_NAME):

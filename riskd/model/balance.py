@@ -242,8 +242,8 @@ def merge_balances(known: Balance, since: Balance, *, is_same_day: bool) -> Bala
             since,
             first=known.first if known.first is not None else since.first,
             payouts=known.payouts + since.payouts,
-            peak=_highest(known.peak, since.peak),
-            earlier_close=_highest(known.earlier_close, since.earlier_close),
+            peak=highest(known.peak, since.peak),
+            earlier_close=highest(known.earlier_close, since.earlier_close),
         )
     merged = msgspec.structs.replace(merged, firm_floor=_merge_firm_floors(known, since))
     if not is_same_day:
@@ -288,7 +288,7 @@ def _merge_firm_floors(known: Balance, since: Balance) -> FirmFloor | None:
     if later is not None and _is_same_figure(firm, later):
         close, peak = later.close, later.peak
     return msgspec.structs.replace(
-        firm, close=_highest(firm.close, close), peak=_highest(firm.peak, peak)
+        firm, close=highest(firm.close, close), peak=highest(firm.peak, peak)
     )
 
 
@@ -297,7 +297,8 @@ def _is_same_figure(one: FirmFloor, other: FirmFloor | None) -> bool:
     return other is not None and (one.at, one.amount) == (other.at, other.amount)
 
 
-def _highest(*amounts: Decimal | None) -> Decimal | None:
+def highest(*amounts: Decimal | None) -> Decimal | None:
+    """Return the highest of the known amounts; ``None`` if none is known."""
     return max((each for each in amounts if each is not None), default=None)
 
 

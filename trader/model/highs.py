@@ -6,12 +6,10 @@ follow the quotes that a console has not received.
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 import msgspec
 
 from riskd.model.account import AccountState
-from riskd.model.balance import Balance, FirmFloor
+from riskd.model.balance import Balance, FirmFloor, highest
 from riskd.model.equity import with_highs
 
 
@@ -42,7 +40,7 @@ def with_published(account: AccountState, copy: AccountState) -> AccountState:
             known,
             high_realized=max(known.high_realized, published.high_realized),
             high_net=max(known.high_net, published.high_net),
-            peak=_highest(known.peak, published.peak),
+            peak=highest(known.peak, published.peak),
             firm_floor=_firm_floor(known, published.firm_floor),
         )
     return msgspec.structs.replace(account, limits=copy.limits, balance=known)
@@ -52,8 +50,4 @@ def _firm_floor(known: Balance, published: FirmFloor | None) -> FirmFloor | None
     floor = known.firm_floor
     if floor is None or published is None or floor.at != published.at:
         return floor
-    return msgspec.structs.replace(floor, peak=_highest(floor.peak, published.peak))
-
-
-def _highest(*amounts: Decimal | None) -> Decimal | None:
-    return max((each for each in amounts if each is not None), default=None)
+    return msgspec.structs.replace(floor, peak=highest(floor.peak, published.peak))

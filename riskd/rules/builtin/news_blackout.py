@@ -136,33 +136,33 @@ def _commands(
     commands: dict[str | int, Command] = {}
     for position in state.open_positions:
         news = _news_of(state, position.contract_id, current)
-        if news and not _is_kept(position, news, settings):
+        if news is not None and not _is_kept(position, news, settings):
             name = contract_name(state, position.contract_id)
-            reason = f"{position.size} {name} held during news: {_named(news[0])}"
+            reason = f"{position.size} {name} held during news: {_named(news)}"
             commands[position.contract_id] = close_position(position, reason)
     for order in affected_orders(state, trigger):
         news = _news_of(state, order.contract_id, current)
         opens = opened_by(order, order.remaining, held_in(state, order.contract_id))
         # Closing a position cancels the orders of its contract.
-        if news and opens and order.contract_id not in commands:
+        if news is not None and opens and order.contract_id not in commands:
             name = contract_name(state, order.contract_id)
             what = f"{order.side.name.lower()} {order.size} {name}"
-            reason = f"Order to {what} during news: {_named(news[0])}"
+            reason = f"Order to {what} during news: {_named(news)}"
             commands[order.id] = RejectOrder(reason=reason, order_id=order.id)
     return tuple(commands.values())
 
 
-def _is_kept(position: BrokerPosition, news: tuple[News, ...], settings: Settings) -> bool:
+def _is_kept(position: BrokerPosition, news: News, settings: Settings) -> bool:
     """Return whether a position may stay, since it was opened before its blackout."""
     opened = opened_at(position)
-    begun = news[0].at - timedelta(minutes=settings.minutes_before)
+    begun = news.at - timedelta(minutes=settings.minutes_before)
     return not settings.flatten and opened is not None and opened < begun
 
 
-def _news_of(state: AccountState, contract_id: str, current: tuple[News, ...]) -> tuple[News, ...]:
-    """Return the news that moves a contract, in the order of its times."""
+def _news_of(state: AccountState, contract_id: str, current: tuple[News, ...]) -> News | None:
+    """Return the first news that moves a contract."""
     root = (state.root(contract_id) or "").upper()
-    return tuple(each for each in current if not each.tickers or root in each.tickers)
+    return next((each for each in current if not each.tickers or root in each.tickers), None)
 
 
 def _named(news: News) -> str:
