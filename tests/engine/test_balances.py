@@ -508,8 +508,7 @@ class DaemonTests(GuardTestCase):
         self.lose(100)
         lost = self.brokers
         self.daemon.kill()
-        for path in self.daemon.directory.iterdir():
-            path.unlink()
+        self.daemon.lose_files()
         self.daemon.restart()
         self.daemon.advance(70)
         self.assertEqual((self.balance.counted, self.balance.is_settled), (lost, True))

@@ -171,8 +171,7 @@ class NetLossTests(NetLimitTestCase):
 
     def test_losses_from_before_an_account_is_first_seen_count(self) -> None:
         self.daemon.kill()
-        for path in self.daemon.directory.iterdir():
-            path.unlink()
+        self.daemon.lose_files()
         self.daemon.trade_unseen(BUY, 2)
         self.daemon.move(MNQ, "20900")
         self.daemon.trade_unseen(SELL, 2)
@@ -539,8 +538,7 @@ class IntradayTests(NetLimitTestCase):
     def test_a_loss_in_the_first_minute_does_not_hide_the_first_balance(self) -> None:
         """An account that has 51,598 when riskd sees it first, and starts to lose at once."""
         self.daemon.kill()
-        for path in self.daemon.directory.iterdir():
-            path.unlink()
+        self.daemon.lose_files()
         self.daemon.trade_unseen(BUY, 2)
         self.daemon.move(MNQ, "21400")
         self.daemon.trade_unseen(SELL, 2)

@@ -87,8 +87,7 @@ class ClosedJournalTests(JournalTestCase):
     def test_the_rules_guard_without_a_copy(self) -> None:
         self.shut()
         self.daemon.stop()
-        for path in self.daemon.directory.iterdir():
-            path.unlink()
+        self.daemon.lose_files()
         self.daemon.restart()
         self.lose(51, 1)
         self.daemon.advance(5)
@@ -311,8 +310,7 @@ class BalanceTests(JournalTestCase):
     def test_a_start_that_is_cut_short_raises_no_floor(self) -> None:
         """By then the first balance is known, and the day's trades that it includes are not."""
         self.daemon.kill()
-        for path in self.daemon.directory.iterdir():
-            path.unlink()
+        self.daemon.lose_files()
         self.daemon.trade_unseen(BUY, 2)
         self.daemon.move(MNQ, "21100")
         self.daemon.trade_unseen(SELL, 2)

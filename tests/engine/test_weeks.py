@@ -133,8 +133,7 @@ class LossTests(WeekTestCase):
         self.daemon.kill()
         self.lose_unseen(200)
         self.daemon.stopped_for(hours=48)
-        for path in self.daemon.directory.iterdir():
-            path.unlink()
+        self.daemon.lose_files()
         self.daemon.restart()
         self.daemon.advance(3)
         self.assertEqual(self.week, (self.brokers - 50000, 2))

@@ -1143,7 +1143,7 @@ class ExchangeOracle:
             for each in trades if rule_id in self._rules and not is_over else ():
                 is_due = now - self._trade_seen[each.id] < COOLDOWN_SECONDS - 10
                 # A trade of yesterday that is known today begins none.
-                is_due &= self._day is not None and each.executed >= self._day
+                is_due &= each.executed >= self._day
                 if is_due and self._is_since_unlock(each, is_certain=True):
                     since = max(self._culprits[rule_id, each.id], self._forgiven_at)
                     yield rule_id, awake - since, each.executed

@@ -151,6 +151,11 @@ class PracticeDaemon:
         self.journal.running = False
         self.journal._store.close()
 
+    def lose_files(self) -> None:
+        """Remove what the daemon has left on the disk."""
+        for path in self.directory.iterdir():
+            path.unlink()
+
     def restart(self, *, is_slow: bool = False) -> None:
         """Start again on the same broker and directory.
 
