@@ -14,6 +14,9 @@ PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 _PATH = re.compile(r"`((?:riskd|trader|tests|twisted|docs)/[\w./]*\w)(?::(\w+))?`")
+INDEX = ROOT / "docs" / "index.md"
+
+_TOCTREE = re.compile(r"^```{toctree}\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 
 
@@ -40,6 +43,25 @@ class DocumentationTests(SynchronousTestCase):
         for page in PAGES:
             for target in _LINK.findall(page.read_text(encoding="utf-8")):
                 self.assertTrue((page.parent / target).exists(), f"{page.name}: {target}")
+
+    def test_the_index_has_each_page_for_the_site_and_for_a_git_host(self) -> None:
+        """The site's contents and the links are both explicit, and have the same pages in one order."""
+        text = INDEX.read_text(encoding="utf-8")
+        contents = [
+            f"{line}.md"
+            for toctree in _TOCTREE.findall(text)
+            for line in toctree.splitlines()
+            if line and not line.startswith(":")
+        ]
+        pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {INDEX.name}
+        self.assertEqual(pages - set(contents), set(), "no line in a toctree of docs/index.md")
+        links = [*map(_page_of_the_site, _LINK.findall(text))]
+        self.assertEqual(links, contents, "docs/index.md: links, and pages in its toctrees")
+
+
+def _page_of_the_site(link: str) -> str:
+    """Return the page of docs that a link of one of them leads to."""
+    return {"../README.md": "start.md"}.get(link, link.removeprefix("../"))
 
 
 class DocstringTests(SynchronousTestCase):
