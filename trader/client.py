@@ -53,11 +53,13 @@ FIRST_CONNECTION_DELAY: Final = 5.0
 RECONNECTION_DELAYS: Final = (1.0, 2.0, 4.0, 8.0, 10.0)
 """Seconds before each attempt after a lost connection; the last one is repeated."""
 
+KEEPALIVE_SECONDS: Final = 20.0
+"""Seconds between pings, and those that a daemon may take to answer one."""
+
 _GATEWAY_HEADER: Final = "riskd-gateway"
 _STATE_HEADER: Final = "riskd-state"
 _INSTANCE_HEADER: Final = "riskd-instance"
 _DRY_RUN_HEADER: Final = "riskd-dry-run"
-_KEEPALIVE_SECONDS: Final = 20
 # Events are below 1 KiB; the rest is room for those of later versions.
 _MAX_MESSAGE_BYTES: Final = 64 * 1024
 # The daemon chooses field names and its gateway's name; bounds keep a hostile one from filling memory or screen.
@@ -133,6 +135,7 @@ class DaemonClient:
         :class:`~riskd.host.errors.UserError` from it fails the attempt, with its text as the reason.
     :param admit: called with each handshake; a :class:`~riskd.host.errors.UserError` from it
         refuses the daemon, as a failed attempt.
+    :param keepalive_seconds: how often the daemon is pinged, and how long it may take to answer.
     :raises ValueError: ``url`` is not a ``ws://`` URL.
     :ivar connected: whether the connection is up, its WebSocket handshake completed.
     :ivar retry_at: the reactor's time of the next attempt, in seconds; ``None`` when none is scheduled.
@@ -153,6 +156,7 @@ class DaemonClient:
         take_event: LazyEventCallback | None = None,
         find_url: Callable[[], str] | None = None,
         admit: Callable[[Handshake], object] = lambda _handshake: None,
+        keepalive_seconds: float = KEEPALIVE_SECONDS,
     ) -> None:
         check_url(url)
         if reactor is None:
@@ -165,6 +169,7 @@ class DaemonClient:
         self._take_event = take_event
         self._find_url = find_url
         self._admit = admit
+        self._keepalive_seconds = keepalive_seconds
         self._factory: _EventFactory | None = None
         self._service: ClientService | None = None
         self._delays: Iterator[float] = repeat(FIRST_CONNECTION_DELAY)
@@ -181,7 +186,9 @@ class DaemonClient:
         if self._service is not None:
             return
         # A new factory each time: the connection of the last one may still be closing.
-        self._factory = factory = _EventFactory(self, self._url, self._reactor)
+        self._factory = factory = _EventFactory(
+            self, self._url, self._reactor, self._keepalive_seconds
+        )
         endpoint = self._endpoint or _DaemonEndpoint(factory, self._locate)
         self._delays = repeat(FIRST_CONNECTION_DELAY)
         self._service = ClientService(
@@ -306,6 +313,7 @@ class _EventProtocol(ClientProtocol):
     factory: _EventFactory
     _handshake = Handshake()
     _refusal: str | None = None
+    _hang = ""
 
     def dataReceived(self, data: bytes) -> None:
         """Handle whole text messages here, and leave all else to Autobahn."""
@@ -334,6 +342,10 @@ class _EventProtocol(ClientProtocol):
             self._refusal = str(error)
             self.sendClose(_NORMAL_CLOSURE)
 
+    def onAutoPingTimeout(self) -> None:
+        self._hang = f"it has not answered for {self.factory.keepalive_seconds:.0f} s"
+        super().onAutoPingTimeout()
+
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         client = self.factory.client
         if client is None or self._refusal is not None:
@@ -349,7 +361,7 @@ class _EventProtocol(ClientProtocol):
             # A daemon that is suddenly gone gives no reason; a failed handshake may have one.
             reason = None if was_open else self.wasNotCleanReason
         if self.factory.client is not None:
-            self.factory.client.connection_closed(self._refusal or reason or "")
+            self.factory.client.connection_closed(self._refusal or self._hang or reason or "")
 
 
 class _EventFactory(WebSocketClientFactory):
@@ -361,15 +373,18 @@ class _EventFactory(WebSocketClientFactory):
 
     protocol = _EventProtocol  # type: ignore[assignment]
 
-    def __init__(self, client: DaemonClient, url: str, reactor: Any) -> None:
+    def __init__(
+        self, client: DaemonClient, url: str, reactor: Any, keepalive_seconds: float
+    ) -> None:
         super().__init__(url, reactor=reactor, useragent=_USER_AGENT)
         self.client: DaemonClient | None = client
         self.open_protocol: _EventProtocol | None = None
+        self.keepalive_seconds = keepalive_seconds
         self.setProtocolOptions(
             maxFramePayloadSize=_MAX_MESSAGE_BYTES,
             maxMessagePayloadSize=_MAX_MESSAGE_BYTES,
-            autoPingInterval=_KEEPALIVE_SECONDS,
-            autoPingTimeout=_KEEPALIVE_SECONDS,
+            autoPingInterval=keepalive_seconds,
+            autoPingTimeout=keepalive_seconds,
         )
 
     def set_url(self, url: str) -> None:

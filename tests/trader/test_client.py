@@ -223,6 +223,25 @@ class StatusTests(ClientTestCase):
         self.clock.pump([0.2] * 300)
         self.assertFalse(server.transport.connected)
         self.assertFalse(self.client.connected)
+        self.assertEqual(
+            self.statuses[-1],
+            (False, "lost connection to daemon: it has not answered for 20 s"),
+        )
+
+    def test_a_client_in_a_hurry_notices_a_daemon_that_hangs(self) -> None:
+        self.client = DaemonClient(
+            123,
+            lambda event_type, data: self.calls.append((event_type, data)),
+            reactor=self.clock,
+            endpoint=self.endpoint,
+            keepalive_seconds=3,
+        )
+        self.connect()
+        self.clock.pump([0.2] * 40)
+        self.assertEqual(
+            self.statuses[-1],
+            (False, "lost connection to daemon: it has not answered for 3 s"),
+        )
 
 
 class HandshakeTests(ClientTestCase):

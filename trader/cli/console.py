@@ -19,12 +19,12 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import LogEvent, LogLevel, formatEvent
 from urwid.display.common import InputClosedError
 
-from riskd.model.events import Event
 from trader.cli.alarm import Alarm
 from trader.cli.congestion import Congestion
-from trader.client import DaemonClient
+from trader.client import DaemonClient, ReadEvent
 from trader.model.followed_daemon import FollowedDaemon
 from trader.model.formatting import terminal_text
+from trader.model.guard_watch import GuardChange, GuardWatch
 from trader.model.session import Session
 from trader.model.ui_state import FILTERS, UiState
 from trader.model.view import View
@@ -35,6 +35,10 @@ from trader.ui.screen import RedrawThrottle, Screen, page_at
 from trader.ui.terminal import Terminal
 
 _TICK_SECONDS: Final = 1.0
+_DAEMON_STATUS: Final = "daemon_status"
+
+_KEEPALIVE_SECONDS: Final = 5.0
+"""A daemon that hangs is lost within twice this time."""
 
 _ENDING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 """The signals that end the program in order; by default, some of them would leave the terminal as it is."""
@@ -46,8 +50,8 @@ class Console:
     :param account_id: the account to show.
     :param followed: finds the daemon and its state file.
     :param ui_state: what is shown first, and how.
-    :param hook: the command that runs on lockouts and enforcement, and its arguments; empty for none.
-    :param bell: whether the terminal's bell rings then.
+    :param hook: the command that the alarm runs, and its arguments; empty for none.
+    :param bell: whether the terminal's bell rings on an alarm.
     """
 
     def __init__(
@@ -73,14 +77,16 @@ class Console:
             lambda: followed.origin,
         )
         self._alarm = Alarm(reactor, self._ring if bell else None, hook)
+        self._guard_watch = GuardWatch(self._raise_alarm)
         self._client = DaemonClient(
             account_id,
-            self._session.receive_status,
+            self._receive_status,
             followed.url,
             reactor=reactor,
-            take_event=self._session.receive,
+            take_event=self._receive,
             find_url=followed.locate,
             admit=followed.admit,
+            keepalive_seconds=_KEEPALIVE_SECONDS,
         )
         self._screen = Screen(
             self._view,
@@ -158,8 +164,19 @@ class Console:
         ticking.clock = self._reactor
         ticking.start(_TICK_SECONDS)
 
-    def _raise_alarm(self, event: Event) -> None:
-        self._alarm.handle(event, is_muted=self._ui_state.is_muted)
+    def _receive_status(self, event_type: str, status: dict[str, Any]) -> None:
+        self._session.receive_status(event_type, status)
+        self._guard_watch.connection(
+            self._session.daemon, is_connected=status["connected"], reason=status["reason"]
+        )
+
+    def _receive(self, event_type: str, read: ReadEvent) -> None:
+        self._session.receive(event_type, read)
+        if event_type == _DAEMON_STATUS:
+            self._guard_watch.status(self._session.daemon)
+
+    def _raise_alarm(self, change: GuardChange) -> None:
+        self._alarm.handle(change, is_muted=self._ui_state.is_muted)
 
     def _ring(self) -> None:
         if self._terminal.started and not self._output.is_congested:

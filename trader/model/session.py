@@ -107,6 +107,11 @@ class Session:
         """Return the time of day by the broker's clock, as far as it is known."""
         return self._machine_now() + (self._view.clock_offset or timedelta())
 
+    @property
+    def daemon(self) -> DaemonStatus | None:
+        """The daemon's last status; ``None`` if none is known."""
+        return self._view.daemon
+
     def view(
         self,
         retry_in: float | None = None,

@@ -10,13 +10,16 @@ from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.model.events import Event
 from riskd.model.wire import encode
 from riskd.testing import make_event
 from trader.cli.alarm import BELL_SECONDS, HOOK_SECONDS, Alarm
+from trader.model.guard_watch import ConnectionChange, GuardChange
 
 LOCKOUT = make_event("lockout_set", {})
 ENFORCEMENT = make_event("enforcement_action", {})
+ERROR = make_event("daemon_status", {"status": "ERROR", "message": "no broker"})
+GONE = ConnectionChange(connected=False, reason="lost connection to daemon")
+BACK = ConnectionChange(connected=True, reason="connected")
 
 
 class Transport:
@@ -71,7 +74,7 @@ class AlarmTestCase(SynchronousTestCase):
         if event.get("log_namespace") == "trader.cli.alarm":
             self.logged.append(event["log_format"].format(**event))
 
-    def raise_alarm(self, *events: Event, is_muted: bool = False) -> None:
+    def raise_alarm(self, *events: GuardChange, is_muted: bool = False) -> None:
         for event in events:
             self.alarm.handle(event, is_muted=is_muted)
 
@@ -86,12 +89,12 @@ class AlarmTestCase(SynchronousTestCase):
 class AlarmTests(AlarmTestCase):
     """Which events alarm, and how often."""
 
-    def test_lockouts_and_enforcement_ring_and_run_the_hook(self) -> None:
-        for event in (LOCKOUT, ENFORCEMENT):
+    def test_all_that_an_alarm_is_for_rings_and_runs_the_hook(self) -> None:
+        for event in (LOCKOUT, ENFORCEMENT, ERROR, GONE, BACK):
             self.reactor.advance(HOOK_SECONDS)
             self.raise_alarm(event)
-        self.assertEqual(len(self.rung), 2)
-        self.assertEqual(len(self.reactor.started), 2)
+        self.assertEqual(len(self.rung), 5)
+        self.assertEqual(len(self.reactor.started), 5)
 
     def test_other_events_do_not_alarm(self) -> None:
         self.raise_alarm(
@@ -99,8 +102,8 @@ class AlarmTests(AlarmTestCase):
         )
         self.assertEqual((self.rung, self.reactor.started), ([], []))
 
-    def test_muting_silences_enforcement_but_no_lockout(self) -> None:
-        self.raise_alarm(ENFORCEMENT, is_muted=True)
+    def test_muting_silences_all_but_lockouts(self) -> None:
+        self.raise_alarm(ENFORCEMENT, ERROR, GONE, BACK, is_muted=True)
         self.assertEqual((self.rung, self.reactor.started), ([], []))
         self.raise_alarm(LOCKOUT, is_muted=True)
         self.assertEqual((len(self.rung), len(self.reactor.started)), (1, 1))
@@ -116,6 +119,24 @@ class AlarmTests(AlarmTestCase):
             self.raise_alarm(ENFORCEMENT)
             self.reactor.advance(HOOK_SECONDS / 20)
         self.assertEqual(len(self.reactor.started), 3)
+
+    def test_of_a_daemon_that_comes_and_goes_the_hook_learns_the_last_state(self) -> None:
+        self.raise_alarm(*([GONE, BACK] * 50), GONE)
+        self.reactor.pump([HOOK_SECONDS / 10] * 10)
+        messages = [process.transport.written for process, *_ in self.reactor.started]
+        gone = (
+            b'{"type":"connection_status","account_id":null,'
+            b'"data":{"connected":false,"reason":"lost connection to daemon"}}\n'
+        )
+        self.assertEqual(messages, [gone, gone])
+        self.reactor.advance(HOOK_SECONDS)
+        self.raise_alarm(BACK)
+        self.assertEqual(len(self.reactor.started), 3)
+
+    def test_an_error_of_the_daemon_reaches_the_hook_as_on_the_wire(self) -> None:
+        self.raise_alarm(ENFORCEMENT, ERROR)
+        process, *_ = self.reactor.started[-1]
+        self.assertEqual(process.transport.written, encode(ERROR) + b"\n")
 
     def test_every_lockout_runs_the_hook(self) -> None:
         self.raise_alarm(ENFORCEMENT, LOCKOUT, LOCKOUT)

@@ -114,14 +114,20 @@ class ConsoleTestCase(SynchronousTestCase):
 
     def begin(self) -> None:
         """Report a completed handshake."""
-        self.session.receive_status(
+        self.console._receive_status(
             "connection_status", {"connected": True, "reason": "connected"}
+        )
+
+    def lose(self) -> None:
+        """Report a lost connection."""
+        self.console._receive_status(
+            "connection_status", {"connected": False, "reason": "lost connection to daemon"}
         )
 
     def receive(self, event_type: str, **data: Any) -> None:
         """Report an event, decoded from its wire form."""
         event = decode(encode(make_event(event_type, data)))
-        self.session.receive(event.type, lambda: event)
+        self.console._receive(event.type, lambda: event)
 
 
 class DrawingTests(ConsoleTestCase):
@@ -456,7 +462,19 @@ class BellTests(ConsoleTestCase):
     def test_other_events_do_not_ring(self) -> None:
         for event_type in ("GatewayUserTrade", "daemon_status", "lockout_cleared", "daily_reset"):
             self.receive(event_type)
+        self.receive("daemon_status", status="STOPPING")
         self.assertEqual(self.terminal.written, [])
+
+    def test_it_rings_for_errors_losses_and_recovery(self) -> None:
+        self.receive("daemon_status", status="ERROR", message="no broker")
+        for act in (
+            lambda: self.receive("daemon_status", status="RUNNING", message="again"),
+            self.lose,
+            self.begin,
+        ):
+            self.clock.advance(2)
+            act()
+        self.assertEqual(self.terminal.written, ["\a"] * 4)
 
     def test_when_muted_it_rings_for_lockouts_only(self) -> None:
         self.console._handle_input("b")
@@ -469,7 +487,7 @@ class BellTests(ConsoleTestCase):
         console = Console(123, self.followed(123), self.clock, bell=False)
         console._main_loop.screen = console._terminal = self.terminal
         event = decode(encode(make_event("lockout_set", {})))
-        console._session.receive(event.type, lambda: event)
+        console._receive(event.type, lambda: event)
         self.assertEqual(self.terminal.written, [])
 
 
