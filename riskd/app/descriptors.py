@@ -23,8 +23,11 @@ END_SHARE: Final = 0.7
 CHECK_SECONDS: Final = 1.0
 
 _OPEN_FILES: Final = "/proc/self/fd" if sys.platform == "linux" else "/dev/fd"
-_OWN_USE: Final = 256
-"""Descriptors for everything but clients: the journal, the log, the broker, operators, metrics."""
+_OWN_USE: Final = 384
+"""Descriptors for everything but clients of the stream.
+
+They are the journal, the log, the broker, operators, metrics and the clients of the practice gateway.
+"""
 
 _log = Logger()
 

@@ -21,17 +21,16 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Histogram,
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from twisted.application.service import Service
-from twisted.internet.interfaces import IAddress, IProtocolFactory, IReactorTime
+from twisted.internet.interfaces import IProtocolFactory, IReactorTime
 from twisted.internet.task import LoopingCall
-from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
-from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import Resource
-from twisted.web.server import Request, Site
+from twisted.web.server import Request
 
 from riskd.broadcast.statistics import Statistics
 from riskd.engine.service import EngineService
+from riskd.host.bounded_site import BoundedSite
 from riskd.host.loopback import LoopbackServer
-from riskd.host.same_host import is_same_host
+from riskd.host.same_host import is_foreign_fetch, is_same_host
 from riskd.recording.recording_engine import RecordingEngine
 
 LAG_SECONDS: Final = 0.1
@@ -39,8 +38,6 @@ LAG_SECONDS: Final = 0.1
 
 MAX_CONNECTIONS: Final = 16
 """Each connection takes a file descriptor, which the clients of the stream need."""
-
-_TIMEOUT_SECONDS: Final = 5
 
 _PATH: Final = b"/metrics"
 
@@ -166,6 +163,9 @@ class MetricsResource(Resource):
         """
         request.setHeader("Connection", "close")
         request.channel.persistent = False
+        # A browser may neither take this text for a script nor show it within another site's page.
+        request.setHeader("X-Content-Type-Options", "nosniff")
+        request.setHeader("Cross-Origin-Resource-Policy", "same-origin")
         if request.method != b"GET":
             request.setResponseCode(HTTPStatus.METHOD_NOT_ALLOWED)
             request.setHeader("Allow", "GET")
@@ -174,6 +174,9 @@ class MetricsResource(Resource):
         if not is_same_host(request):
             request.setResponseCode(HTTPStatus.FORBIDDEN)
             return b"Foreign Host or Origin.\n"
+        if is_foreign_fetch(request):
+            request.setResponseCode(HTTPStatus.FORBIDDEN)
+            return b"Sec-Fetch-Site: the page of another site asks.\n"
         if request.path != _PATH:
             request.setResponseCode(HTTPStatus.NOT_FOUND)
             return b"There is nothing but %s.\n" % _PATH
@@ -194,31 +197,9 @@ class _BodilessRequest(Request):
         pass
 
 
-class _MetricsSite(Site):
-    noisy = False
-
-    def log(self, request: HTTPRequest) -> None:
-        """Log nothing: Prometheus asks all the time, and a client could flood the log."""
-
-
-class _FewAtATime(WrappingFactory):
-    noisy = False
-
-    def buildProtocol(self, addr: IAddress | None) -> ProtocolWrapper | None:  # type: ignore[override]  # as factories may
-        """Refuse a connection if there are too many."""
-        return super().buildProtocol(addr) if len(self.protocols) < MAX_CONNECTIONS else None
-
-
 def metrics_site(registry: CollectorRegistry, clock: IReactorTime) -> IProtocolFactory:
     """Return the factory that serves the metrics of ``registry``."""
-    return _FewAtATime(
-        _MetricsSite(
-            MetricsResource(registry),
-            requestFactory=_BodilessRequest,
-            timeout=_TIMEOUT_SECONDS,
-            reactor=clock,
-        )
-    )
+    return BoundedSite(MetricsResource(registry), clock, MAX_CONNECTIONS, _BodilessRequest)
 
 
 def metrics_services(

@@ -1,7 +1,8 @@
 """The Host/Origin check: only clients and pages of this machine are served.
 
 A web page from elsewhere sends its own ``Origin``.  A page whose name was made to resolve to this machine
-(DNS rebinding) sends that name as ``Host``.
+(DNS rebinding) sends that name as ``Host``.  A page that embeds an address as an image or a script sends
+neither, but its browser says so in ``Sec-Fetch-Site``.
 """
 
 from __future__ import annotations
@@ -61,3 +62,18 @@ def is_same_host(request: Any) -> bool:
     here = request.getHost()
     check = SameHostCheck([(here.host, here.port)], needs_port=False)
     return check.foreign_header(request.getHeader("host"), request.getHeader("origin")) is None
+
+
+def is_foreign_fetch(request: Any) -> bool:
+    """Return whether a browser makes the request for a page of another site.
+
+    A person who follows a link is let in: the page with the link cannot read where it leads.
+
+    Source: W3C Fetch Metadata Request Headers; clients that are no browsers send none of them.
+    """
+    site = request.getHeader("sec-fetch-site")
+    is_followed_link = (
+        request.getHeader("sec-fetch-mode") == "navigate"
+        and request.getHeader("sec-fetch-dest") == "document"
+    )
+    return site not in (None, "none", "same-origin") and not is_followed_link

@@ -53,7 +53,7 @@ class LimitTests(SynchronousTestCase):
 class DescriptorServiceTests(SynchronousTestCase):
     """The problem reported while most descriptors are in use."""
 
-    max_clients = 372
+    max_clients = 308
 
     def setUp(self) -> None:
         self.clock = Clock()

@@ -27,6 +27,7 @@ from riskd.broadcast.server import BroadcastServerFactory
 from riskd.config.settings import Faults
 from riskd.engine.enforcement.enforcer import WRITE_SECONDS
 from riskd.gateway.enums import GatewayOrderType
+from riskd.host.bounded_site import REQUEST_SECONDS
 from riskd.host.loopback import listen
 from riskd.testing import make_event
 from tests.support.memory_transport import MemoryTransport
@@ -129,11 +130,11 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(kept, [])
 
     def test_connections_are_limited_in_number_and_time(self) -> None:
-        silent = [connect(self.site, PORT, b"") for _ in range(MAX_CONNECTIONS)]
-        self.assertIsNone(self.site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 50000)))
-        self.clock.advance(6)
-        self.assertFalse(any(transport.connected for transport in silent))
+        silent = [connect(self.site, PORT, b"GET /metrics HTTP/1.1\r\n") for _ in range(100)]
+        self.assertEqual(sum(transport.connected for transport in silent), MAX_CONNECTIONS)
         self.assertEqual(self.get()[0], 200)
+        self.clock.advance(REQUEST_SECONDS)
+        self.assertFalse(any(transport.connected for transport in silent))
 
     def test_a_foreign_web_page_is_refused(self) -> None:
         for answer in (
@@ -147,6 +148,28 @@ class MetricsTests(SynchronousTestCase):
         self.assertFalse(
             [name for name in self.get(f"Origin: http://{HOST}")[1] if "access-control" in name]
         )
+
+    def test_a_fetch_by_the_page_of_another_site_is_refused(self) -> None:
+        """An image or a script is fetched without ``Origin``."""
+        for site in ("cross-site", "same-site", "nonsense"):
+            for more in ((), ("Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: image")):
+                status, _headers, body = self.get(f"Sec-Fetch-Site: {site}", *more)
+                self.assertEqual(status, 403, site)
+                self.assertNotIn("riskd_clients", body)
+            framed = ("Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: iframe")
+            self.assertEqual(self.get(f"Sec-Fetch-Site: {site}", *framed)[0], 403)
+        for site in ("none", "same-origin"):
+            self.assertEqual(self.get(f"Sec-Fetch-Site: {site}")[0], 200)
+
+    def test_a_person_may_follow_a_link_to_the_page(self) -> None:
+        """Prometheus links the pages that it reads."""
+        followed = ("Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document")
+        self.assertEqual(self.get("Sec-Fetch-Site: same-site", *followed)[0], 200)
+
+    def test_no_answer_is_taken_for_a_script(self) -> None:
+        for answer in (self.get(), self.get(host="evil.example"), self.get("Origin: null")):
+            self.assertEqual(answer[1]["x-content-type-options"], "nosniff")
+            self.assertEqual(answer[1]["cross-origin-resource-policy"], "same-origin")
 
     def test_clients_are_counted_while_connected(self) -> None:
         self.assertEqual(self.samples()["riskd_clients"], 0)

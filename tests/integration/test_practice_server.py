@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ import websocket
 from twisted.internet import reactor
 
 from riskd.app.launch import utc_now
+from riskd.host.bounded_site import REQUEST_SECONDS
 from riskd.practice.gateway import PracticeGateway
 from riskd.practice.server.hub_sockets import MAX_UNSENT_BYTES
 from riskd.practice.server.site import DEFAULT_API_KEY, DEFAULT_USER_NAME, practice_site
@@ -131,6 +135,21 @@ def test_only_the_key_from_the_file_is_accepted(gateway: Begin, tmp_path: Path) 
     wait_until(lambda: "left the user hub" in place.log)
     assert broker.token not in place.log
     assert "a-key-of-its-own" not in place.log
+
+
+def test_half_sent_bodies_keep_no_client_out(gateway: Begin) -> None:
+    place = gateway("--quiet")
+    # As few as a macOS shell allows; each connection takes one.
+    resource.prlimit(place.process.pid, resource.RLIMIT_NOFILE, (256, 256))
+    half = b"POST /api/Auth/loginKey HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\nhalf"
+    with ExitStack() as held:
+        for _ in range(300):
+            waiting = held.enter_context(socket.create_connection(("127.0.0.1", place.port)))
+            waiting.sendall(half)
+        begun = time.monotonic()
+        assert Broker(place.port).contract("MNQ")
+        assert time.monotonic() - begun < REQUEST_SECONDS
+    assert "Traceback" not in place.log
 
 
 def test_a_start_that_is_refused_is_one_line(gateway: Begin, tmp_path: Path) -> None:

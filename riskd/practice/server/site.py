@@ -15,8 +15,9 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Request, Site
+from twisted.web.server import NOT_DONE_YET, Request
 
+from riskd.host.bounded_site import BoundedSite
 from riskd.host.loopback import LoopbackServer
 from riskd.host.same_host import is_same_host
 from riskd.model.exact_json import encode_json
@@ -34,6 +35,10 @@ DEFAULT_USER_NAME: Final = "practice"
 DEFAULT_API_KEY: Final = "practice"
 
 MAX_BODY_BYTES: Final = 64 * 1024
+
+MAX_CONNECTIONS: Final = 128
+"""Each connection takes a file descriptor; clients of the hubs count."""
+
 HUBS: Final = "/hubs/"
 
 _log = Logger()
@@ -103,7 +108,7 @@ class BoundedRequest(Request):
             super().handleContentChunk(data)
 
 
-class PracticeSite(Site):
+class PracticeSite(BoundedSite):
     """The site; its feed runs while it listens."""
 
     def __init__(
@@ -113,9 +118,7 @@ class PracticeSite(Site):
         feed: EventFeed,
         hubs: tuple[HubFactory, ...],
     ) -> None:
-        super().__init__(resource, requestFactory=BoundedRequest, reactor=reactor)
-        self.displayTracebacks = False
-        self.noisy = False
+        super().__init__(resource, reactor, MAX_CONNECTIONS, BoundedRequest)
         self._feed = feed
         self._hubs = hubs
 
@@ -128,9 +131,6 @@ class PracticeSite(Site):
         """Stop the feed."""
         self._feed.stop()
         super().stopFactory()
-
-    def log(self, request: Any) -> None:
-        """Write no access log: addresses of hubs hold tokens."""
 
     def close_hubs(self) -> Deferred[Any]:
         """Say goodbye to all clients of the hubs; fires when they are gone."""

@@ -7,8 +7,9 @@ import json
 from twisted.logger import capturedLogs, formatEvent
 
 from riskd.config.settings import Faults
+from riskd.host.bounded_site import REQUEST_SECONDS
 from riskd.practice.server.hub_sockets import token_of
-from riskd.practice.server.site import MAX_BODY_BYTES
+from riskd.practice.server.site import MAX_BODY_BYTES, MAX_CONNECTIONS
 from tests.support.practice_server import (
     HOST,
     MNQ,
@@ -129,6 +130,42 @@ class HttpTests(PracticeServerTestCase):
         self.patch(self.gateway, "ask", lambda _request, _look: fail(None))
         self.assertEqual(self.request("/api/Account/search").status, 500)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+
+class ConnectionTests(PracticeServerTestCase):
+    """The number of connections, of which each takes a file descriptor."""
+
+    def half_a_body(self) -> Wire:
+        wire = Wire(self.site)
+        wire.send(f"POST /api/Auth/loginKey HTTP/1.1\r\nHost: {HOST}\r\n".encode())
+        wire.send(b"Content-Length: 1000\r\n\r\nhalf")
+        return wire
+
+    def test_half_sent_bodies_keep_nobody_out_and_are_cut_soon(self) -> None:
+        hub = self.hub()
+        waiting = [self.half_a_body() for _ in range(300)]
+        # The others are the hub's and the one that has logged in.
+        self.assertEqual(sum(not wire.is_gone for wire in waiting), MAX_CONNECTIONS - 2)
+        self.assertEqual(self.reply("Account/search").status, 200)
+        self.assertEqual(self.hub("market").answer, 101)
+        self.clock.advance(REQUEST_SECONDS)
+        self.assertTrue(all(wire.is_gone for wire in waiting))
+        hub.ping()
+        self.assertTrue(hub.has_pong)
+
+    def test_clients_of_the_hubs_count_and_are_not_cut(self) -> None:
+        hubs = [self.hub() for _ in range(MAX_CONNECTIONS)]
+        self.assertIsNone(self.site.buildProtocol(None))
+        self.assertFalse(any(hub.is_gone for hub in hubs))
+        hubs[0].transport.loseConnection()
+        self.assertEqual(self.reply("Account/search").status, 200)
+
+    def test_the_time_for_a_request_is_not_that_of_a_hub(self) -> None:
+        hub = self.hub()
+        self.clock.advance(REQUEST_SECONDS * 3)
+        hub.ping()
+        self.clock.advance(REQUEST_SECONDS * 3)
+        self.assertFalse(hub.is_gone)
 
 
 class NegotiationTests(PracticeServerTestCase):
