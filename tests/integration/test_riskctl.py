@@ -136,7 +136,8 @@ def test_another_user_may_not_open_the_socket(daemon: Twistd, state: Path) -> No
     program = f"""
 import os, sys
 # All that it imports, while it may read where riskd is installed.
-import riskd.control.server, twisted.internet.endpoints, twisted.internet.reactor, twisted.internet.task
+import riskd.app.riskctl.online, riskd.control.server, twisted.internet.endpoints
+import twisted.internet.reactor, twisted.internet.task
 from riskd.app.riskctl.main import main
 os.setgroups([]); os.setgid({STRANGER}); os.setuid({STRANGER})
 sys.exit(main(["--state", {str(state)!r}, "flatten", "123"]))

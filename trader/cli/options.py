@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Final, Literal, get_args
+from typing import Annotated
 
 import msgspec
 
 from riskd.config.toml import ConfigError, NoFileError, TableReader, read_text
 from riskd.journal.state_directory import default_directory
-from trader.client import DEFAULT_URL, check_url
+from trader.cli.arguments import MAX_ACCOUNT_ID, Theme, make_parser
+from trader.client import check_url
 from trader.model.followed_daemon import FollowedDaemon
 from trader.model.formatting import can_be_drawn
 from trader.model.ui_state import UiState
 
-_MAX_ACCOUNT_ID: Final = 2**63 - 1
-
 Account = Annotated[
-    int, msgspec.Meta(ge=0, le=_MAX_ACCOUNT_ID, description="an account id, such as 123")
+    int, msgspec.Meta(ge=0, le=MAX_ACCOUNT_ID, description="an account id, such as 123")
 ]
-Theme = Literal["dark", "light", "colorblind", "mono"]
-"""The names of the themes; see :mod:`trader.ui.palette`."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -118,7 +114,7 @@ def parse_options(arguments: Sequence[str] | None) -> Options:
 
     :raises SystemExit: ``--help`` was given, or, with code 2 after a line about it, something is wrong.
     """
-    parser = _parser()
+    parser = make_parser()
     given = parser.parse_args(arguments)
     try:
         settings = read_settings(given.config)
@@ -143,65 +139,3 @@ def parse_options(arguments: Sequence[str] | None) -> Options:
 def followed_daemon(account_id: int, options: Options) -> FollowedDaemon:
     """Return the daemon to follow for an account, by what the trader named."""
     return FollowedDaemon(account_id, options.url, options.state, default_directory())
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="trader-console", description="Watch a futures account live, in the terminal."
-    )
-    parser.add_argument(
-        "account",
-        type=_account,
-        nargs="?",
-        help="account id, such as 123; without it, the console offers those of the riskd that runs, "
-        "or else of the last known state",
-    )
-    parser.add_argument(
-        "--url",
-        type=_url,
-        help=f"URL of riskd [that of the riskd that runs, {DEFAULT_URL} first]",
-    )
-    parser.add_argument(
-        "--state",
-        type=Path,
-        metavar="DIR",
-        help="riskd's state directory, which holds the last known state "
-        f"[that of the account, in {_escaped(default_directory())}]",
-    )
-    parser.add_argument(
-        "--config", type=Path, metavar="FILE", help=f"settings file [{_escaped(default_file())}]"
-    )
-    parser.add_argument("--theme", choices=get_args(Theme), help="color theme [dark]")
-    parser.add_argument("--no-color", action="store_true", help="no colors, as with NO_COLOR set")
-    parser.add_argument("--ascii", action="store_true", help="draw only ASCII characters")
-    output = parser.add_mutually_exclusive_group()
-    for name, effect in (
-        ("plain", "no screen: write a line for each event but quotes"),
-        ("json", "no screen: write each event as a line of JSON"),
-    ):
-        output.add_argument(
-            f"--{name}", dest="output", action="store_const", const=name, help=effect
-        )
-    parser.set_defaults(output="screen")
-    return parser
-
-
-def _escaped(path: Path) -> str:
-    # argparse formats a help text with the % operator.
-    return str(path).replace("%", "%%")
-
-
-def _account(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()) or int(text) > _MAX_ACCOUNT_ID:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not an account id; it must be a whole number"
-        )
-    return int(text)
-
-
-def _url(text: str) -> str:
-    try:
-        check_url(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    return text

@@ -437,6 +437,11 @@ def plain_csv(kind: type[msgspec.Struct]) -> Callable[[Iterable[msgspec.Struct]]
     return lines
 
 
+days_csv = plain_csv(DayReport)
+trades_csv = plain_csv(TradeReport)
+equity_csv = plain_csv(EquityLine)
+
+
 def _plain(value: object) -> str:
     if isinstance(value, datetime):
         return _stamp(value)

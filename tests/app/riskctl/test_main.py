@@ -12,7 +12,9 @@ from pathlib import Path
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.app.riskctl.main import main, parse, seconds_of_minutes, since, until
+from riskd import __version__
+from riskd.app.riskctl.arguments import Later, make_parser, seconds_of_minutes, since, until
+from riskd.app.riskctl.main import main, parse
 from tests.support.control import NOW
 from tests.support.directories import temporary_directory
 from tests.support.riskctl import ZonedTestCase
@@ -116,6 +118,24 @@ class CommandLineTests(SynchronousTestCase):
 
     def test_a_lock_without_an_end_lasts_until_it_is_unlocked(self) -> None:
         self.assertIsNone(parse(["lock", "123", "--reason", "x"], NOW).until)
+
+    def test_version_is_a_line_of_its_own(self) -> None:
+        with redirect_stdout(io.StringIO()) as shown, self.assertRaises(SystemExit) as end:
+            parse(["--version"], NOW)
+        self.assertEqual((shown.getvalue(), end.exception.code), (f"riskctl {__version__}\n", 0))
+
+    def test_each_command_finds_the_functions_that_it_runs(self) -> None:
+        """They are named and imported late, so that a misspelled one would only show when it runs."""
+        commands = next(
+            action for action in make_parser(NOW)._actions if action.nargs == argparse.PARSER
+        )
+        assert isinstance(commands.choices, dict)
+        for name, command in commands.choices.items():
+            named = [*command._defaults.values(), *(each.const for each in command._actions)]
+            functions = [each for each in named if isinstance(each, Later)]
+            self.assertTrue(functions, name)
+            for each in functions:
+                self.assertTrue(callable(each.function), name)
 
 
 class TerminalTests(SynchronousTestCase):
