@@ -90,11 +90,12 @@ class Balances:
         """Count an execution that is not voided, or the broker's last word on it."""
         risk = self._account.state.risk
         known = risk.results.get(trade.id)
+        # Each search lists all trades of a day again, so this comes before anything is made of them.
+        # A voided trade does not count again.
+        if trade.id in risk.voided or (known is not None and known.amount == trade.net_pnl):
+            return
         position = self._account.state.positions.get(trade.contract_id)
         result = result_of(trade, position, known)
-        # A voided trade does not count again.
-        if trade.id in risk.voided or (known is not None and known.amount == result.amount):
-            return
         change = result.amount - (ZERO if known is None else known.amount)
         if known is None and not (is_event or self._has_listed or self._is_settled):
             # The first search lists what the first balance includes.

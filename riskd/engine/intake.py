@@ -97,14 +97,16 @@ def _without_future_stamp(news: BrokerNews, now: datetime) -> BrokerNews:
     return news
 
 
-def _dated(trade: BrokerTrade, known: BrokerTrade | None, now: datetime) -> BrokerTrade:
+def _dated(
+    trade: BrokerTrade, known: BrokerTrade | None, now: Callable[[], datetime]
+) -> BrokerTrade:
     """Return a trade with the time of its execution.
 
     A loss without a date belongs to the day in which it is reported.
     """
     if not is_placeholder(trade.execution_time):
         return trade
-    executed = now if known is None else known.execution_time
+    executed = now() if known is None else known.execution_time
     return msgspec.structs.replace(trade, execution_time=executed)
 
 
@@ -293,7 +295,7 @@ class Intake:
         if trade.is_voided:
             self._void_trade(guarded, known, trade, is_event=is_event)
             return
-        trade = _dated(trade, known, self._now())
+        trade = _dated(trade, known, self._now)
         # Each reconciliation lists the trades of a day.
         is_same = known is not None and is_same_trade(trade, known)
         if not is_same and not self._is_last_word(account, known, trade, is_event=is_event):

@@ -109,7 +109,7 @@ def result_of(
     )
     return Result(
         at=trade.execution_time,
-        amount=trade.profit_and_loss - trade.charges,
+        amount=trade.net_pnl,
         order_id=trade.order_id if known is None else known.order_id,
         leg=leg_of(trade),
         execution=execution,

@@ -117,6 +117,11 @@ class BrokerTrade(GatewayUserTrade, frozen=True, kw_only=True, rename="camel"):
         """The broker's fees and commissions together, in dollars."""
         return self.fees + self.commissions
 
+    @property
+    def net_pnl(self) -> Decimal:
+        """What the execution has done to the balance, in dollars."""
+        return self.profit_and_loss - self.charges
+
 
 class BrokerQuote(msgspec.Struct, frozen=True):
     """What has changed of a contract's quote; ``None``: unchanged.
