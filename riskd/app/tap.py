@@ -12,6 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, TypeVar, cast
 
+from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
@@ -20,6 +21,7 @@ from riskd.app import launch
 from riskd.app.daemon_file import DaemonFileService, daemon_record
 from riskd.app.descriptors import DescriptorService
 from riskd.app.launch import Daemon, freeze_garbage, utc_now
+from riskd.app.supervision import notify_services
 from riskd.broadcast.server import BroadcastServerFactory, BroadcastService
 from riskd.config.loader import load_settings
 from riskd.config.presets import preset_warnings
@@ -252,9 +254,10 @@ def assemble(
     daemon = Daemon(state)
     # Services stop in reverse order: the engine broadcasts STOPPING, the broadcast closes the clients,
     # and the journal writes the final state.
-    for service in (
+    services: tuple[Service, ...] = (
         journal,
         BroadcastService(reactor, factory, sockets),
+        *notify_services(reactor, engine),
         engine,
         ControlService(
             reactor,
@@ -271,7 +274,8 @@ def assemble(
             ),
             engine.report_problem,
         ),
-    ):
+    )
+    for service in services:
         service.setServiceParent(daemon)
     if metrics_sockets:
         metrics.read_from(factory.statistics, engine)

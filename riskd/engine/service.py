@@ -229,6 +229,19 @@ class EngineService(Service):
         return self._progress is _Progress.RECONCILED and not self._reconciliation.is_feed_lost
 
     @property
+    def is_prepared(self) -> bool:
+        """Whether the journal is taken over; where it cannot be read in time, its copy.
+
+        The accounts are guarded from then on, as far as the broker answers.
+        """
+        return self._progress >= _Progress.PREPARED
+
+    @property
+    def standing_status(self) -> DaemonStatus | None:
+        """The status that was announced last; ``None`` before the first."""
+        return self._standing
+
+    @property
     def operated_accounts(self) -> Mapping[int, IOperatedAccount]:
         """The accounts, for an operator."""
         return self.accounts

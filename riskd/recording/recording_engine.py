@@ -23,7 +23,7 @@ from riskd.gateway.interface import GatewayError, IGateway, IGatewayListener
 from riskd.journal.interface import IJournal
 from riskd.model.account import AccountState
 from riskd.model.broker import BrokerNews, BrokerQuote
-from riskd.model.events import Event
+from riskd.model.events import DaemonStatus, Event
 from riskd.recording.format import (
     FORMAT,
     Answered,
@@ -165,6 +165,16 @@ class RecordingEngine(Environment, Service):
     def is_reconciled(self) -> bool:
         """Whether the engine follows the gateway, and no event may be missing."""
         return self._sandbox.engine.is_reconciled
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether the journal is taken over; where it cannot be read in time, its copy."""
+        return self._sandbox.engine.is_prepared
+
+    @property
+    def standing_status(self) -> DaemonStatus | None:
+        """The status that was announced last; ``None`` before the first."""
+        return self._sandbox.engine.standing_status
 
     @property
     def is_recovered(self) -> bool:

@@ -1,0 +1,116 @@
+"""riskd as a service: what systemd learns of the real program."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.integration.programs import riskctl
+from tests.support.plugins import RULE
+from tests.support.service_manager import ReceivedNotices
+from tests.support.state_directories import PAPER, locked, write_state
+from tests.support.twistd import Twistd, twistd_command
+from tests.support.waiting import DEADLINE_SECONDS, wait_until
+
+WATCHDOG_SECONDS = 0.8
+
+HANGING_RULE = f"""
+import os, time
+{RULE.replace("return NOTHING", "hang(); return NOTHING")}
+def hang():
+    while os.path.exists(os.environ["RISKD_HANG"]):
+        time.sleep(0.01)
+
+mine = rule(listens=frozenset(Kind))
+"""
+"""A plugin with a rule that does not return while a file exists."""
+
+CONFIG = """
+[[accounts]]
+id = 123
+[[accounts]]
+id = 456
+watch = ["MNQ"]
+[accounts.rules.mine]
+limit = 1
+"""
+
+
+@pytest.fixture
+def notices(monkeypatch: pytest.MonkeyPatch) -> Iterator[ReceivedNotices]:
+    """Receive what programs that are started from now on send to their service manager."""
+    with closing(ReceivedNotices()) as received:
+        monkeypatch.setenv("NOTIFY_SOCKET", received.variable)
+        yield received
+
+
+def test_systemd_learns_all_of_a_daemon(
+    notices: ReceivedNotices,
+    twistd: Callable[..., Twistd],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    state_home: Path,
+) -> None:
+    plugins, hang = tmp_path / "own" / "twisted" / "plugins", tmp_path / "hang"
+    plugins.mkdir(parents=True)
+    (plugins / "hanging.py").write_text(HANGING_RULE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "own"))
+    monkeypatch.setenv("RISKD_HANG", str(hang))
+    monkeypatch.setenv("WATCHDOG_USEC", str(round(WATCHDOG_SECONDS * 1_000_000)))
+    monkeypatch.delenv("WATCHDOG_PID", raising=False)
+    config = tmp_path / "riskd.toml"
+    config.write_text(CONFIG)
+    state = state_home / "state"
+    write_state(state, PAPER, locked())
+    arguments = ("--port", "0", "--config", str(config), "--state", str(state))
+
+    daemon = twistd(*arguments, waits=False)
+    notices.wait_for("READY")
+    # It serves, and has the lock of the daemon before.
+    socket.create_connection(("127.0.0.1", daemon.port)).close()
+    assert "123: LOCKED: Daily loss" in riskctl("--state", str(state), "status").stdout
+    notices.wait_for_status("RUNNING: Daemon started successfully on the PRACTICE gateway")
+
+    notices.wait_for("WATCHDOG")
+    hang.touch()
+    wait_until(lambda: notices.next(WATCHDOG_SECONDS) is None)
+    hang.unlink()
+    notices.wait_for("WATCHDOG")
+
+    daemon.send_signal(signal.SIGTERM)
+    stopping = notices.wait_for("STOPPING")
+    assert stopping["STATUS"] == "STOPPING: The daemon is stopping"
+    assert daemon.wait() == 0
+    assert notices.all() == []
+
+
+def test_a_daemon_that_detaches_names_its_process(
+    notices: ReceivedNotices, tmp_path: Path, state_home: Path
+) -> None:
+    """As ``Type=notify`` with ``NotifyAccess=all`` needs it."""
+    command = twistd_command("--port", "0")
+    command.remove("-n")
+    command[command.index("--pidfile=")] = f"--pidfile={tmp_path / 'pid'}"
+    with subprocess.Popen(command, cwd=tmp_path) as started:
+        assert started.wait(DEADLINE_SECONDS) == 0
+    ready = notices.wait_for("READY")
+    pid = int(ready["MAINPID"])
+    assert pid == int((tmp_path / "pid").read_text())
+    assert pid != started.pid
+    os.kill(pid, signal.SIGTERM)
+    notices.wait_for("STOPPING")
+
+    def has_ended() -> bool:
+        with suppress(ProcessLookupError):
+            os.kill(pid, 0)
+            return False
+        return True
+
+    wait_until(has_ended)
