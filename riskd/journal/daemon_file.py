@@ -13,6 +13,9 @@ from typing import Annotated, Final
 
 import msgspec
 
+from riskd.host.files import create_private, read_regular
+from riskd.model.exact_json import NOT_JSON
+
 DAEMON_NAME: Final = "daemon.json"
 
 _MAX_BYTES: Final = 256 * 1024
@@ -94,15 +97,12 @@ def read_daemon(directory: Path) -> DaemonRecord | None:
 
     :return: ``None`` if there is none, or none that makes sense, or the record of another directory.
     """
-    path = directory / DAEMON_NAME
-    with suppress(OSError, msgspec.MsgspecError, UnicodeDecodeError):
-        # Opening a pipe would wait for its writer.
-        if path.is_file():
-            with path.open("rb") as file:
-                record = msgspec.json.decode(file.read(_MAX_BYTES), type=DaemonRecord)
-            # A directory may be copied while its daemon runs.
-            if record.directory in ("", directory_mark(directory)):
-                return record
+    with suppress(OSError, *NOT_JSON):
+        text = read_regular(directory / DAEMON_NAME, _MAX_BYTES)
+        record = msgspec.json.decode(text, type=DaemonRecord)
+        # A directory may be copied while its daemon runs.
+        if record.directory in ("", directory_mark(directory)):
+            return record
     return None
 
 
@@ -112,13 +112,12 @@ def write_daemon(directory: Path, record: DaemonRecord) -> None:
     :raises OSError: it cannot be written.
     """
     new = directory / f".{DAEMON_NAME}.new"
-    new.unlink(missing_ok=True)
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    descriptor = create_private(new)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(msgspec.json.encode(record) + b"\n")
-        # Whatever the umask: consoles of other users read it.
-        new.chmod(0o644)
+            # Whatever the umask: consoles of other users read it.
+            os.fchmod(file.fileno(), 0o644)
         new.replace(directory / DAEMON_NAME)
     except OSError:
         new.unlink(missing_ok=True)

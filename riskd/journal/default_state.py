@@ -14,6 +14,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
+from riskd.host.files import UnsafeFileError, create_private, read_regular
+from riskd.journal.database import check_files
 from riskd.journal.gateway_identity import KINDS, PRACTICE, GatewayIdentity
 from riskd.journal.ownership import LEDGER_NAME, OtherGatewayError, decide, inspect
 from riskd.journal.schema import JOURNAL_NAME, PUBLISHED_NAME
@@ -28,6 +30,8 @@ from riskd.journal.store import sync
 
 MOVE_NAME: Final = "riskd.moving"
 """Holds the key of the gateway that the state is moved to, while it is moved."""
+
+_MAX_KEY_BYTES: Final = 256
 
 _DATABASES: Final = (JOURNAL_NAME, PUBLISHED_NAME)
 
@@ -69,8 +73,8 @@ def _take_over(root: Path, target: Path, gateway: GatewayIdentity) -> list[str]:
         # Once more: another process may have moved it before the directory was held.
         if not _is_of(root, gateway):
             return []
-        is_begun = (root / MOVE_NAME).exists()
-        if not is_begun and any((target / name).exists() for name in _DATABASES):
+        is_begun = os.path.lexists(root / MOVE_NAME)
+        if not is_begun and any(os.path.lexists(target / name) for name in _DATABASES):
             note = f"the state of an earlier riskd in {root} is left alone: {target} has a state already"
             return [note]
         _move(root, target, gateway)
@@ -87,9 +91,16 @@ def _is_of(root: Path, gateway: GatewayIdentity) -> bool:
     """Return whether ``root`` holds state that is to be moved to ``gateway``.
 
     :raises OtherGatewayError: it is unknown of which gateway it is.
+    :raises StateDirectoryError: its :data:`MOVE_NAME` cannot be read.
     """
-    with suppress(FileNotFoundError):
-        return (root / MOVE_NAME).read_text() == gateway.key
+    try:
+        return read_regular(root / MOVE_NAME, _MAX_KEY_BYTES) == gateway.key.encode()
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise StateDirectoryError(
+            f"the state directory {root} cannot be used: its {MOVE_NAME}: {error.strerror}"
+        ) from None
     if not any(os.path.lexists(root / name) for name in _DATABASES):
         return False
     found = inspect(root)
@@ -111,10 +122,10 @@ def _is_of(root: Path, gateway: GatewayIdentity) -> bool:
 def _move(root: Path, target: Path, gateway: GatewayIdentity) -> None:
     journal, mark = root / JOURNAL_NAME, root / MOVE_NAME
     # A journal in place ends the move: what is in the old place now was written by an earlier riskd since.
-    if not (target / JOURNAL_NAME).exists():
+    if not os.path.lexists(target / JOURNAL_NAME):
         _write_mark(mark, gateway)
         # A damaged journal is moved with its log as it is.
-        with suppress(sqlite3.Error):
+        with suppress(sqlite3.Error, UnsafeFileError):
             _merge_log(journal)
         for path in sorted(root.iterdir()):
             if path.is_socket():
@@ -143,7 +154,8 @@ def _belongs(path: Path, gateway: GatewayIdentity) -> bool:
 
 def _write_mark(mark: Path, gateway: GatewayIdentity) -> None:
     new = mark.with_name(f"{mark.name}.new")
-    new.write_text(gateway.key)
+    with os.fdopen(create_private(new), "wb") as file:
+        file.write(gateway.key.encode())
     sync(new)
     new.replace(mark)
     sync(mark.parent)
@@ -151,6 +163,7 @@ def _write_mark(mark: Path, gateway: GatewayIdentity) -> None:
 
 def _merge_log(journal: Path) -> None:
     """Write the commits in the write-ahead log into the journal itself."""
-    if journal.exists():
+    if os.path.lexists(journal):
+        check_files(journal)
         with closing(sqlite3.connect(journal)) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()

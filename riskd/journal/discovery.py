@@ -126,7 +126,7 @@ def published_copies(root: Path, account_id: int | None = None) -> list[Copy]:
     copies = []
     for directory in state_directories(root):
         try:
-            published_at = (directory / PUBLISHED_NAME).stat().st_mtime_ns
+            published_at = (directory / PUBLISHED_NAME).lstat().st_mtime_ns
             snapshot = read_published(directory)
         except (OSError, StateFileError):
             continue

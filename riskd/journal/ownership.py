@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
@@ -18,10 +18,13 @@ from uuid import uuid4
 import msgspec
 
 from riskd.host.errors import UserError
+from riskd.host.files import read_regular
 from riskd.journal.daemon_file import directory_mark
+from riskd.journal.database import open_copy, open_journal
 from riskd.journal.gateway_identity import KINDS, PRACTICE, GatewayIdentity
-from riskd.journal.reader import DAMAGES, uri_to_read
+from riskd.journal.reader import DAMAGES
 from riskd.journal.schema import JOURNAL_NAME, PUBLISHED_NAME, check_version
+from riskd.model.exact_json import NOT_JSON
 
 LOCK_NAME: Final = "riskd.lock"
 """The file that a running daemon locks; a later start reads the gateway from it."""
@@ -131,17 +134,15 @@ def inspect(directory: Path) -> Found:
     records: dict[str, Record] = {}
     unread = []
     holds_state = False
-    for name, options in (
-        (JOURNAL_NAME, "mode=ro"),
-        (PUBLISHED_NAME, "mode=ro&immutable=1"),
-    ):
+    for name, opened in ((JOURNAL_NAME, open_journal), (PUBLISHED_NAME, open_copy)):
         path = directory / name
         if not os.path.lexists(path):
             continue
         try:
-            records[name], has_accounts = _read_database(path, options)
+            with opened(path) as connection:
+                records[name], has_accounts = _read_database(connection, path)
             holds_state = holds_state or has_accounts
-        except DAMAGES:
+        except (OSError, *DAMAGES):
             unread.append(name)
     record = _read_lock(directory / LOCK_NAME)
     if record is not None:
@@ -150,18 +151,17 @@ def inspect(directory: Path) -> Found:
         records=records,
         unread=tuple(unread),
         holds_state=holds_state,
-        has_ledger=(directory / LEDGER_NAME).exists(),
+        has_ledger=os.path.lexists(directory / LEDGER_NAME),
     )
 
 
-def _read_database(path: Path, options: str) -> tuple[Record, bool]:
-    with closing(sqlite3.connect(uri_to_read(path, options), uri=True)) as connection:
-        if not check_version(connection, path):
-            return Record(), False
-        facts = dict(connection.execute("SELECT name, value FROM facts"))
-        row = connection.execute(
-            "SELECT EXISTS (SELECT * FROM accounts) OR EXISTS (SELECT * FROM lockouts)"
-        ).fetchone()
+def _read_database(connection: sqlite3.Connection, path: Path) -> tuple[Record, bool]:
+    if not check_version(connection, path):
+        return Record(), False
+    facts = dict(connection.execute("SELECT name, value FROM facts"))
+    row = connection.execute(
+        "SELECT EXISTS (SELECT * FROM accounts) OR EXISTS (SELECT * FROM lockouts)"
+    ).fetchone()
     # Rows of the wrong type are damage, too.
     return msgspec.convert(facts, Record), bool(row[0])
 
@@ -169,11 +169,8 @@ def _read_database(path: Path, options: str) -> tuple[Record, bool]:
 def _read_lock(path: Path) -> Record | None:
     """Return the lock file's record; ``None`` if an earlier riskd, or none, wrote it."""
     # flock belongs to another descriptor, and is not lost by closing this one.
-    with (
-        suppress(OSError, msgspec.MsgspecError, UnicodeDecodeError),
-        path.open("rb") as file,
-    ):
-        return msgspec.json.decode(file.read(_MAX_LOCK_BYTES), type=Record)
+    with suppress(OSError, *NOT_JSON):
+        return msgspec.json.decode(read_regular(path, _MAX_LOCK_BYTES), type=Record)
     return None
 
 

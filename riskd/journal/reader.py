@@ -5,20 +5,19 @@ Reading uses no reactor and writes nothing.  Whatever is wrong with a file is a 
 
 from __future__ import annotations
 
-import errno
-import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, TypeVar
-from urllib.parse import quote
 
 import msgspec
 
 from riskd.host.errors import UserError
+from riskd.host.files import UnsafeFileError
+from riskd.journal.database import open_copy, open_journal
 from riskd.journal.schema import (
     BEFORE_ALL,
     MIGRATIONS,
@@ -38,13 +37,24 @@ from riskd.model.broker import BrokerOrder, BrokerPosition, BrokerTrade
 from riskd.model.contracts import Contract
 from riskd.model.day_figures import DayFigures
 from riskd.model.events import DaemonStatus
+from riskd.model.safe_text import printable
 from riskd.model.wire import decode_data, decode_reported
 
 _Reported = TypeVar("_Reported", BrokerPosition, BrokerOrder, BrokerTrade)
 
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
-DAMAGES: Final = (DamagedError, sqlite3.Error, ValueError, ArithmeticError, TypeError)
+_MAX_WORDS: Final = 300
+
+DAMAGES: Final = (
+    DamagedError,
+    UnsafeFileError,
+    sqlite3.Error,
+    ValueError,
+    ArithmeticError,
+    TypeError,
+    RecursionError,
+)
 """The exceptions that reading a damaged file may raise."""
 
 _PASSING: Final = frozenset(
@@ -88,7 +98,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 def published_mark(directory: Path) -> tuple[int, int, int] | None:
     """Return a value that each publication changes; ``None`` while there is no copy."""
     try:
-        status = (directory / PUBLISHED_NAME).stat()
+        status = (directory / PUBLISHED_NAME).lstat()
     except OSError:
         return None
     return (status.st_ino, status.st_mtime_ns, status.st_size)
@@ -102,8 +112,7 @@ def read_published(directory: Path) -> Snapshot:
     :raises StateFileError: there is no copy, or it cannot be read, is damaged, or is of a newer riskd.
     """
     path = directory / PUBLISHED_NAME
-    # immutable: SQLite neither locks the file nor looks for a write-ahead log beside it.
-    with open_to_read(path, "last known state", "mode=ro&immutable=1") as (copy, version):
+    with open_to_read(path, "last known state", open_copy) as (copy, version):
         if not 0 < version < len(MIGRATIONS):
             return read_snapshot(copy)
         # An older riskd published it: migrate it in memory.
@@ -115,37 +124,34 @@ def read_published(directory: Path) -> Snapshot:
 
 @contextmanager
 def open_to_read(
-    path: Path, what: str, options: str = "mode=ro"
+    path: Path,
+    what: str,
+    opened: Callable[[Path], AbstractContextManager[sqlite3.Connection]] = open_journal,
 ) -> Iterator[tuple[sqlite3.Connection, int]]:
     """Open a journal or a copy; yield the connection and the version of its schema.
 
     :param what: what the caller reads, for messages.
-    :param options: the query part of SQLite's URI.
+    :param opened: :func:`open_journal` or :func:`open_copy`.
     :raises StateFileError: the file does not exist, or it or its content cannot be read.
     """
     try:
-        path.stat()
-    except FileNotFoundError:
-        raise StateFileError(f"no {what}: {path} is not there") from None
-    except OSError as error:
-        raise StateFileError(f"cannot read the {what}: {path}: {error.strerror}") from None
-    # Not by opening it: closing any descriptor of the file would drop SQLite's POSIX locks on it in this
-    # process.
-    if not os.access(path, os.R_OK):
-        raise StateFileError(f"cannot read the {what}: {path}: {os.strerror(errno.EACCES)}")
-    try:
-        with closing(sqlite3.connect(uri_to_read(path, options), uri=True)) as connection:
+        with opened(path) as connection:
             yield connection, check_version(connection, path)
     except NewerSchemaError as error:
         raise StateFileError(f"cannot read the {what}: {error}") from None
-    except DAMAGES as error:
-        reason = f"{path}: {error}" if may_pass(error) else f"{path} is damaged ({error})"
+    except FileNotFoundError:
+        raise StateFileError(f"no {what}: {path} is not there") from None
+    except (OSError, *DAMAGES) as error:
+        reason = words_of(error)
+        sound = isinstance(error, OSError) or may_pass(error)
+        reason = f"{path}: {reason}" if sound else f"{path} is damaged ({reason})"
         raise StateFileError(f"cannot read the {what}: {reason}") from None
 
 
-def uri_to_read(path: Path, options: str = "mode=ro") -> str:
-    """Return an SQLite URI to read ``path``, which may have any characters."""
-    return f"file:{quote(str(path))}?{options}"
+def words_of(error: BaseException) -> str:
+    """Return what is wrong with a file, without its name, in one line."""
+    words = error.strerror if isinstance(error, OSError) else None
+    return printable(words or str(error))[:_MAX_WORDS]
 
 
 def may_pass(error: BaseException) -> bool:
@@ -158,7 +164,7 @@ def may_pass(error: BaseException) -> bool:
             and code & 0xFF in _PASSING
             and code != sqlite3.SQLITE_IOERR_SHORT_READ
         )
-    return isinstance(error, OSError)
+    return isinstance(error, OSError) and not isinstance(error, UnsafeFileError)
 
 
 def read_snapshot(connection: sqlite3.Connection) -> Snapshot:
@@ -257,10 +263,7 @@ def _read_account(
         " ORDER BY at, trade_id",
         (account_id, BEFORE_ALL if began is None else began - KEPT_RESULTS // _MILLISECOND),
     )
-    flattenings = [
-        msgspec.json.decode(as_text(data), type=Flattening)
-        for (data,) in rows("flattenings", "data")
-    ]
+    flattenings = [read_flattening(data) for (data,) in rows("flattenings", "data")]
     return AccountState(
         account_id=account_id,
         contracts=contracts,
@@ -271,7 +274,7 @@ def _read_account(
         trade_count=int(trade_count),
         balance=Balance() if balance is None else read_balance(balance),
         days={
-            date.fromisoformat(day): msgspec.json.decode(as_text(data), type=DayFigures)
+            date.fromisoformat(day): read_figures(data)
             for day, data in rows("days", "day", "data")
         },
         quotes=keyed("MarketQuote", "quotes", "contract_id"),
@@ -327,6 +330,22 @@ def read_balance(text: object) -> Balance:
     if not all(each.is_finite() for each in amounts):
         raise ValueError(f"{text!r} is not a balance")
     return balance
+
+
+def read_figures(text: object) -> DayFigures:
+    """Return the figures of an ended day.
+
+    :raises ValueError: they make no sense.
+    """
+    return msgspec.json.decode(as_text(text), type=DayFigures)
+
+
+def read_flattening(text: object) -> Flattening:
+    """Return a flatten that has begun.
+
+    :raises ValueError: it makes no sense.
+    """
+    return msgspec.json.decode(as_text(text), type=Flattening)
 
 
 def read_amount(text: object) -> Decimal:

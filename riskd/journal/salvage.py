@@ -8,16 +8,32 @@ its highs: no floor of a trailing limit may fall.  The figures of ended days are
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection
-from contextlib import closing, suppress
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from riskd.journal.reader import DAMAGES, read_amount, read_balance, uri_to_read
-from riskd.journal.schema import JOURNAL_NAME, PUBLISHED_NAME, DamagedError, as_moment
+from riskd.host.files import UnsafeFileError
+from riskd.journal.database import open_copy, open_journal
+from riskd.journal.reader import (
+    DAMAGES,
+    read_amount,
+    read_balance,
+    read_figures,
+    read_flattening,
+)
+from riskd.journal.schema import (
+    JOURNAL_NAME,
+    PUBLISHED_NAME,
+    DamagedError,
+    as_moment,
+    as_number,
+    as_text,
+    check_schema,
+)
 from riskd.model.account import AccountState, Flattening, RiskState, with_locks
 from riskd.model.day_figures import DayFigures
 from riskd.model.equity import with_lasting_closes
@@ -26,6 +42,12 @@ from riskd.model.wire import decode_data
 
 DAMAGE_RULE: Final = "JOURNAL"
 """The rule id of the lock that stands in for locks that cannot be read."""
+
+_FILES: Final = (JOURNAL_NAME, PUBLISHED_NAME)
+"""The journal first: no copy may keep what it has from being read."""
+
+_NONSENSE: Final = (ValueError, TypeError, ArithmeticError, RecursionError)
+"""What reading one row raises whose values make no sense; the others may be sound."""
 
 _Locks = dict[tuple[int, str], LockoutSet]
 """Locks by account id and rule id."""
@@ -75,10 +97,10 @@ def _saved_locks(directory: Path) -> _Locks | None:
     a trader trade on.
     """
     saved: _Locks | None = None
-    # Of two locks of a rule the journal's is the newer.
-    for name in (PUBLISHED_NAME, JOURNAL_NAME):
+    for name in _FILES:
         with suppress(*DAMAGES, OSError):
-            saved = {**(saved or {}), **_read_locks(directory / name)}
+            # Of two locks of a rule the journal's is the newer.
+            saved = {**_read_locks(directory / name), **(saved or {})}
     return saved
 
 
@@ -91,12 +113,12 @@ def _read_locks(path: Path) -> _Locks:
     :raises ValueError: a lock makes no sense.
     """
     # SQLite reads an empty file as an empty database, which would count as "no locks".
-    if not path.stat().st_size:
+    if not path.lstat().st_size:
         raise DamagedError("it is empty")
     locks: _Locks = {}
-    with closing(sqlite3.connect(uri_to_read(path), uri=True)) as connection:
-        for account_id, data in connection.execute("SELECT account_id, data FROM lockouts"):
-            lock: Any = decode_data("lockout_set", account_id, data).data
+    with _opened(path, "lockouts") as file:
+        for account_id, data in file.execute("SELECT account_id, data FROM lockouts"):
+            lock: Any = decode_data("lockout_set", as_number(account_id), as_text(data)).data
             locks[account_id, lock.rule_id] = lock
     return locks
 
@@ -108,15 +130,12 @@ def _saved_balances(directory: Path) -> dict[int, AccountState]:
     include is lost.
     """
     saved: dict[int, AccountState] = {}
-    for name in (PUBLISHED_NAME, JOURNAL_NAME):
-        query = "SELECT account_id, balance, realized_pnl, day_began FROM accounts WHERE balance IS NOT NULL"
-        with (
-            suppress(*DAMAGES),
-            closing(sqlite3.connect(uri_to_read(directory / name), uri=True)) as file,
-        ):
+    query = "SELECT account_id, balance, realized_pnl, day_began FROM accounts WHERE balance IS NOT NULL"
+    for name in _FILES:
+        with suppress(*DAMAGES, OSError), _opened(directory / name, "accounts") as file:
             for account_id, data, realized_pnl, began in file.execute(query):
-                with suppress(ValueError, TypeError, ArithmeticError):
-                    saved[account_id] = with_lasting_closes(
+                with suppress(*_NONSENSE):
+                    account = with_lasting_closes(
                         AccountState(
                             account_id=account_id,
                             balance=msgspec.structs.replace(read_balance(data), is_settled=False),
@@ -124,29 +143,47 @@ def _saved_balances(directory: Path) -> dict[int, AccountState]:
                             day_began=None if began is None else as_moment(began),
                         )
                     )
+                    saved.setdefault(account_id, account)
     return saved
 
 
 def _saved_days(directory: Path) -> dict[int, dict[date, DayFigures]]:
     """Return the figures of ended days in the journal or its copy that can be read."""
     saved: dict[int, dict[date, DayFigures]] = {}
-    for name in (PUBLISHED_NAME, JOURNAL_NAME):
-        with (
-            suppress(*DAMAGES),
-            closing(sqlite3.connect(uri_to_read(directory / name), uri=True)) as file,
-        ):
+    for name in _FILES:
+        with suppress(*DAMAGES, OSError), _opened(directory / name, "days") as file:
             for account_id, day, data in file.execute("SELECT account_id, day, data FROM days"):
-                with suppress(ValueError, TypeError):
-                    figures = msgspec.json.decode(data, type=DayFigures)
-                    saved.setdefault(account_id, {})[date.fromisoformat(day)] = figures
+                with suppress(*_NONSENSE):
+                    figures = read_figures(data)
+                    days = saved.setdefault(as_number(account_id), {})
+                    days.setdefault(date.fromisoformat(day), figures)
     return saved
 
 
 def _saved_flattenings(path: Path) -> dict[int, Flattening]:
     """Return those flattens in a damaged file that can be read."""
     saved: dict[int, Flattening] = {}
-    with suppress(*DAMAGES), closing(sqlite3.connect(uri_to_read(path), uri=True)) as connection:
-        for account_id, data in connection.execute("SELECT account_id, data FROM flattenings"):
-            with suppress(ValueError, TypeError):
-                saved[account_id] = msgspec.json.decode(data, type=Flattening)
+    with suppress(*DAMAGES, OSError), _opened(path, "flattenings") as file:
+        for account_id, data in file.execute("SELECT account_id, data FROM flattenings"):
+            with suppress(*_NONSENSE):
+                saved[account_id] = read_flattening(data)
     return saved
+
+
+@contextmanager
+def _opened(path: Path, table: str) -> Iterator[sqlite3.Connection]:
+    """Open a file to read one table; the others may be damaged.
+
+    :raises DamagedError: the table is not riskd's.
+    """
+    with ExitStack() as stack:
+        if path.name == PUBLISHED_NAME:
+            file = stack.enter_context(open_copy(path, is_whole=False))
+        else:
+            try:
+                file = stack.enter_context(open_journal(path))
+            except UnsafeFileError:
+                # Only what is beside the journal may be unsafe.
+                file = stack.enter_context(open_journal(path, with_log=False))
+        check_schema(file, [table])
+        yield file

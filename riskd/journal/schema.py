@@ -6,7 +6,9 @@ that they are found by.
 
 from __future__ import annotations
 
+import os
 import sqlite3
+from collections.abc import Collection
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -14,6 +16,8 @@ from pathlib import Path
 from typing import Final
 
 from riskd.host.errors import UserError
+from riskd.host.files import create_private
+from riskd.model.safe_text import printable
 
 JOURNAL_NAME: Final = "riskd.db"
 """The journal, which only the daemon's user may read."""
@@ -186,6 +190,8 @@ _APPLICATION_ID: Final = 0x7269736B
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
+_MAX_SHOWN: Final = 60
+
 BEFORE_ALL: Final = -1e18
 """Below every stamp."""
 
@@ -202,8 +208,18 @@ def as_moment(stamp: object) -> datetime:
     :raises OverflowError: it is beyond the calendar.
     """
     if not isinstance(stamp, int):
-        raise ValueError(f"{stamp!r} is not a moment")  # noqa: TRY004  # the file is wrong, not the caller
+        raise ValueError(f"{shown(stamp)} is not a moment")  # noqa: TRY004  # the file is wrong, not the caller
     return _EPOCH + timedelta(milliseconds=stamp)
+
+
+def as_number(value: object) -> int:
+    """Return an id that the journal stores as a whole number.
+
+    :raises ValueError: it is none.
+    """
+    if not isinstance(value, int):
+        raise ValueError(f"{shown(value)} is not a whole number")  # noqa: TRY004  # as above
+    return value
 
 
 def as_text(value: object) -> str:
@@ -212,8 +228,15 @@ def as_text(value: object) -> str:
     :raises ValueError: it is not text; SQLite stores any type in any column.
     """
     if not isinstance(value, str):
-        raise ValueError(f"{value!r} is not text")  # noqa: TRY004  # the file is wrong, not the caller
+        raise ValueError(f"{shown(value)} is not text")  # noqa: TRY004  # the file is wrong, not the caller
     return value
+
+
+def shown(value: object) -> str:
+    """Return a value of a file for a sentence, in one short line."""
+    text = value if isinstance(value, str) else repr(value)
+    text = printable(text[: _MAX_SHOWN + 1])
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
 
 
 class DamagedError(Exception):
@@ -234,21 +257,59 @@ class NewerSchemaError(UserError):
 def check_version(connection: sqlite3.Connection, path: Path) -> int:
     """Return the schema version of an open file; 0 for an empty one.
 
-    :raises DamagedError: it is not a journal.
+    :raises DamagedError: it is not a journal, or has tables that are not riskd's.
     :raises NewerSchemaError: its version is newer than this riskd's.
     """
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
     # SQLite's values for a new file.
     if (version, application_id) == (0, 0):
-        if connection.execute("SELECT count(*) FROM sqlite_master").fetchone() != (0,):
+        if connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
             raise DamagedError("it has tables but no version")
         return 0
     if version < 1 or application_id != _APPLICATION_ID:
         raise DamagedError("its header is not that of a journal")
     if version > len(MIGRATIONS):
         raise NewerSchemaError(path, version)
+    check_schema(connection)
     return int(version)
+
+
+def check_schema(connection: sqlite3.Connection, tables: Collection[str] | None = None) -> None:
+    """Check that an open file has only what riskd's migrations make.
+
+    A view in place of a table may have no end, a trigger changes what is written, a virtual table runs code of an
+    extension, and a computed column or index runs functions.
+
+    :param tables: the tables that will be read; ``None`` for all that the file has.
+    :raises DamagedError: one is not.
+    """
+    known = _known_objects(MIGRATIONS)
+    for row in connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master"):
+        kind, name, table, _sql = row
+        if tables is not None and name not in tables and table not in tables:
+            continue
+        # ANALYZE, which only a person runs, makes these.
+        is_statistics = kind == "table" and str(name).startswith("sqlite_stat")
+        if _object(row) not in known and not is_statistics:
+            raise DamagedError(f"its {shown(kind)} {shown(name)} is not riskd's")
+
+
+def _object(row: tuple[object, ...]) -> tuple[object, ...]:
+    """Return a row of ``sqlite_master``, with single blanks in its SQL."""
+    return tuple(" ".join(each.split()) if isinstance(each, str) else each for each in row)
+
+
+@cache
+def _known_objects(migrations: tuple[str, ...]) -> frozenset[tuple[object, ...]]:
+    """Return the rows that ``sqlite_master`` has after each of ``migrations``."""
+    known: set[tuple[object, ...]] = set()
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as database:
+        for migration in migrations:
+            database.executescript(migration)
+            rows = database.execute("SELECT type, name, tbl_name, sql FROM sqlite_master")
+            known.update(map(_object, rows))
+    return frozenset(known)
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
@@ -261,9 +322,8 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
         return
     if version:
         backup = path.with_name(f"{path.name}.v{version}.backup")
-        backup.unlink(missing_ok=True)
         # Created with its mode before SQLite fills it: other users must not read it, even for a moment.
-        backup.touch(0o600)
+        os.close(create_private(backup))
         connection.execute("VACUUM INTO ?", (str(backup),))
     upgrade(connection, version)
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -16,6 +18,8 @@ from typing import Final
 import msgspec
 
 from riskd.host.errors import UserError
+from riskd.host.files import create_private, open_regular, put_away
+from riskd.journal.database import SUFFIXES, check_files, check_opened, restrict
 from riskd.journal.differences import Statement, differences, mark_statement
 from riskd.journal.ownership import PRIVATE_FACTS, OtherGatewayError, Owner, Record
 from riskd.journal.reader import (
@@ -25,6 +29,7 @@ from riskd.journal.reader import (
     may_pass,
     read_published,
     read_snapshot,
+    words_of,
 )
 from riskd.journal.salvage import salvage
 from riskd.journal.schema import (
@@ -48,7 +53,6 @@ _COPY: Final = "copy"
 """What the copy is called while it is made: another database of the journal's connection."""
 
 _NEW_NAME: Final = f"{JOURNAL_NAME}.new"
-_SUFFIXES: Final = ("", "-wal", "-shm")
 
 _PUT_FACT: Final = "INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)"
 
@@ -140,7 +144,7 @@ class Store:
             self.close()
             if isinstance(error, UserError) or may_pass(error):
                 raise
-            return self._begin_anew(account_ids, now, str(error))
+            return self._begin_anew(account_ids, now, words_of(error))
         self._written, self._facts = dict(snapshot.accounts), {}
         self._commits = snapshot.commits
         self._has_clock_offset = snapshot.clock_offset is not None
@@ -226,13 +230,17 @@ class Store:
         if self._is_published:
             return False
         temporary = self.directory / _TEMPORARY_NAME
-        temporary.unlink(missing_ok=True)
-        temporary.write_bytes(self._copied())
-        temporary.chmod(0o644)
-        # After a power cut the new name must not stand for a file whose bytes were lost.
-        sync(temporary)
+        with os.fdopen(create_private(temporary), "wb") as file:
+            file.write(self._copied())
+            file.flush()
+            os.fchmod(file.fileno(), 0o644)
+            # After a power cut the new name must not stand for a file whose bytes were lost.
+            os.fsync(file.fileno())
+        published = self.directory / PUBLISHED_NAME
+        if published.is_dir() and not published.is_symlink():
+            put_away(published)
         # A reader that has the copy before open keeps it.
-        temporary.replace(self.directory / PUBLISHED_NAME)
+        temporary.replace(published)
         sync(self.directory)
         self._is_published = True
         return True
@@ -279,12 +287,16 @@ class Store:
     def _open_whole(self, path: Path) -> Snapshot:
         """Open a journal and read all of it, so that any damage is found now."""
         # Created with its mode before SQLite writes to it: other users must never read it.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        path.chmod(0o600)
+        descriptor = open_regular(path, os.O_RDWR | os.O_CREAT)
+        os.fchmod(descriptor, 0o600)
+        os.close(descriptor)
+        found = check_files(path)
         # isolation_level None: transactions begin and end where this module says so.  One thread uses the
         # connection at a time, but not always the same one.
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         journal = self._connection
+        check_opened(path, found)
+        restrict(journal)
         check_version(journal, path)
         # WAL: someone who reads the journal never delays a write.  FULL: a commit survives a power cut.
         journal.execute("PRAGMA journal_mode = WAL")
@@ -298,9 +310,9 @@ class Store:
 
     def _was_emptied(self) -> bool:
         """Return whether the journal is missing or empty although it has left traces."""
-        if self._path.exists() and self._path.stat().st_size:
+        if os.path.lexists(self._path) and self._path.lstat().st_size:
             return False
-        is_published = (self.directory / PUBLISHED_NAME).exists()
+        is_published = os.path.lexists(self.directory / PUBLISHED_NAME)
         return is_published or any(self.directory.glob(f"{JOURNAL_NAME}.damaged-*"))
 
     def _published_commits(self, instance: str = "") -> int:
@@ -343,8 +355,8 @@ class Store:
         """
         accounts, outcome = salvage(self.directory, account_ids, now)
         new = self.directory / _NEW_NAME
-        for suffix in _SUFFIXES:
-            new.with_name(new.name + suffix).unlink(missing_ok=True)
+        for suffix in SUFFIXES:
+            put_away(new.with_name(new.name + suffix))
         self._written, self._facts, self._commits = {}, {}, self._published_commits()
         try:
             self._open_whole(new)
@@ -371,15 +383,18 @@ class Store:
         SQLite would apply a log that is left in place to the new journal.
         """
         aside = f"{JOURNAL_NAME}.damaged-{now:%Y%m%dT%H%M%S%fZ}"
-        for suffix in _SUFFIXES[1:]:
+        for suffix in SUFFIXES[1:]:
             part = self._path.with_name(JOURNAL_NAME + suffix)
-            if part.exists():
+            if os.path.lexists(part):
                 part.rename(self.directory / (aside + suffix))
         # A link and not a rename: after a crash before the new journal takes its place, the damaged one is
         # still there and its locks are saved again.
-        if self._path.exists():
-            (self.directory / aside).unlink(missing_ok=True)
-            os.link(self._path, self.directory / aside)
+        with suppress(FileNotFoundError):
+            put_away(self.directory / aside)
+            if stat.S_ISREG(self._path.lstat().st_mode):
+                os.link(self._path, self.directory / aside)
+            else:
+                self._path.rename(self.directory / aside)
 
 
 def _with_quotes_of(known: AccountState, state: AccountState) -> AccountState:

@@ -20,7 +20,7 @@ from riskd.model.events import DaemonStatus, Event, MarketQuote
 from riskd.practice.gateway import PracticeGateway
 from riskd.testing import make_event, unguarded_settings
 from tests.support.directories import temporary_directory
-from tests.support.disk import SlowDisk
+from tests.support.disk import SlowDisk, failing_disk
 from tests.support.scripted_gateway import (
     ES,
     MNQ,
@@ -268,16 +268,14 @@ class RecoveryTests(EngineTestCase):
         self.start()
         self.engine.announce(make_event("lockout_set", {"rule_id": "RULE-003"}))
         self.restart()
-        (self.directory / "riskd.db").rename(self.directory / "kept")
-        (self.directory / "riskd.db").mkdir()
+        disk = failing_disk(self)
         self.engine.startService()
         self.user("GatewayUserPosition", position(2))
         # Meanwhile the locks come from the published copy.
         self.assertEqual(set(self.state().lockouts), {"RULE-003"})
         self.assertIn("lockout_set", [event.type for event in self.told])
         self.assertFalse(self.engine.is_recovered)
-        (self.directory / "riskd.db").rmdir()
-        (self.directory / "kept").rename(self.directory / "riskd.db")
+        disk.restore()
         self.clock.pump([0.5] * 6)
         self.assertTrue(self.engine.is_recovered)
         self.assertEqual(set(self.state().lockouts), {"RULE-003"})

@@ -19,7 +19,7 @@ from riskd.model.account import AccountState, LogEntry, RiskState, apply
 from riskd.model.events import Event
 from riskd.testing import make_event
 from tests.support.directories import temporary_directory
-from tests.support.disk import SlowDisk
+from tests.support.disk import SlowDisk, failing_disk
 
 NOON = datetime(2025, 1, 17, 12, 0, tzinfo=UTC)
 
@@ -566,13 +566,12 @@ class BeginningAndEndTests(ServiceTestCase):
         self.successResultOf(self.service.stopService())
         self.recoveries.clear()
         self.problems.clear()
-        (self.directory / "riskd.db").rename(self.directory / "kept")
-        (self.directory / "riskd.db").mkdir()
+
+        disk = failing_disk(self)
         self.successResultOf(self.begin())
         self.assertEqual(self.recoveries, [])
         self.assertIn("cannot be written", self.problems[-1])
-        (self.directory / "riskd.db").rmdir()
-        (self.directory / "kept").rename(self.directory / "riskd.db")
+        disk.restore()
         self.clock.pump([0.5] * 6)
         self.assertEqual(set(self.recoveries[0].accounts[123].lockouts), {"RULE-003"})
         self.assertEqual(self.problems[-1], "")

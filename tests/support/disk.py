@@ -1,11 +1,18 @@
-"""A disk thread at the test's pace."""
+"""A disk thread at the test's pace, and a disk that fails."""
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, execute
+from twisted.python.monkey import MonkeyPatcher
+from twisted.trial.unittest import SynchronousTestCase
+
+from riskd.journal import store
 
 
 class SlowDisk:
@@ -47,3 +54,12 @@ class SlowDisk:
         while self.waiting:
             self.catch_up(len(self.waiting))
         self.is_slow = False
+
+
+def failing_disk(test: SynchronousTestCase) -> MonkeyPatcher:
+    """Let the disk fail whenever a journal is opened, until :meth:`MonkeyPatcher.restore`."""
+
+    def fail(_path: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    return test.patch(store, "check_files", fail)

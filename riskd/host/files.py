@@ -1,0 +1,120 @@
+"""Files in whose place another program may have put something else.
+
+A link may lead to any file, a pipe never answers, and a device may do anything.  So a file is opened without following
+a link and without waiting, and must be a regular file of an owner whom the reader trusts.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+_ROOT: Final = 0
+
+_KINDS: Final[tuple[tuple[Callable[[int], bool], str], ...]] = (
+    (stat.S_ISLNK, "a symbolic link"),
+    (stat.S_ISDIR, "a directory"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+)
+
+_NEVER_WAIT: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+
+class UnsafeFileError(OSError):
+    """What has the name of a file is none that may be opened; ``strerror`` says why."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(errno.EPERM, why, os.fspath(path))
+
+
+def check_regular(path: Path) -> os.stat_result:
+    """Return the status of the regular file at ``path``.
+
+    Its owner must be this process's user, root, or the owner of its directory.
+
+    :raises UnsafeFileError: it is something else, or another user's.
+    :raises OSError: there is none, or it cannot be examined.
+    """
+    return _checked(path, path.lstat())
+
+
+def open_regular(path: Path, flags: int = os.O_RDONLY, mode: int = 0o600) -> int:
+    """Return a descriptor of the regular file at ``path``; wait for nothing.
+
+    :param flags: as for :func:`os.open`; with ``O_CREAT`` the file may be missing.
+    :raises UnsafeFileError: see :func:`check_regular`.
+    :raises OSError: it cannot be opened.
+    """
+    try:
+        # Opening a device may act upon it.
+        check_regular(path)
+    except FileNotFoundError:
+        if not flags & os.O_CREAT:
+            raise
+    try:
+        descriptor = os.open(path, flags | _NEVER_WAIT, mode)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise UnsafeFileError(path, "it is a symbolic link") from None
+        raise
+    try:
+        _checked(path, os.fstat(descriptor))
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """Return the content of the regular file at ``path``, of up to ``most`` bytes.
+
+    Not for a file that SQLite has open in this process: closing any descriptor of it drops SQLite's locks.
+
+    :raises UnsafeFileError: it is larger, or see :func:`check_regular`.
+    :raises OSError: it cannot be read.
+    """
+    with os.fdopen(open_regular(path), "rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise UnsafeFileError(path, f"it has more than {most} bytes")
+    return content
+
+
+def create_private(path: Path) -> int:
+    """Return a descriptor of a new, empty file, in place of whatever is at ``path``.
+
+    :raises OSError: it cannot be created.
+    """
+    put_away(path)
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NEVER_WAIT, 0o600)
+
+
+def put_away(path: Path) -> None:
+    """Remove what is at ``path``.
+
+    A directory there is given another name, which ends in ``.aside-`` and its inode.
+
+    :raises OSError: it cannot be removed.
+    """
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return
+    if stat.S_ISDIR(found.st_mode):
+        path.rename(path.with_name(f"{path.name}.aside-{found.st_ino}"))
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _checked(path: Path, found: os.stat_result) -> os.stat_result:
+    if not stat.S_ISREG(found.st_mode):
+        kind = next((words for is_it, words in _KINDS if is_it(found.st_mode)), "a device")
+        raise UnsafeFileError(path, f"it is {kind}")
+    if found.st_uid not in (os.geteuid(), _ROOT, path.parent.stat().st_uid):
+        raise UnsafeFileError(path, f"it belongs to another user, with the id {found.st_uid}")
+    return found
