@@ -16,9 +16,10 @@ import msgspec
 
 from riskd.host.errors import UserError
 from riskd.journal.daemon_file import DaemonRecord, is_running, read_daemon
-from riskd.journal.gateway_identity import PRACTICE
+from riskd.journal.gateway_identity import PRACTICE, GatewayIdentity
 from riskd.journal.reader import Snapshot, StateFileError, read_published
 from riskd.journal.schema import PUBLISHED_NAME
+from riskd.journal.state_directory import default_directory
 
 USUAL_PORT: Final = 8765
 """The port of a daemon that is started without ``--port``."""
@@ -86,6 +87,15 @@ def running_daemons(root: Path) -> list[RunningDaemon]:
         for directory, record in found
         if record is not None and is_running(record)
     ]
+
+
+def daemon_of(gateway: GatewayIdentity) -> RunningDaemon | None:
+    """Return the daemon that runs on the default state directory of ``gateway``."""
+    directory = default_directory() / gateway.key
+    record = read_daemon(directory)
+    if record is None or not is_running(record):
+        return None
+    return RunningDaemon(directory=directory, record=record)
 
 
 def choose_daemon(

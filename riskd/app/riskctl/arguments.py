@@ -91,15 +91,7 @@ def make_parser(now: datetime | None = None) -> argparse.ArgumentParser:
         "rules", help="show the rules in force and their headroom", parents=[account, json]
     ).set_defaults(run=_online("run"), ask=_online("show_rules"))
 
-    check = commands.add_parser("check-config", help="check a configuration for mistakes")
-    check.add_argument("file", type=Path, metavar="FILE")
-    check.set_defaults(run=_offline("check_config"))
-
-    presets = commands.add_parser(
-        "presets", help="show the limits of firms that an account may name", parents=[json]
-    )
-    presets.add_argument("name", nargs="?", metavar="NAME", help="show all of one preset")
-    presets.set_defaults(run=_offline("show_presets"))
+    _add_first_steps(commands, json)
 
     replay = commands.add_parser(
         "replay", help="replay recordings, exactly or under other limits", parents=[json]
@@ -201,6 +193,58 @@ def make_parser(now: datetime | None = None) -> argparse.ArgumentParser:
     )
     floor.set_defaults(run=_online("run"), ask=_online("floor"))
     return parser
+
+
+def _add_first_steps(commands: Any, json: argparse.ArgumentParser) -> None:
+    """Add the commands that need neither a daemon nor a journal."""
+    init = commands.add_parser(
+        "init",
+        help="log in at the broker and write a first configuration",
+        description="Log in at the broker and write a configuration that enforces nothing yet.  On a terminal "
+        "riskctl asks for what is not given.  It never overwrites a file.",
+    )
+    init.add_argument(
+        "--preset", metavar="NAME", help="limits of the firm (see riskctl presets), or none"
+    )
+    init.add_argument("--user-name", metavar="NAME", help="user name of the login")
+    init.add_argument(
+        "--key-file",
+        type=Path,
+        metavar="FILE",
+        help="file with the API key, of mode 0600; without it, the key is that of RISKD_API_KEY or typed",
+    )
+    init.add_argument(
+        "--rest-url", metavar="URL", help="the broker's API (default: https://api.topstepx.com)"
+    )
+    init.add_argument(
+        "--account",
+        type=_account,
+        action="append",
+        metavar="ID",
+        help="number of an account to guard; may be repeated",
+    )
+    init.add_argument(
+        "-o",
+        dest="output",
+        type=Path,
+        default=Path("riskd.toml"),
+        metavar="FILE",
+        help="the file to write (default: riskd.toml)",
+    )
+    init.add_argument(
+        "--yes", action="store_true", help="ask nothing: take the usual answer to each question"
+    )
+    init.set_defaults(run=Later("riskd.app.riskctl.init", "run"))
+
+    check = commands.add_parser("check-config", help="check a configuration for mistakes")
+    check.add_argument("file", type=Path, metavar="FILE")
+    check.set_defaults(run=Later("riskd.app.riskctl.check_config", "check_config"))
+
+    presets = commands.add_parser(
+        "presets", help="show the limits of firms that an account may name", parents=[json]
+    )
+    presets.add_argument("name", nargs="?", metavar="NAME", help="show all of one preset")
+    presets.set_defaults(run=_offline("show_presets"))
 
 
 def _account(text: str) -> int:

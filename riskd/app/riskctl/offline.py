@@ -1,4 +1,4 @@
-"""Commands without a daemon: they read a configuration, the journal, a recording."""
+"""Commands without a daemon: they read the presets, the journal, a recording."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import argparse
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -22,65 +21,19 @@ from riskd.app.riskctl.tables import (
     presets_table,
 )
 from riskd.config.loader import load_settings
-from riskd.config.presets import load_preset, preset_names, preset_warnings, report_preset
-from riskd.config.settings import AccountSettings
+from riskd.config.presets import load_preset, preset_names, report_preset
 from riskd.config.toml import nearest
-from riskd.gateway.projectx.credentials import CredentialsError, read_key_file
 from riskd.host.errors import UserError
 from riskd.journal.reader import StateFileError, read_published
-from riskd.model.account import AccountState
-from riskd.model.formatting import counted
 from riskd.model.safe_text import json_text, printable
 from riskd.recording.compared_days import DayComparison
 from riskd.recording.format import Recording, TimerFired
 from riskd.recording.replay import replay
 from riskd.recording.what_if import what_if
-from riskd.rules.evaluation import evaluate
-from riskd.rules.interface import Kind, Trigger
 from riskd.rules.plugins import find_rules
 
 RECORDING_SUFFIX: Final = ".jsonl"
 """How the names of the recordings in a directory end."""
-
-
-def check_config(options: argparse.Namespace) -> int:
-    """Write a configuration's problems, a line each, or its number of rules."""
-    path = options.file
-    try:
-        settings = load_settings(path, find_rules())
-        if settings.gateway.key_file is not None:
-            read_key_file(Path(settings.gateway.key_file))
-    except CredentialsError as error:
-        _write(f"{path}: gateway.key_file: {error}")
-        return 1
-    except UserError as error:
-        for problem in error.problems:
-            _write(problem)
-        return 1
-    for account in settings.accounts:
-        if not account.rules:
-            _write(f"{path}: warning: account {account.id} is guarded by no rule")
-        for problem in _problems(account):
-            _write(f"{path}: warning: account {account.id}, {problem}")
-    for warning in preset_warnings(settings, datetime.now(UTC).date()):
-        _write(f"{path}: warning: {warning}")
-    # A rule counts once, however many accounts it guards.
-    rules = {rule.rule.rule_id for account in settings.accounts for rule in account.rules}
-    dry_run = "" if settings.enforce else "; a dry run, nothing is enforced"
-    _write(
-        f"{path} is correct: {counted(len(settings.accounts), 'account')}, "
-        f"{counted(len(rules), 'rule')}{dry_run}"
-    )
-    return 0
-
-
-def _problems(account: AccountSettings) -> Iterator[str]:
-    """Yield why rules would not guard an account if riskd started now."""
-    state, now = AccountState(account_id=account.id), datetime.now(UTC)
-    begins = Trigger(kind=Kind.REVIEW, now=now, next_reset=account.schedule.next_reset(now))
-    for slot, problem in evaluate(state, account.rules, begins).problems.items():
-        if problem:
-            yield f"{slot}: {problem}"
 
 
 def show_presets(options: argparse.Namespace) -> int:

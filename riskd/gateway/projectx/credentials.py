@@ -74,7 +74,7 @@ def _find_key(key_file: str | None, environ: MutableMapping[str, str]) -> Secret
     if directory and os.path.lexists(credential := Path(directory, CREDENTIAL)):
         return read_key_file(credential, is_from_systemd=True)
     if KEY_VARIABLE in _from_environment:
-        return _checked(
+        return checked_key(
             _from_environment[KEY_VARIABLE].reveal(), f"the environment variable {KEY_VARIABLE}"
         )
     raise CredentialsError(
@@ -106,7 +106,7 @@ def read_key_file(path: Path, *, is_from_systemd: bool = False) -> Secret:
         raise CredentialsError(f"{path}: cannot be read: {error.strerror}") from None
     finally:
         os.close(descriptor)
-    return _checked(content.decode("ascii", errors="replace"), f"{path}")
+    return checked_key(content.decode("ascii", errors="replace"), f"{path}")
 
 
 def _check_file(path: Path, found: os.stat_result, *, is_from_systemd: bool) -> None:
@@ -141,8 +141,12 @@ def _name(uid: int) -> str:
         return str(uid)
 
 
-def _checked(content: str, place: str) -> Secret:
-    """Return a key without the blanks and the end of line around it."""
+def checked_key(content: str, place: str) -> Secret:
+    """Return a key without the blanks and the end of line around it.
+
+    :param place: where it comes from, for the error.
+    :raises CredentialsError: it is no key.
+    """
     key = content.strip()
     if not key:
         raise CredentialsError(f"{place}: is empty; expected the API key")

@@ -26,17 +26,14 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from riskd.gateway.fields import Payload
-from riskd.gateway.interface import GatewayError, GatewayRefusedError, GatewayUnansweredError
+from riskd.gateway.interface import GatewayError, GatewayRefusedError
 from riskd.gateway.projectx.backoff import Backoff
 from riskd.gateway.projectx.credentials import Credentials, CredentialsError
+from riskd.gateway.projectx.one_login import Post, log_in, login_problem, renew
 from riskd.host.secrets import Secret
 from riskd.host.timing import lasting_loop
 
 _log = Logger()
-
-LOGIN_SECONDS: Final = 10.0
-"""How long a login may take."""
 
 LIFETIME: Final = timedelta(hours=24)
 """The lifetime of a token that does not state its own."""
@@ -67,21 +64,6 @@ _CONTENDED: Final = (
     "The broker keeps logging riskd out: another program seems to use its API key. "
     "Stop that one, or give riskd a key of its own"
 )
-
-_REFUSALS: Final = {
-    3: "the user name or the API key is wrong",
-    7: "the broker's agreements are not signed",
-    9: "there is no API subscription for this user",
-    10: "logging in with an API key is switched off for this user",
-}
-"""The reasons of refused logins, by error code.
-
-Source: the ProjectX Gateway API documentation, error codes of Auth/loginKey.
-"""
-
-
-Post = Callable[[str, Payload | None, Secret | None, float], Coroutine[Any, Any, Payload]]
-"""Sends a request; see :meth:`riskd.gateway.projectx.rest.Rest.post`."""
 
 
 class Login:
@@ -234,7 +216,7 @@ class Login:
                 REFUSED_SECONDS / 2, f"riskd cannot log in, nothing is guarded: {error}"
             )
         except GatewayRefusedError as refusal:
-            why = _REFUSALS.get(refusal.code, f"{refusal.why} (code {refusal.code})")
+            why = login_problem(refusal)
             self._postpone(
                 REFUSED_SECONDS, f"The broker refuses the login, nothing is guarded: {why}"
             )
@@ -259,17 +241,7 @@ class Login:
 
     async def _log_in(self) -> Secret:
         # Read at every login, so that a corrected file counts without a restart.
-        found = self._credentials()
-        body = {"userName": found.user_name, "apiKey": found.api_key.reveal()}
-        return await self._request_token("Auth/loginKey", "token", body, None)
-
-    async def _request_token(
-        self, request: str, name: str, body: Payload | None, old: Secret | None
-    ) -> Secret:
-        token = (await self._post(request, body, old, LOGIN_SECONDS)).get(name)
-        if not isinstance(token, str) or not token:
-            raise GatewayUnansweredError(request, f"the answer has no {name}")
-        return Secret(token)
+        return await log_in(self._post, self._credentials())
 
     def _use(self, token: Secret) -> None:
         now = self._now()
@@ -313,7 +285,7 @@ class Login:
     async def _request_renewal(self, old: Secret | None) -> Secret:
         # Not a login at first: that could end the token that is still in use.
         try:
-            return await self._request_token("Auth/validate", "newToken", None, old)
+            return await renew(self._post, old)
         except GatewayError as error:
             _log.info("logging in again: {error}", error=error)
             return await self._log_in()

@@ -15,7 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.gateway.interface import GatewayRefusedError, GatewayUnansweredError
 from riskd.gateway.projectx.credentials import Credentials, CredentialsError
-from riskd.gateway.projectx.login import LOGIN_SECONDS, REFUSED_SECONDS, Login
+from riskd.gateway.projectx.login import REFUSED_SECONDS, Login
+from riskd.gateway.projectx.one_login import LOGIN_SECONDS
 from riskd.gateway.projectx.responses import TokenRefusedError
 from riskd.host.secrets import Secret
 from tests.support.broker import (
