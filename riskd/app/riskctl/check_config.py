@@ -52,7 +52,7 @@ def summary(settings: Settings) -> str:
 
 
 def unguarded(settings: Settings) -> Iterator[str]:
-    """Yield a sentence for each account without a rule, and for each rule that would not guard."""
+    """Yield a sentence for each account without a rule, and each idle rule."""
     for account in settings.accounts:
         if not account.rules:
             yield f"account {account.id} is guarded by no rule"
