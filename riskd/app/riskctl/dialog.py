@@ -35,7 +35,7 @@ class Dialog:
         sys.stdout.flush()
 
     def ask(self, question: str, default: str = "") -> str:
-        """Return the answer to a question, without the blanks around it; Enter takes the default."""
+        """Return the answer to a question; Enter takes the default."""
         if not self.is_asking:
             return default
         shown = f" [{default}]" if default else ""

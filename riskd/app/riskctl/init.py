@@ -70,7 +70,9 @@ class Init:
         self._rules = find_rules()
 
     def run(self) -> int:
-        """Write the configuration, and a key file if the person wants one; return the exit status.
+        """Write the configuration; return the exit status.
+
+        A typed key goes into a file of its own, if the person wants that.
 
         :raises UserError: something is wrong or missing; no configuration was written.
         """
@@ -184,7 +186,8 @@ class Init:
                 self._dialog.say(str(error))
 
     def _named(self, gateway: GatewaySettings, path: Path) -> GatewaySettings:
-        """Return the gateway with a key file: by its name beside the configuration, else by its whole path."""
+        """Return the gateway with a key file, named as in the configuration."""
+        # Beside the configuration by its name alone, so that both can be moved.
         beside = path.absolute().parent == self._output.absolute().parent
         name = path.name if beside else os.fspath(path.absolute())
         return msgspec.structs.replace(gateway, key_file=name)
