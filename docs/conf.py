@@ -26,6 +26,9 @@ myst_heading_anchors = 4
 # Blocks without a language are commands, output and pictures.
 highlight_language = "none"
 
+# At a place that other programs can rely on.
+html_extra_path = ["asyncapi.yaml"]
+
 html_theme = "furo"
 html_title = f"riskd {release}"
 html_show_copyright = False

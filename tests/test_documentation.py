@@ -13,7 +13,7 @@ PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
-_PATH = re.compile(r"`((?:riskd|trader|tests|twisted|docs)/[\w./]*\w)(?::(\w+))?`")
+_PATH = re.compile(r"`((?:riskd|trader|tests|twisted|docs|contrib)/[\w./]*\w)(?::(\w+))?`")
 INDEX = ROOT / "docs" / "index.md"
 
 _TOCTREE = re.compile(r"^```{toctree}\n(.*?)^```$", re.DOTALL | re.MULTILINE)

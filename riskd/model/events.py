@@ -31,7 +31,21 @@ ContractId = Annotated[str, msgspec.Meta(pattern=r"^[!-~]{1,64}$")]
 RuleId = Annotated[str, msgspec.Meta(pattern=r"^[!-~]{1,64}$")]
 Identifier = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-Timestamp = Annotated[datetime, msgspec.Meta(tz=True)]
+Contracts = Annotated[Count, msgspec.Meta(extra_json_schema={"x-unit": "contracts"})]
+Seconds = Annotated[Count, msgspec.Meta(extra_json_schema={"x-unit": "seconds"})]
+Dollars = Annotated[Decimal, msgspec.Meta(extra_json_schema={"x-unit": "USD"})]
+Price = Annotated[Decimal, msgspec.Meta(extra_json_schema={"x-unit": "points"})]
+"""Points are what the exchange quotes the contract in."""
+Timestamp = Annotated[
+    datetime,
+    msgspec.Meta(
+        tz=True,
+        extra_json_schema={
+            "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z$",
+        },
+    ),
+]
+"""On the wire always in UTC with ``Z``, with milliseconds unless they are zero."""
 
 
 class PositionType(IntEnum):
@@ -232,50 +246,86 @@ def _normalizers(data_type: type[_Wire]) -> dict[str, Callable[[Any], Any]]:
 
 
 class GatewayUserTrade(_Wire, frozen=True, rename="camel"):
-    """A full-turn trade: contracts were closed and a profit or loss was realized."""
+    """A full-turn trade: contracts were closed and a profit or loss was realized.
+
+    :ivar id: the broker's id of the trade.
+    :ivar contract_id: the broker's id of the contract.
+    :ivar profit_and_loss: realized by this trade, before fees; a loss is negative.
+    :ivar quantity: how many contracts it closed.
+    :ivar execution_time: when it was executed, by the broker's clock.
+    :ivar timestamp: when riskd received it.
+    """
 
     id: Identifier
     contract_id: ContractId
-    profit_and_loss: Decimal
-    quantity: Count
+    profit_and_loss: Dollars
+    quantity: Contracts
     execution_time: Timestamp
     timestamp: Timestamp
 
 
 class GatewayUserPosition(_Wire, frozen=True, rename="camel"):
-    """A position was opened, changed or (``size`` 0) closed."""
+    """A position was opened, changed or (``size`` 0) closed.
+
+    :ivar id: the broker's id of the position.
+    :ivar contract_id: the broker's id of the contract.
+    :ivar type: its side.
+    :ivar size: how many contracts are held; 0 means that the position is closed.
+    :ivar average_price: of its entry; it may lie between two ticks.
+    :ivar created_at: when it was opened.
+    :ivar updated_at: when it last changed.
+    """
 
     id: Identifier
     contract_id: ContractId
     type: PositionType
-    size: Count
-    average_price: Decimal
+    size: Contracts
+    average_price: Price
     created_at: Timestamp
     updated_at: Timestamp
 
 
 class GatewayUserOrder(_Wire, frozen=True, rename="camel"):
-    """An order was placed, changed, filled, canceled or rejected."""
+    """An order was placed, changed, filled, canceled or rejected.
+
+    :ivar id: the broker's id of the order.
+    :ivar contract_id: the broker's id of the contract.
+    :ivar type: at which price it may fill.
+    :ivar side: whether it buys or sells.
+    :ivar size: how many contracts it is for; partial fills do not change that.
+    :ivar limit_price: the worst price at which it may fill; ``None`` for an order without one.
+    :ivar stop_price: the price that sets it off; ``None`` for an order without one.
+    :ivar state: whether it is working, or how it ended.
+    :ivar created_at: when it was placed.
+    :ivar updated_at: when it last changed.
+    """
 
     id: Identifier
     contract_id: ContractId
     type: OrderType
     side: OrderSide
-    size: Count
-    limit_price: Decimal | None
-    stop_price: Decimal | None
+    size: Contracts
+    limit_price: Price | None
+    stop_price: Price | None
     state: OrderState
     created_at: Timestamp
     updated_at: Timestamp
 
 
 class MarketQuote(_Wire, frozen=True, rename="camel"):
-    """The best bid, the best ask and the last price of a contract."""
+    """The best bid, the best ask and the last price of a contract.
+
+    :ivar contract_id: the broker's id of the contract.
+    :ivar bid: the best price at which the market buys.
+    :ivar ask: the best price at which the market sells.
+    :ivar last: the price of the latest trade.
+    :ivar timestamp: when the market had these prices.
+    """
 
     contract_id: ContractId
-    bid: Decimal
-    ask: Decimal
-    last: Decimal
+    bid: Price
+    ask: Price
+    last: Price
     timestamp: Timestamp
 
     def __post_init__(self) -> None:
@@ -293,7 +343,10 @@ class MarketQuote(_Wire, frozen=True, rename="camel"):
 class LockoutSet(_Wire, frozen=True):
     """The account is locked until a moment, or until an operator unlocks it.
 
-    :ivar locked_until: the moment; ``None`` for a lock without an end.
+    :ivar reason: a sentence for a person.
+    :ivar locked_until: when the lock ends; ``None`` for one that an operator must unlock.
+    :ivar rule_id: the rule that locked the account.
+    :ivar locked_at: when the lock began.
     """
 
     sentences: ClassVar[frozenset[str]] = frozenset({"reason"})
@@ -305,7 +358,11 @@ class LockoutSet(_Wire, frozen=True):
 
 
 class LockoutCleared(_Wire, frozen=True):
-    """The account may trade again."""
+    """The account may trade again.
+
+    :ivar cleared_at: when its last lock ended.
+    :ivar cleared_by: what ended that lock.
+    """
 
     cleared_at: Timestamp
     cleared_by: ClearedBy
@@ -316,22 +373,38 @@ class EnforcementDetails(_Wire, frozen=True):
 
     The optional fields depend on the action; ``docs/protocol.md`` says which has which.
 
+    :ivar positions_closed: how many positions were closed.
+    :ivar orders_canceled: how many working orders were canceled.
+    :ivar contract_id: the contract that the action was confined to.
+    :ivar cooldown_seconds: how long the account may not trade.
+    :ivar locked_until: when the lock ends; ``None`` for one that an operator must unlock.
+    :ivar order_id: the order that was canceled or placed.
+    :ivar stop_price: of the stop order that was placed.
+    :ivar size: how many contracts that order is for.
     :ivar dry_run: true where riskd did nothing, and the other fields say what it would have done.
     """
 
     positions_closed: Count
     orders_canceled: Count
     contract_id: ContractId | UnsetType = msgspec.field(default=UNSET, name="contractId")
-    cooldown_seconds: Count | UnsetType = UNSET
+    cooldown_seconds: Seconds | UnsetType = UNSET
     locked_until: Timestamp | UnsetType | None = UNSET
     order_id: Identifier | UnsetType = UNSET
-    stop_price: Decimal | UnsetType = msgspec.field(default=UNSET, name="stopPrice")
-    size: Count | UnsetType = UNSET
+    stop_price: Price | UnsetType = msgspec.field(default=UNSET, name="stopPrice")
+    size: Contracts | UnsetType = UNSET
     dry_run: bool | UnsetType = UNSET
 
 
 class EnforcementAction(_Wire, frozen=True):
-    """riskd acted on a breach of a rule."""
+    """riskd acted on a breach of a rule.
+
+    :ivar action: what it did.
+    :ivar reason: a sentence for a person.
+    :ivar rule_id: the rule that was breached.
+    :ivar success: whether the broker has confirmed it; if not, riskd keeps trying.
+    :ivar timestamp: when it was done; in a dry run, when it was decided on.
+    :ivar details: what was closed, canceled, placed or locked.
+    """
 
     sentences: ClassVar[frozenset[str]] = frozenset({"reason"})
 
@@ -344,16 +417,27 @@ class EnforcementAction(_Wire, frozen=True):
 
 
 class DailyReset(_Wire, frozen=True):
-    """A new trading day began: realized P&L and trade count start again at zero."""
+    """A new trading day began: realized P&L and trade count start again at zero.
+
+    :ivar reset_time: when the day began.
+    :ivar previous_pnl: the realized P&L of the day that ended, before fees.
+    :ivar previous_trade_count: the number of trades of the day that ended.
+    :ivar lockouts_cleared: whether locks ended with that day.
+    """
 
     reset_time: Timestamp
-    previous_pnl: Decimal
+    previous_pnl: Dollars
     previous_trade_count: Count
     lockouts_cleared: bool
 
 
 class DaemonStatus(_Wire, frozen=True):
-    """The daemon runs, is stopping, or has a problem."""
+    """The daemon runs, is stopping, or has a problem.
+
+    :ivar status: the daemon's state.
+    :ivar message: a sentence for a person.
+    :ivar timestamp: when the status changed.
+    """
 
     sentences: ClassVar[frozenset[str]] = frozenset({"message"})
 
@@ -393,7 +477,8 @@ _TYPE_NAMES: Final = {data_type: name for name, data_type in EVENT_TYPES.items()
 class Event(msgspec.Struct, frozen=True):
     """An event of one account, or of the daemon.
 
-    :ivar account_id: ``None`` for :class:`DaemonStatus`, and for no other event.
+    :ivar account_id: the broker's id of the account; ``None`` for :class:`DaemonStatus` alone.
+    :ivar data: what happened.
     """
 
     account_id: Identifier | None

@@ -20,7 +20,9 @@ from riskd.model.events import (
     EVENT_TYPES,
     MAX_DIGITS_BEFORE_POINT,
     ContractId,
+    Contracts,
     Count,
+    Dollars,
     EnforcementAction,
     EnforcementDetails,
     Event,
@@ -28,6 +30,8 @@ from riskd.model.events import (
     EventError,
     Identifier,
     MarketQuote,
+    Price,
+    Seconds,
     Timestamp,
     UnknownEventTypeError,
     includes_type,
@@ -236,15 +240,21 @@ def _expectation(field_type: Any) -> str:
         return "null"
     if isinstance(field_type, type) and issubclass(field_type, (IntEnum, StrEnum)):
         return "one of " + ", ".join(f"{member.value} ({member.name})" for member in field_type)
+    number = f"a number below 10^{MAX_DIGITS_BEFORE_POINT}"
+    count = "a whole number from 0 to 2^53"
     simple = {
         int: "a whole number",
         Identifier: "a whole number of 64 bits",
-        Decimal: f"a number below 10^{MAX_DIGITS_BEFORE_POINT}",
+        Decimal: number,
+        Dollars: number,
+        Price: number,
         str: "a string",
         bool: "true or false",
         EnforcementDetails: "an object",
         ContractId: "1 to 64 printable ASCII characters",
-        Count: "a whole number from 0 to 2^53",
+        Count: count,
+        Contracts: count,
+        Seconds: count,
         Timestamp: "an RFC 3339 timestamp with an offset",
     }
     if field_type in simple:

@@ -31,6 +31,7 @@ class GuardedDaemon:
     :param account: more keys of the account.
     :param directory: the state directory.
     :param broker: holds the account.
+    :ivar port: of its stream.
     :ivar events: each event received, as its type and its ``data``.
     """
 
@@ -40,14 +41,14 @@ class GuardedDaemon:
         self._broker = broker
         self._state = StateDirectory(directory)
         sockets = listen(0)
-        port = sockets[0].getsockname()[1]
+        self.port = sockets[0].getsockname()[1]
         self._daemon, self._engine = assemble(
             EngineService, reactor, broker.gateway, sockets, self._state, self._settings, CATALOGUE
         )
         self._client = DaemonClient(
             ACCOUNT,
             lambda event_type, data: self.events.append((event_type, data)),
-            f"ws://localhost:{port}",
+            f"ws://localhost:{self.port}",
         )
 
     async def start(self) -> None:

@@ -21,6 +21,7 @@ import websocket
 
 from tests.integration.event_stream import EventStream
 from tests.integration.programs import run
+from tests.support.asyncapi import errors_of_message
 from tests.support.twistd import Twistd, twistd_command
 from tests.support.waiting import DEADLINE_SECONDS, wait_until
 from tests.support.websocket_frames import handshake
@@ -98,6 +99,10 @@ def test_a_capture_matches_the_protocols_tables(messages: list[str]) -> None:
         assert list(message["data"]) == list(documented)
         for name, value in message["data"].items():
             assert CHECKS[documented[name]](value), (message["type"], name, value)
+
+
+def test_a_capture_matches_asyncapi_yaml(messages: list[str]) -> None:
+    assert [error for text in messages for error in errors_of_message(text)] == []
 
 
 def test_the_log_names_both_listeners_and_the_practice_gateway(daemon: Twistd) -> None:
