@@ -1,5 +1,7 @@
 """The tests: trial and pytest run what is here, pytest alone what is in ``integration``."""
 
+import os
+
 from hypothesis import HealthCheck, settings
 
 # How long an example takes says more of the machine than of the code; what 50 examples of a run do not
@@ -8,3 +10,6 @@ settings.register_profile(
     "suite", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("suite")
+
+# riskd refuses a state directory that a group can write, and some systems let a user's group write all that is new.
+os.umask(0o022)

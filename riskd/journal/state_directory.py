@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
+import grp
 import os
+import pwd
+import shlex
+import stat
+from contextlib import suppress
 from pathlib import Path
-from typing import Final
 
 from riskd.host.errors import UserError
+from riskd.host.files import UnsafeFileError, open_regular
 from riskd.journal.daemon_file import DAEMON_NAME, is_running, read_daemon
 from riskd.journal.gateway_identity import GatewayIdentity
 from riskd.journal.ownership import LOCK_NAME, Owner, decide, inspect, write_lock
 from riskd.journal.schema import JOURNAL_NAME, PUBLISHED_NAME
-
-_ANYBODY_WRITES: Final = 0o002
 
 
 def default_directory(program: str = "riskd") -> Path:
@@ -38,7 +40,9 @@ class StateDirectoryError(UserError):
 class StateDirectory:
     """A directory that only this process writes to.
 
-    The lock ends with the process; a process that twistd forks off to detach inherits it.
+    Two locks hold it: that of the directory itself, which no removed or replaced file ends, and that of
+    ``riskd.lock``, which an earlier riskd knows.  They end with the process; a process that twistd forks off to
+    detach inherits them.
 
     :param path: created if it does not exist, readable for every user.
     :raises StateDirectoryError: it cannot be created, is unsafe, or another riskd uses it.
@@ -48,20 +52,24 @@ class StateDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
         self.owner: Owner | None = None
+        self._held: list[int] = []
         try:
             create(self.path)
-            self._lock = os.open(
-                self.path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600
-            )
+            self._directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._held.append(self._directory)
+            # Nothing is opened in a directory in which another user may have put it.
+            _check_safe(self.path, os.fstat(self._directory))
+            # Some network file systems lock no directory; then the lock of the file has to do.
+            with suppress(OSError):
+                self._lock(self._directory)
+            self._lock_file = self._opened_lock()
+            self._lock(self._lock_file)
+            self._check_files()
         except OSError as error:
-            why = error.strerror
-            if error.errno == errno.ELOOP:
-                why = f"its {LOCK_NAME} is a symbolic link"
+            self.release()
             raise StateDirectoryError(
-                f"the state directory {self.path} cannot be used: {why}"
+                f"the state directory {self.path} cannot be used: {error.strerror}"
             ) from None
-        try:
-            self._hold()
         except UserError:
             self.release()
             raise
@@ -78,7 +86,7 @@ class StateDirectory:
         """
         self.owner, notes = decide(inspect(self.path), gateway, self.path)
         try:
-            write_lock(self._lock, self.owner)
+            write_lock(self._lock_file, self.owner)
         except OSError as error:
             # The journal, which records the same, reports a disk that cannot be written.
             notes.append(f"{self.path / LOCK_NAME} cannot be written: {error.strerror}")
@@ -86,17 +94,31 @@ class StateDirectory:
 
     def release(self) -> None:
         """Unlock the directory for another daemon."""
-        os.close(self._lock)
+        while self._held:
+            os.close(self._held.pop())
 
-    def _hold(self) -> None:
-        check_safe(self.path)
+    def _opened_lock(self) -> int:
+        path = self.path / LOCK_NAME
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            descriptor = open_regular(path, os.O_RDWR | os.O_CREAT)
+        except UnsafeFileError as error:
+            raise StateDirectoryError(
+                f"the state directory {self.path} cannot be used: its {LOCK_NAME} is none of "
+                f"riskd's, {error.strerror}; remove it: rm -r {shlex.quote(str(path))}"
+            ) from None
+        self._held.append(descriptor)
+        return descriptor
+
+    def _lock(self, descriptor: int) -> None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise StateDirectoryError(
                 f"another riskd uses the state directory {self.path} (--state takes another one)"
             ) from None
-        # The lock does not hold if its file was removed while the other one runs.
+
+    def _check_files(self) -> None:
+        # An earlier riskd locks its file alone, and that may have been removed while it runs.
         other = read_daemon(self.path)
         if other and other.process and other.pid != os.getpid() and is_running(other):
             raise StateDirectoryError(
@@ -124,12 +146,38 @@ def create(path: Path) -> None:
 def check_safe(path: Path) -> None:
     """Check that no other user can replace files in ``path``.
 
-    Another file could lack a lockout.
+    Another file could lack a lockout.  Others may read: a group that reads the published copy is no danger.
 
     :raises StateDirectoryError: another user can.
     """
-    status = path.stat()
-    if status.st_mode & _ANYBODY_WRITES or status.st_uid not in (os.geteuid(), 0):
+    _check_safe(path, path.stat())
+
+
+def _check_safe(path: Path, found: os.stat_result) -> None:
+    if found.st_uid not in (os.geteuid(), 0):
         raise StateDirectoryError(
-            f"the state directory {path} belongs to another user or can be written by everybody"
+            f"the state directory {path} belongs to {_user(found.st_uid)}, who can replace its files; "
+            f"give it to {_user(os.geteuid())}, or name another one with --state: "
+            f"chown {_user(os.geteuid())} {shlex.quote(str(path))}"
         )
+    rights = stat.S_IMODE(found.st_mode)
+    if rights & (stat.S_IWGRP | stat.S_IWOTH):
+        others = "every user" if rights & stat.S_IWOTH else f"the group {_group(found.st_gid)}"
+        raise StateDirectoryError(
+            f"the state directory {path} can be written by {others} (mode {rights:04o}), so that others "
+            f"could replace its files; take that right away: chmod go-w {shlex.quote(str(path))}"
+        )
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
+
+
+def _group(number: int) -> str:
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:
+        return str(number)

@@ -244,7 +244,8 @@ class AttackTests(OwnershipTestCase):
             path.mkdir()
             (path / name).symlink_to(self.real / name)
             error = self.assertRaises(StateDirectoryError, StateDirectory, path)
-            self.assertIn(f"its {name} is a symbolic link", str(error))
+            self.assertIn(f"its {name} is", str(error))
+            self.assertIn("a symbolic link", str(error))
 
     def test_a_linked_directory_is_the_same_directory(self) -> None:
         link = self.home / "link"
