@@ -47,7 +47,7 @@ _A_DAY: Final = timedelta(days=1)
 
 _Value = TypeVar("_Value")
 
-# Each search lists all trades of a day again, and an equal copy of one costs ten times as much to make.
+# Each search lists all trades of a day again, and comparing copies of them costs seven times as much.
 _all_but_receipt: Final = attrgetter(
     *(name for name in BrokerTrade.__struct_fields__ if name != "timestamp")
 )
