@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.protocols.amp import CommandLocator
 
 from riskd import __version__
 from riskd.control.peer import UNKNOWN_OPERATOR
 from riskd.control.protocol import (
+    CONFIRM_SECONDS,
     FlattenCommand,
     FloorCommand,
     LockCommand,
@@ -23,9 +24,17 @@ from riskd.control.protocol import (
     StatusCommand,
     UnlockCommand,
 )
-from riskd.control.reports import RulesReport, StatusReport, report_account, report_rule
+from riskd.control.reports import (
+    FlattenReport,
+    RulesReport,
+    StatusReport,
+    report_account,
+    report_rule,
+)
 from riskd.engine.firm_floor import objection
-from riskd.engine.interface import IOperated, IOperatedAccount
+from riskd.engine.interface import ConfirmedFlatten, IOperated, IOperatedAccount
+from riskd.host.timing import done_within
+from riskd.model.events import Status
 from riskd.model.lockouts import is_locked
 from riskd.model.safe_text import printable
 from riskd.rules.builtin.maximum_loss import nearest_floor
@@ -40,12 +49,17 @@ MAX_AMOUNT: Final = 10**9
 class Commands(CommandLocator):
     """Carry out and answer one operator's commands.
 
+    An answer says what has become of the command within :data:`CONFIRM_SECONDS`: whether the change is on the disk,
+    and what the broker has confirmed.
+
     :param operated: the accounts.
+    :param clock: times that.
     :ivar operator: the user name under which actions are logged.
     """
 
-    def __init__(self, operated: IOperated) -> None:
+    def __init__(self, operated: IOperated, clock: IReactorTime) -> None:
         self._operated = operated
+        self._clock = clock
         self.operator = UNKNOWN_OPERATOR
 
     @StatusCommand.responder
@@ -91,7 +105,7 @@ class Commands(CommandLocator):
         # Before that, locks of an earlier daemon are unknown, and would come back after the unlock.
         if not self._operated.is_recovered:
             raise RequestRefusedError("riskd has not read its journal yet; try again in a moment")
-        return self._answer_when_durable(account, account.unlock(reason, self.operator))
+        return self._answer(account, was_locked=account.unlock(reason, self.operator))
 
     @LockCommand.responder
     def lock(self, request: Request) -> Deferred[dict[str, Outcome]]:
@@ -100,8 +114,8 @@ class Commands(CommandLocator):
         self._check_enforcing()
         until = self._end_of_lock(request)
         was_locked = is_locked(account.account_state, self._passed())
-        account.lock(reason, self.operator, until)
-        return self._answer_when_durable(account, was_locked)
+        confirmed = account.lock(reason, self.operator, until)
+        return self._answer(account, confirmed, was_locked=was_locked)
 
     @FlattenCommand.responder
     def flatten(self, request: Request) -> Deferred[dict[str, Outcome]]:
@@ -109,8 +123,8 @@ class Commands(CommandLocator):
         reason, account = _one_line(request.reason), self._account(request)
         self._check_enforcing()
         was_locked = is_locked(account.account_state, self._passed())
-        account.flatten(reason, self.operator)
-        return self._answer_when_durable(account, was_locked)
+        confirmed = account.flatten(reason, self.operator)
+        return self._answer(account, confirmed, was_locked=was_locked)
 
     @FloorCommand.responder
     def floor(self, request: Request) -> Deferred[dict[str, Outcome]]:
@@ -133,21 +147,64 @@ class Commands(CommandLocator):
         if refusal:
             raise RequestRefusedError(refusal)
         before = nearest_floor(state, account.rules)
-        account.set_floor(amount, self.operator)
+        confirmed = account.set_floor(amount, self.operator)
         known = None if before is None else before.amount
-        return self._answer_when_durable(account, was_locked, known)
+        return self._answer(account, confirmed, was_locked=was_locked, floor_before=known)
 
-    def _answer_when_durable(
-        self, account: IOperatedAccount, was_locked: bool, floor_before: Decimal | None = None
+    def _answer(
+        self,
+        account: IOperatedAccount,
+        confirmed: Deferred[ConfirmedFlatten] | None = None,
+        **facts: Any,
     ) -> Deferred[dict[str, Outcome]]:
-        """Answer once the change is on the disk: an operator's lock must survive a crash."""
+        """Answer once it is known what has become of a command, if that is soon.
 
-        def answer(_result: None) -> dict[str, Outcome]:
-            report = report_account(account.account_state, self._passed(), account.rules)
-            outcome = Outcome(was_locked=was_locked, account=report, floor_before=floor_before)
-            return {"answer": outcome}
+        :param confirmed: fires when the broker has confirmed the flatten; ``None`` if none was ordered.
+        :param facts: the other fields of the :class:`Outcome`.
+        """
 
-        return self._operated.make_durable().addCallback(answer)
+        async def outcome() -> dict[str, Outcome]:
+            written = Deferred.fromCoroutine(self._written())
+            flattened = await self._confirmed(account, confirmed)
+            unwritten = await written
+            state = account.account_state
+            status = state.daemon
+            return {
+                "answer": Outcome(
+                    account=report_account(state, self._passed(), account.rules),
+                    unwritten=unwritten,
+                    flattened=flattened,
+                    trouble=status.message if status and status.status is Status.ERROR else "",
+                    **facts,
+                )
+            }
+
+        return Deferred.fromCoroutine(outcome())
+
+    async def _confirmed(
+        self, account: IOperatedAccount, confirmed: Deferred[ConfirmedFlatten] | None
+    ) -> FlattenReport | None:
+        """Return what the broker has confirmed of a flatten; ``None``: not in time."""
+        if confirmed is None:
+            return None
+        # A floor need not flatten anything.
+        is_under_way = account.account_state.risk.flattening is not None
+        if confirmed.called or (
+            is_under_way and await done_within(CONFIRM_SECONDS, confirmed, self._clock)
+        ):
+            done = await confirmed
+            return FlattenReport(closed=done.closed, canceled=done.canceled)
+        confirmed.addErrback(lambda failure: failure.trap(CancelledError))
+        confirmed.cancel()
+        return None
+
+    async def _written(self) -> str:
+        """Return why the accounts' states are not on the disk; an empty text if they are."""
+        written = self._operated.make_durable()
+        if await done_within(CONFIRM_SECONDS, written, self._clock):
+            why_not: str = await written
+            return why_not
+        return f"the disk has not answered within {CONFIRM_SECONDS:g} seconds"
 
     def _end_of_lock(self, request: Request) -> datetime | None:
         """Return when a lock ends, in the broker's time.

@@ -16,7 +16,7 @@ from typing import Annotated, Any, ClassVar, Final
 import msgspec
 from twisted.protocols.amp import MAX_VALUE_LENGTH, AmpBox, Argument, Command, RemoteAmpError
 
-from riskd.control.reports import AccountReport, RulesReport, StatusReport
+from riskd.control.reports import AccountReport, FlattenReport, RulesReport, StatusReport
 from riskd.host.errors import UserError
 from riskd.model.exact_json import encode_json
 
@@ -32,7 +32,15 @@ Source: unix(7), ``sun_path``, without the byte that ends the path.
 MAX_LOCK_SECONDS: Final = 366 * 24 * 3600
 """The longest lock that is given as a duration."""
 
+CONFIRM_SECONDS: Final = 4.0
+"""How long an answer waits for the disk and the broker; then it says what is not known."""
+
 _REFUSED: Final = b"REFUSED"
+
+UNREADABLE: Final = b"UNREADABLE"
+"""The code of the error with which an answer fails that is not of its type."""
+
+_ANSWER: Final = b"answer"
 
 
 class ControlSocketError(UserError):
@@ -81,11 +89,19 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     :ivar was_locked: whether the account was locked before the command.
     :ivar account: the account after the command.
     :ivar floor_before: its floor before the command; ``None`` where that is unknown.
+    :ivar unwritten: why the change is not on the disk; empty if it is.  ``None``: the daemon is an earlier one, which
+        does not say.
+    :ivar flattened: what was closed and canceled, once the broker has confirmed that all is; ``None`` until then, or if
+        nothing was to be.
+    :ivar trouble: what is wrong with the daemon, in its words; empty if nothing is.
     """
 
     was_locked: bool
     account: AccountReport
     floor_before: Decimal | None = None
+    unwritten: str | None = None
+    flattened: FlattenReport | None = None
+    trouble: str = ""
 
 
 class Json(Argument):
@@ -125,10 +141,10 @@ class Json(Argument):
         try:
             objects[name.decode()] = self._decoder.decode(b"".join(parts))
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            # AMP sends this error to the other side as it is, and does not log it as a bug.
-            raise RemoteAmpError(
-                _REFUSED, f"the {name.decode()} cannot be read: {error}"
-            ) from None
+            # AMP sends the error of a request to the other side as it is, and does not log it as a bug.  That of an
+            # answer refuses nothing: the command may have been carried out.
+            code = UNREADABLE if name == _ANSWER else _REFUSED
+            raise RemoteAmpError(code, f"the {name.decode()} cannot be read: {error}") from None
 
 
 def _entry(name: bytes, number: int) -> bytes:
@@ -144,19 +160,19 @@ class _Command(Command):
 
 class _AccountCommand(_Command):
     arguments: ClassVar = [(b"request", Json(Request))]
-    response: ClassVar = [(b"answer", Json(Outcome))]
+    response: ClassVar = [(_ANSWER, Json(Outcome))]
 
 
 class StatusCommand(_Command):
     """Report the daemon and all accounts."""
 
-    response: ClassVar = [(b"answer", Json(StatusReport))]
+    response: ClassVar = [(_ANSWER, Json(StatusReport))]
 
 
 class RulesCommand(_AccountCommand):
     """Report an account's rules and how far it is from their limits."""
 
-    response: ClassVar = [(b"answer", Json(RulesReport))]
+    response: ClassVar = [(_ANSWER, Json(RulesReport))]
 
 
 class UnlockCommand(_AccountCommand):

@@ -66,6 +66,17 @@ class FlatteningReport(msgspec.Struct, frozen=True, kw_only=True):
     begun: datetime
 
 
+class FlattenReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a flatten has done that the broker has confirmed as done.
+
+    :ivar closed: the number of positions that it has closed.
+    :ivar canceled: the number of orders that it has canceled.
+    """
+
+    closed: int
+    canceled: int
+
+
 class ReduceOnlyReport(msgspec.Struct, frozen=True, kw_only=True):
     """A stage in which an account may only close what it holds.
 

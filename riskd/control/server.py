@@ -152,7 +152,7 @@ class ControlFactory(ServerFactory):
         if len(self.connections) >= MAX_CONNECTIONS:
             _log.warn("refused an operator: {count} are connected", count=len(self.connections))
             return None
-        return ControlProtocol(Commands(self._operated), self)
+        return ControlProtocol(Commands(self._operated, self.clock), self)
 
 
 class ControlService(Service):

@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from riskd.engine.balances import Balances
-from riskd.engine.interface import IOperatedAccount
+from riskd.engine.interface import ConfirmedFlatten, IOperatedAccount
 from riskd.engine.risk import RiskEngine
 from riskd.engine.tracked_account import TrackedAccount
 from riskd.gateway.broker_clock import BrokerClock
@@ -68,17 +69,20 @@ class GuardedAccount:
             self._log_command("unlock", reason, operator, **({"beyond": beyond} if beyond else {}))
         return self.risk_engine.unlock(now, beyond)
 
-    def lock(self, reason: str, operator: str, until: datetime | None) -> None:
+    def lock(
+        self, reason: str, operator: str, until: datetime | None
+    ) -> Deferred[ConfirmedFlatten]:
         """Flatten and lock the account; ``None`` locks it until it is unlocked."""
         self._log_command("lock", reason, operator)
-        self._decide(Flatten(reason=reason, lock=Lock(until)))
+        # A lock that is in force already decides nothing, and yet the account is to be flat.
+        return self._decide(Flatten(reason=reason, lock=Lock(until)), Flatten(reason=reason))
 
-    def flatten(self, reason: str, operator: str) -> None:
+    def flatten(self, reason: str, operator: str) -> Deferred[ConfirmedFlatten]:
         """Close all positions and cancel all orders."""
         self._log_command("flatten", reason, operator)
-        self._decide(Flatten(reason=reason))
+        return self._decide(Flatten(reason=reason))
 
-    def set_floor(self, amount: Decimal, operator: str) -> None:
+    def set_floor(self, amount: Decimal, operator: str) -> Deferred[ConfirmedFlatten]:
         """Take the firm's figure for the floor of the account, in dollars."""
         state, rules = self.account.state, self.risk_engine.rules
         before = nearest_floor(state, self.rules)
@@ -91,10 +95,15 @@ class GuardedAccount:
         if before is not None and amount > before.amount:
             # An unlock does not excuse a breach of a higher floor.
             rules.note_locked([MAXIMUM_LOSS.rule_id])
+        confirmed = self.risk_engine.confirmation()
         self.risk_engine.review()
+        return confirmed
 
-    def _decide(self, command: Flatten) -> None:
-        self.risk_engine.decide([Decision(OPERATOR, command)], self._present)
+    def _decide(self, *commands: Flatten) -> Deferred[ConfirmedFlatten]:
+        confirmed = self.risk_engine.confirmation()
+        decisions = [Decision(OPERATOR, command) for command in commands]
+        self.risk_engine.decide(decisions, self._present)
+        return confirmed
 
     @property
     def _present(self) -> datetime:

@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
+
+
+class ConfirmedFlatten(NamedTuple):
+    """A flatten of which the broker has confirmed that it is done.
+
+    :ivar closed: the number of positions that it has closed.
+    :ivar canceled: the number of orders that it has canceled.
+    """
+
+    closed: int
+    canceled: int
 
 
 class IOperatedAccount(Interface):
@@ -18,14 +30,21 @@ class IOperatedAccount(Interface):
     def unlock(reason: str, operator: str) -> bool:
         """End all locks; return whether there were any."""
 
-    def lock(reason: str, operator: str, until: datetime | None) -> None:
-        """Flatten and lock the account; ``None`` locks it until it is unlocked."""
+    def lock(reason: str, operator: str, until: datetime | None) -> Deferred[ConfirmedFlatten]:
+        """Flatten and lock the account; ``None`` locks it until it is unlocked.
 
-    def flatten(reason: str, operator: str) -> None:
-        """Close all positions and cancel all orders."""
+        The Deferred never fails.  It fires when the broker has confirmed the flatten, which may be never; it may be
+        canceled.
+        """
 
-    def set_floor(amount: Decimal, operator: str) -> None:
-        """Take the firm's figure for the floor of the account, in dollars."""
+    def flatten(reason: str, operator: str) -> Deferred[ConfirmedFlatten]:
+        """Close all positions and cancel all orders; the Deferred is as that of ``lock``."""
+
+    def set_floor(amount: Decimal, operator: str) -> Deferred[ConfirmedFlatten]:
+        """Take the firm's figure for the floor of the account, in dollars.
+
+        The Deferred is that of the flatten which follows at once, if one does.
+        """
 
 
 class IOperated(Interface):
@@ -45,8 +64,8 @@ class IOperated(Interface):
     def passed() -> datetime:
         """Return the latest moment that has passed for sure, by which locks end."""
 
-    def make_durable() -> Deferred[None]:
-        """Journal the states; fires when they are on the disk, or that has failed."""
+    def make_durable() -> Deferred[str]:
+        """Journal the states; fires with why they are not on the disk, empty if they are."""
 
     def published() -> Deferred[None]:
         """Journal and publish the states; fires when that is done, or after a second."""

@@ -28,6 +28,7 @@ from riskd.engine.account_rules import AccountRules
 from riskd.engine.enforcement.dry_run import DryRun
 from riskd.engine.enforcement.enforcer import Enforcer
 from riskd.engine.enforcement.flattening import flattening_of
+from riskd.engine.interface import ConfirmedFlatten
 from riskd.engine.limits_in_force import LimitsInForce
 from riskd.engine.locks_and_days import (
     count_first_day,
@@ -237,6 +238,10 @@ class RiskEngine:
     def needs_reconciliation(self) -> bool:
         """Return whether to reconcile in this round: a lost event would be urgent."""
         return self._is_locked()
+
+    def confirmation(self) -> Deferred[ConfirmedFlatten]:
+        """Return a Deferred that fires when the broker next confirms a flatten as done."""
+        return self._enforcer.confirmation()
 
     def _settled(self, did_something: bool) -> None:
         # If there was nothing to do, wait: a rule that decides the same again would run in circles.

@@ -246,8 +246,8 @@ class EngineService(Service):
         """The accounts, for an operator."""
         return self.accounts
 
-    def make_durable(self) -> Deferred[None]:
-        """Journal the states; fires when they are on the disk, or that has failed."""
+    def make_durable(self) -> Deferred[str]:
+        """Journal the states; fires with why they are not on the disk, empty if they are."""
         return self._journal.make_durable()
 
     def published(self) -> Deferred[None]:

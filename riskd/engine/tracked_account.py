@@ -371,7 +371,7 @@ class TrackedAccount:
             return succeed(None)
         written = self._journal.make_durable()
 
-        def broadcast(_result: None) -> Deferred[None]:
+        def broadcast(_why_not: str) -> Deferred[None]:
             self._broadcast_pending(news)
             return self._journal.published()
 
@@ -442,8 +442,8 @@ class TrackedAccount:
         }
         self._journal.changed()
 
-    def make_durable(self) -> Deferred[None]:
-        """Journal the state; fires when it is on the disk, or that has failed."""
+    def make_durable(self) -> Deferred[str]:
+        """Journal the state; fires with why it is not on the disk, empty if it is."""
         return self._journal.make_durable()
 
     def recover(self, known: AccountState) -> None:

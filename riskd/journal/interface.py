@@ -34,10 +34,10 @@ class IJournal(Interface):
     def changed(*, only_quotes: bool = False) -> None:
         """Schedule a write and a publication, because states have changed."""
 
-    def make_durable() -> Deferred[None]:
+    def make_durable() -> Deferred[str]:
         """Write the states now.
 
-        Fires once they are on disk, or once the write has failed.
+        Fires once they are on disk, with an empty text, or once the write has failed, with the reason.
         """
 
     def published() -> Deferred[None]:

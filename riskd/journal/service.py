@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from enum import IntEnum
 from math import inf
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from twisted.application.service import Service
@@ -50,6 +50,9 @@ _SLOW_COPY: Final = (
     "The state file takes over a second to publish; consoles may start with old data"
 )
 
+_STOPPED: Final = "riskd is stopping"
+"""Why states are not on the disk that were changed after the last write."""
+
 _log = Logger()
 
 
@@ -68,13 +71,13 @@ class _Unpublished(IntEnum):
 class _Write(msgspec.Struct, frozen=True, kw_only=True):
     """A write of the states, and perhaps the publication of a copy after it.
 
-    :ivar writers: the Deferreds that wait until the states are on disk.
+    :ivar writers: the Deferreds that wait until the states are on disk; see :meth:`JournalService.make_durable`.
     :ivar clients: the Deferreds of handshakes that wait for the copy.
     :ivar publishes: whether a copy is published after the write.
     :ivar takes_all_quotes: whether it takes quotes that are less than a second newer than those on disk.
     """
 
-    writers: list[Deferred[None]]
+    writers: list[Deferred[str]]
     clients: list[Deferred[None]]
     publishes: bool
     takes_all_quotes: bool
@@ -117,7 +120,7 @@ class JournalService(Service):
         self._unpublished = _Unpublished.STATES
         self._published_at = -inf
         # The next write is for these, and its copy for these.
-        self._writers: list[Deferred[None]] = []
+        self._writers: list[Deferred[str]] = []
         self._clients: list[Deferred[None]] = []
         self._in_progress: _Write | None = None
         self._timer: IDelayedCall | None = None
@@ -143,10 +146,11 @@ class JournalService(Service):
         self._found = found
         self._report = report
         self._is_ready = True
-        tried: Deferred[None] = Deferred()
+        tried: Deferred[str] = Deferred()
+        opened = tried.addCallback(lambda _: None)
         self._writers.append(tried)
         self._write_now()
-        return tried
+        return opened
 
     def read_copy(self) -> Deferred[dict[int, AccountState]]:
         """Fires with the accounts in the published copy; with none if it cannot be read."""
@@ -172,22 +176,23 @@ class JournalService(Service):
             self._unpublished = _Unpublished.QUOTES
             self._write_within(QUOTES_WRITTEN_EVERY)
 
-    def make_durable(self) -> Deferred[None]:
+    def make_durable(self) -> Deferred[str]:
         """Write the states now.
 
-        Fires once they are on disk, or once the write has failed.
+        Fires once they are on disk, with an empty text, or once the write has failed, with the reason.
 
         A failed write is reported and repeated, and a slow one is reported.  After the service has
         stopped it fires at once.
         """
         if not self.running:
-            return succeed(None)
-        waiter: Deferred[None] = Deferred()
+            return succeed(_STOPPED)
+        waiter: Deferred[str] = Deferred()
         timer = self._clock.callLater(WRITE_SECONDS, self._report_problem, _SLOW_WRITE)
 
-        def stop_timer(_result: object) -> None:
+        def stop_timer(result: Any) -> Any:
             if timer.active():
                 timer.cancel()
+            return result
 
         waiter.addBoth(stop_timer)
         self._writers.append(waiter)
@@ -233,9 +238,9 @@ class JournalService(Service):
         last = _Write(
             writers=self._writers, clients=self._clients, publishes=True, takes_all_quotes=True
         )
-        await self._perform(last)
+        why_not = await self._perform(last)
         # Even if it has failed: no other write will follow.
-        _fire(last.writers + last.clients)
+        _fire(last, _STOPPED if why_not is None else why_not)
         await self._thread.run(self._store.close)
         self._thread.stop()
 
@@ -273,10 +278,12 @@ class JournalService(Service):
         if write.publishes:
             # The write takes the present states; any change from now on needs another copy.
             self._unpublished = _Unpublished.NOTHING
-        is_over = await self._perform(write)
+        why_not = await self._perform(write)
         self._in_progress = None
-        if is_over or not self.running:
-            _fire(write.writers + write.clients)
+        if why_not is None and not self.running:
+            why_not = _STOPPED
+        if why_not is not None:
+            _fire(write, why_not)
         else:
             self._writers[:0] = write.writers
             self._clients[:0] = write.clients
@@ -288,21 +295,22 @@ class JournalService(Service):
         elif self._unpublished is _Unpublished.QUOTES:
             self._write_within(QUOTES_WRITTEN_EVERY)
 
-    async def _perform(self, write: _Write) -> bool:
+    async def _perform(self, write: _Write) -> str | None:
         """Carry out ``write``; open the journal instead if it is closed.
 
         An error is reported, not raised.
 
-        :returns: whether the Deferreds that wait for this may fire, as they do after an error too;
-            ``False`` after the journal was opened, because the states are still to be written then.
+        :returns: why the states are not on the disk, an empty text if they are; ``None`` after the journal was
+            opened, because the states are still to be written then.
         """
         now, begun, clock_offset = self._now(), self._clock.seconds(), self.clock_offset()
         # Before the recovery the states are empty, and would wipe out the locks in the journal.
-        may_write = self._is_recovered
+        may_write, is_written = self._is_recovered, False
 
         def work(
             states: tuple[AccountState, ...], marks: tuple[EquityMark, ...]
         ) -> Recovery | bool:
+            nonlocal is_written
             if not self._store.is_open:
                 return self._store.open(self._account_ids, now)
             if may_write:
@@ -314,6 +322,8 @@ class JournalService(Service):
                     clock_offset=clock_offset,
                     marks=marks,
                 )
+                # What follows may fail for itself.
+                is_written = True
                 return write.publishes and self._store.publish()
             return False
 
@@ -332,13 +342,13 @@ class JournalService(Service):
             self._unpublished = _Unpublished.STATES
             self._write_within(RETRY_SECONDS)
             self._report_problem(f"The state file cannot be written: {error}")
-            return True
+            return "" if is_written else str(error) or type(error).__name__
         if write.publishes and may_write:
             self._published_at = self._clock.seconds()
             # A problem is over once a copy was made in time for a handshake.
             if outcome is True and self._published_at - begun < HANDSHAKE_SECONDS:
                 self._report_problem("")
-        return may_write
+        return "" if may_write else None
 
     def _take_over(self, recovery: Recovery) -> None:
         """Hand the journal's content to the engine.
@@ -373,8 +383,15 @@ class JournalService(Service):
             )
 
 
-def _fire(waiters: Iterable[Deferred[None]]) -> None:
-    for waiter in waiters:
-        # A handshake may have given up before.
-        if not waiter.called:
-            waiter.callback(None)
+def _fire(write: _Write, why_not: str) -> None:
+    """Fire the Deferreds that wait for a write.
+
+    :param why_not: why the states are not on the disk; an empty text if they are.
+    """
+    # Whoever waits may have given up before.
+    for writer in write.writers:
+        if not writer.called:
+            writer.callback(why_not)
+    for client in write.clients:
+        if not client.called:
+            client.callback(None)

@@ -18,7 +18,7 @@ from zope.interface import implementer
 from riskd import __version__
 from riskd.config.settings import Settings
 from riskd.engine.guarded_account import GuardedAccount
-from riskd.engine.interface import IOperated, IOperatedAccount
+from riskd.engine.interface import ConfirmedFlatten, IOperated, IOperatedAccount
 from riskd.gateway.interface import GatewayError, IGateway, IGatewayListener
 from riskd.journal.interface import IJournal
 from riskd.model.account import AccountState
@@ -200,8 +200,8 @@ class RecordingEngine(Environment, Service):
             for account_id, account in self._sandbox.engine.accounts.items()
         }
 
-    def make_durable(self) -> Deferred[None]:
-        """Write the states; fires when they are on the disk, or cannot be written now."""
+    def make_durable(self) -> Deferred[str]:
+        """Write the states; fires with why they are not on the disk, empty if they are."""
         # No input: the engine does not take part.
         return self._journal.make_durable()
 
@@ -355,14 +355,23 @@ class _RecordedAccount:
         )
         return was_locked
 
-    def lock(self, reason: str, operator: str, until: datetime | None) -> None:
+    def lock(
+        self, reason: str, operator: str, until: datetime | None
+    ) -> Deferred[ConfirmedFlatten]:
         """Flatten and lock the account."""
-        self._handle(OperatorActed("lock", self._account_id, reason, operator, until))
+        return self._confirmed(OperatorActed("lock", self._account_id, reason, operator, until))
 
-    def flatten(self, reason: str, operator: str) -> None:
+    def flatten(self, reason: str, operator: str) -> Deferred[ConfirmedFlatten]:
         """Close all positions and cancel all orders."""
-        self._handle(OperatorActed("flatten", self._account_id, reason, operator))
+        return self._confirmed(OperatorActed("flatten", self._account_id, reason, operator))
 
-    def set_floor(self, amount: Decimal, operator: str) -> None:
+    def set_floor(self, amount: Decimal, operator: str) -> Deferred[ConfirmedFlatten]:
         """Take the firm's figure for the floor."""
-        self._handle(OperatorActed("set_floor", self._account_id, "", operator, amount=amount))
+        return self._confirmed(
+            OperatorActed("set_floor", self._account_id, "", operator, amount=amount)
+        )
+
+    def _confirmed(self, acted: OperatorActed) -> Deferred[ConfirmedFlatten]:
+        # It fires within a turn: whoever waits for it reads, and gives the engine no input.
+        confirmed: Deferred[ConfirmedFlatten] = self._handle(acted)
+        return confirmed

@@ -296,7 +296,7 @@ class _SandboxJournal:
         """Report that the states have changed."""
         self._sandbox.environment.state_changed(only_quotes=only_quotes)
 
-    def make_durable(self) -> Deferred[None]:
+    def make_durable(self) -> Deferred[str]:
         """Request the writing of the states."""
         return self._sandbox.ask("journal.make_durable")
 

@@ -52,8 +52,8 @@ class NoJournal(JournalService):
     def changed(self, *, only_quotes: bool = False) -> None:
         """Ignore the change."""
 
-    def make_durable(self) -> Deferred[None]:
-        return succeed(None)
+    def make_durable(self) -> Deferred[str]:
+        return succeed("")
 
     def published(self) -> Deferred[None]:
         return succeed(None)

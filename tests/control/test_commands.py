@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import msgspec
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from zope.interface.verify import verifyObject
 
 from riskd.control.commands import MAX_REASON, Commands
 from riskd.control.protocol import (
+    CONFIRM_SECONDS,
     FlattenCommand,
     FloorCommand,
     LockCommand,
@@ -21,7 +23,9 @@ from riskd.control.protocol import (
     StatusCommand,
     UnlockCommand,
 )
-from riskd.engine.interface import IOperated, IOperatedAccount
+from riskd.control.reports import FlattenReport
+from riskd.engine.interface import ConfirmedFlatten, IOperated, IOperatedAccount
+from riskd.model.account import with_risk
 from riskd.model.balance import Balance
 from riskd.model.events import DaemonStatus, Status
 from riskd.model.exact_json import encode_json
@@ -126,9 +130,18 @@ class FloorTests(ControlTestCase):
             self.daemon.on_disk = Deferred()
             asked = self.begin(*asks)
             self.assertNoResult(asked)
-            self.daemon.on_disk.callback(None)
+            self.daemon.on_disk.callback("")
             self.pump.flush()
             self.successResultOf(asked)
+
+    def test_the_flatten_that_follows_a_floor_is_waited_for(self) -> None:
+        confirmed = self.account.begin_flatten()
+        asked = self.begin(FloorCommand, self.request("50000", is_confirmed=True))
+        self.assertNoResult(asked)
+        confirmed.callback(ConfirmedFlatten(closed=1, canceled=0))
+        self.pump.flush()
+        outcome = self.successResultOf(asked)["answer"]
+        self.assertEqual(outcome.flattened, FlattenReport(closed=1, canceled=0))
 
     def test_an_account_without_the_rule_has_no_floor(self) -> None:
         self.account.rules = ()
@@ -191,7 +204,9 @@ class FloorTests(ControlTestCase):
 
     def refusal_of(self, request: Request) -> str:
         """Return the refusal of a request that JSON cannot carry as it is."""
-        error = self.assertRaises(RequestRefusedError, Commands(self.daemon).floor, request)
+        error = self.assertRaises(
+            RequestRefusedError, Commands(self.daemon, self.clock).floor, request
+        )
         return str(error)
 
     def test_it_is_refused_while_a_journaled_figure_or_the_time_is_unknown(self) -> None:
@@ -203,6 +218,77 @@ class FloorTests(ControlTestCase):
     def test_a_dry_run_takes_it(self) -> None:
         self.daemon.enforces = False
         self.assertEqual(self.give("48500").account.floor.amount, 48500)
+
+
+class OutcomeTests(ControlTestCase):
+    """What has become of a command: what is on the disk, and what the broker has confirmed."""
+
+    CHANGES = (
+        (LockCommand, Request(account=123, reason="x")),
+        (FlattenCommand, Request(account=123, reason="x")),
+        (UnlockCommand, Request(account=123, reason="x")),
+    )
+
+    def end(self, asked: Deferred[Any]) -> Outcome:
+        self.pump.flush()
+        outcome: Outcome = self.successResultOf(asked)["answer"]
+        return outcome
+
+    def test_each_answer_waits_until_the_change_is_on_the_disk(self) -> None:
+        for command, request in self.CHANGES:
+            self.daemon.on_disk = Deferred()
+            asked = self.begin(command, request)
+            self.clock.advance(CONFIRM_SECONDS - 0.1)
+            self.assertNoResult(asked)
+            self.daemon.on_disk.callback("")
+            self.assertEqual(self.end(asked).unwritten, "")
+
+    def test_why_a_change_is_not_on_the_disk_is_reported(self) -> None:
+        for command, request in self.CHANGES:
+            self.daemon.on_disk = succeed("database or disk is full")
+            self.assertEqual(self.ask(command, request).unwritten, "database or disk is full")
+
+    def test_a_disk_that_hangs_is_not_waited_for(self) -> None:
+        for command, request in self.CHANGES:
+            self.daemon.on_disk = Deferred()
+            asked = self.begin(command, request)
+            self.clock.advance(CONFIRM_SECONDS)
+            self.assertEqual(
+                self.end(asked).unwritten, "the disk has not answered within 4 seconds"
+            )
+
+    def test_what_the_broker_has_confirmed_is_reported_with_the_account_as_it_is_then(
+        self,
+    ) -> None:
+        for command in (LockCommand, FlattenCommand):
+            confirmed = self.account.begin_flatten()
+            asked = self.begin(command, Request(account=123, reason="x"))
+            self.assertNoResult(asked)
+            self.account.account_state = with_risk(self.account.account_state, flattening=None)
+            confirmed.callback(ConfirmedFlatten(closed=2, canceled=1))
+            outcome = self.end(asked)
+            self.assertEqual(outcome.flattened, FlattenReport(closed=2, canceled=1))
+            self.assertIsNone(outcome.account.flattening)
+
+    def test_a_confirmation_that_does_not_come_is_not_waited_for(self) -> None:
+        self.account.apply(position())
+        for status, trouble in ((Status.RUNNING, ""), (Status.ERROR, "The feed is lost")):
+            self.account.apply(
+                DaemonStatus(status=status, message="The feed is lost", timestamp=NOW)
+            )
+            confirmed = self.account.begin_flatten()
+            asked = self.begin(FlattenCommand, Request(account=123, reason="x"))
+            self.clock.advance(CONFIRM_SECONDS)
+            outcome = self.end(asked)
+            self.assertEqual((outcome.flattened, outcome.trouble), (None, trouble))
+            self.assertEqual(len(outcome.account.positions), 1)
+            # Nobody waits for it any more.
+            self.assertTrue(confirmed.called)
+
+    def test_an_unlock_waits_for_no_broker(self) -> None:
+        self.account.begin_flatten()
+        outcome = self.ask(UnlockCommand, Request(account=123, reason="x"))
+        self.assertIsNone(outcome.flattened)
 
 
 class ActionTests(ControlTestCase):
@@ -221,14 +307,6 @@ class ActionTests(ControlTestCase):
         again = self.ask(UnlockCommand, Request(account=123, reason="back"))
         self.assertFalse(again.was_locked)
         self.assertEqual(self.account.received[0], ("lock", "lunch", "jane", end))
-
-    def test_the_answer_waits_until_the_change_is_on_the_disk(self) -> None:
-        self.daemon.on_disk = Deferred()
-        asked = self.begin(LockCommand, Request(account=123, reason="lunch"))
-        self.assertNoResult(asked)
-        self.daemon.on_disk.callback(None)
-        self.pump.flush()
-        self.successResultOf(asked)
 
     def test_a_blank_reason_is_refused(self) -> None:
         for command in (LockCommand, UnlockCommand, FlattenCommand):

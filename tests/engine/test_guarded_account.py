@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
+from twisted.internet.defer import CancelledError
 from zope.interface.verify import verifyObject
 
 from riskd.config.settings import Faults
-from riskd.engine.interface import IOperatedAccount
+from riskd.engine.interface import ConfirmedFlatten, IOperatedAccount
 from riskd.model.events import Action, ClearedBy
 from tests.support.guarded_account import DAILY_LOSS, GuardTestCase
 from tests.support.practice_daemon import ACCOUNT, BUY, MNQ
@@ -28,6 +31,42 @@ class OperatorTests(GuardTestCase):
         (entry,) = self.daemon.state.risk.log
         self.assertEqual(entry.kind, "operator")
         self.assertEqual(entry.data, '{"command":"flatten","reason":"lunch","operator":"trader"}')
+
+    def test_a_flatten_is_confirmed_when_the_broker_lists_nothing_any_more(self) -> None:
+        account = self.daemon.engine.accounts[ACCOUNT]
+        for command in (account.flatten, lambda *given: account.lock(*given, None)):
+            self.daemon.trade(BUY, 1)
+            self.daemon.gateway.faults = Faults(lost_requests=1.0)
+            confirmed = command("lunch", "trader")
+            self.daemon.advance(10)
+            self.assertNoResult(confirmed)
+            self.daemon.gateway.faults = Faults()
+            self.daemon.advance(10)
+            self.assertEqual(self.daemon.held, {})
+            self.assertEqual(self.successResultOf(confirmed), ConfirmedFlatten(1, 0))
+
+    def test_a_lock_that_is_in_force_already_is_confirmed_by_the_broker_as_well(self) -> None:
+        account = self.daemon.engine.accounts[ACCOUNT]
+        account.lock("lunch", "trader", None)
+        self.daemon.advance(1)
+        self.daemon.gateway.faults = Faults(failed_reads=1.0)
+        confirmed = account.lock("lunch", "trader", self.daemon.now() + timedelta(minutes=5))
+        self.daemon.advance(5)
+        self.assertNoResult(confirmed)
+        self.daemon.gateway.faults = Faults()
+        self.daemon.advance(10)
+        self.assertEqual(self.successResultOf(confirmed), ConfirmedFlatten(0, 0))
+        self.assertEqual([lock.locked_until for lock in self.daemon.locks], [None])
+
+    def test_who_gives_up_waiting_for_a_confirmation_is_forgotten(self) -> None:
+        account = self.daemon.engine.accounts[ACCOUNT]
+        self.daemon.gateway.faults = Faults(failed_reads=1.0)
+        given_up, other = (account.flatten("lunch", "trader") for _ in range(2))
+        given_up.cancel()
+        self.failureResultOf(given_up, CancelledError)
+        self.daemon.gateway.faults = Faults()
+        self.daemon.advance(10)
+        self.assertEqual(self.successResultOf(other), ConfirmedFlatten(0, 0))
 
     def breach(self) -> None:
         self.lose(125, 2)

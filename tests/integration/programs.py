@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,3 +24,12 @@ def run(*command: str, **options: Any) -> Completed:
 def riskctl(*arguments: str) -> Completed:
     """Run the riskctl beside this Python."""
     return run(os.fspath(Path(sys.executable).with_name("riskctl")), *arguments)
+
+
+def fill(disk: Path) -> Path:
+    """Fill a small disk; return the file whose removal makes room again."""
+    ballast = disk / "ballast"
+    with ballast.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    return ballast

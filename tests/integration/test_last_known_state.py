@@ -20,7 +20,7 @@ from riskd.journal.schema import JOURNAL_NAME, PUBLISHED_NAME
 from riskd.testing import DaemonHarness
 from tests import kills
 from tests.integration.event_stream import EventStream
-from tests.integration.programs import run
+from tests.integration.programs import fill, run
 from tests.support.twistd import Twistd, twistd_command
 from tests.support.waiting import wait_until
 
@@ -139,22 +139,6 @@ def test_another_user_can_read_the_copy_and_nothing_else(open_directory: Path) -
     assert as_stranger(open_directory) == ONLY_READ
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Mount a disk of one megabyte."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)],
-        capture_output=True,
-        check=False,
-    )
-    if mounted.returncode:
-        pytest.skip("no file system can be mounted here")
-    yield place
-    subprocess.run(["umount", "--lazy", str(place)], check=True)
-
-
 @needs_root
 def test_a_full_disk_is_reported_the_stream_goes_on_and_the_journal_recovers(
     small_disk: Path,
@@ -162,13 +146,7 @@ def test_a_full_disk_is_reported_the_stream_goes_on_and_the_journal_recovers(
     daemon = DaemonHarness(state=small_disk / "state")
     daemon.start()
     stream = EventStream(daemon.port)
-    ballast = small_disk / "ballast"
-    with ballast.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(4096))
-        except OSError:
-            pass
+    ballast = fill(small_disk)
     for number in range(20):
         daemon.trigger_test_event("GatewayUserTrade", {"id": number})
     daemon.trigger_test_event("lockout_set", {"rule_id": "RULE-003", "locked_until": None})

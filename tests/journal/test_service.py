@@ -340,7 +340,7 @@ class DurableTests(ServiceTestCase):
         written = self.service.make_durable()
         self.assertNoResult(written)
         self.disk.catch_up()
-        self.successResultOf(written)
+        self.assertEqual(self.successResultOf(written), "")
         other = sqlite3.connect(self.directory / "riskd.db")
         self.assertEqual(other.execute("SELECT rule_id FROM lockouts").fetchall(), [("RULE-003",)])
         other.close()
@@ -356,13 +356,27 @@ class DurableTests(ServiceTestCase):
         self.clock.advance(1)
         self.store.fault = OSError(28, "No space left on device")
         self.apply("lockout_set", rule_id="RULE-003")
-        self.successResultOf(self.service.make_durable())
+        why_not = self.successResultOf(self.service.make_durable())
+        self.assertEqual(why_not, "[Errno 28] No space left on device")
         self.assertIn("No space left on device", self.problems[-1])
         self.clock.pump([0.5] * 10)
         self.store.fault = None
         self.clock.pump([0.5] * 4)
         self.assertEqual(self.problems[-1], "")
         self.assertEqual(set(self.snapshot().accounts[123].lockouts), {"RULE-003"})
+
+    def test_a_failed_publication_does_not_deny_that_the_states_are_on_disk(self) -> None:
+        self.clock.advance(1)
+        self.store.publish_fault = OSError(28, "No space left on device")
+        self.apply("lockout_set", rule_id="RULE-003")
+        self.disk.is_slow = True
+        self.service.changed()
+        self.service.published()
+        written = self.service.make_durable()
+        while self.disk.waiting:
+            self.disk.catch_up()
+        self.assertEqual(self.successResultOf(written), "")
+        self.assertIn("No space left on device", self.problems[-1])
 
     def test_log_entries_of_failed_writes_are_written_once(self) -> None:
         self.clock.advance(1)
@@ -554,8 +568,8 @@ class BeginningAndEndTests(ServiceTestCase):
         self.clock.advance(2)
         while self.disk.waiting:
             self.disk.catch_up()
-        self.successResultOf(waiting)
-        self.successResultOf(self.service.make_durable())
+        self.assertEqual(self.successResultOf(waiting), "[Errno 28] No space left on device")
+        self.assertEqual(self.successResultOf(self.service.make_durable()), "riskd is stopping")
         self.clock.advance(2)
         self.assertEqual(self.problems[reported:], [])
         self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -77,7 +77,7 @@ class FakeJournal:
     """A journal that is opened at once and never writes."""
 
     def __init__(self) -> None:
-        self.durable: Deferred[None] = Deferred()
+        self.durable: Deferred[str] = Deferred()
         self.changes: list[bool] = []
 
     def recover(self, account_ids: Any, states: Any, found: Any, report: Any) -> Deferred[None]:
@@ -87,7 +87,7 @@ class FakeJournal:
     def changed(self, *, only_quotes: bool = False) -> None:
         self.changes.append(only_quotes)
 
-    def make_durable(self) -> Deferred[None]:
+    def make_durable(self) -> Deferred[str]:
         return self.durable
 
 

@@ -19,11 +19,12 @@ from zope.interface import implementer
 
 from riskd.control.protocol import Request, RequestRefusedError
 from riskd.control.server import ControlFactory
-from riskd.engine.interface import IOperated, IOperatedAccount
-from riskd.model.account import AccountState, apply
+from riskd.engine.interface import ConfirmedFlatten, IOperated, IOperatedAccount
+from riskd.model.account import AccountState, Flattening, apply, with_risk
 from riskd.model.balance import after_firm_floor
 from riskd.model.broker import BrokerOrder, BrokerPosition
 from riskd.model.events import (
+    Action,
     DaemonStatus,
     Event,
     LockoutSet,
@@ -50,12 +51,14 @@ class FakeAccount:
     """An account that records the commands it received.
 
     :ivar received: name and arguments of each command.
+    :ivar confirmed: the broker's confirmation of a flatten; ``None``: at once, nothing was open.
     """
 
     def __init__(self, account_id: int) -> None:
         self.account_state = AccountState(account_id=account_id)
         self.rules: tuple[RuleInForce, ...] = ()
         self.received: list[tuple[object, ...]] = []
+        self.confirmed: Deferred[ConfirmedFlatten] | None = None
 
     def apply(self, data: Any) -> None:
         """Apply an event to the account's state."""
@@ -68,26 +71,43 @@ class FakeAccount:
         self.account_state = msgspec.structs.replace(self.account_state, lockouts={})
         return was_locked
 
-    def lock(self, reason: str, operator: str, until: datetime | None) -> None:
+    def lock(
+        self, reason: str, operator: str, until: datetime | None
+    ) -> Deferred[ConfirmedFlatten]:
         self.received.append(("lock", reason, operator, until))
         self.apply(
             LockoutSet(reason=reason, locked_until=until, rule_id="OPERATOR", locked_at=NOW)
         )
+        return self._flatten()
 
-    def flatten(self, reason: str, operator: str) -> None:
+    def flatten(self, reason: str, operator: str) -> Deferred[ConfirmedFlatten]:
         self.received.append(("flatten", reason, operator))
+        return self._flatten()
 
-    def set_floor(self, amount: Decimal, operator: str) -> None:
+    def set_floor(self, amount: Decimal, operator: str) -> Deferred[ConfirmedFlatten]:
         self.received.append(("set_floor", amount, operator))
         balance = after_firm_floor(self.account_state.balance, amount, NOW)
         self.account_state = msgspec.structs.replace(self.account_state, balance=balance)
+        return self.confirmed or Deferred()
+
+    def begin_flatten(self) -> Deferred[ConfirmedFlatten]:
+        """Let a flatten be under way; return what its end fires."""
+        plan = Flattening(
+            action=Action.CLOSE_ALL_POSITIONS, rule_id="OPERATOR", reason="x", begun=NOW
+        )
+        self.account_state = with_risk(self.account_state, flattening=plan)
+        self.confirmed = Deferred()
+        return self.confirmed
+
+    def _flatten(self) -> Deferred[ConfirmedFlatten]:
+        return succeed(ConfirmedFlatten(0, 0)) if self.confirmed is None else self.confirmed
 
 
 @implementer(IOperated)
 class FakeDaemon:
     """A daemon of fake accounts.
 
-    :ivar on_disk: fires when a change is on the disk; ``None`` means at once.
+    :ivar on_disk: fires with why a change is not on the disk; ``None``: at once, it is.
     """
 
     gateway_name = "practice"
@@ -96,7 +116,7 @@ class FakeDaemon:
         self.enforces = True
         self.is_recovered = True
         self.operated_accounts = {number: FakeAccount(number) for number in account_ids}
-        self.on_disk: Deferred[None] | None = None
+        self.on_disk: Deferred[str] | None = None
         self.clock_offset: timedelta | None = timedelta()
         self.time: Callable[[], datetime] = lambda: NOW
 
@@ -106,11 +126,11 @@ class FakeDaemon:
     def passed(self) -> datetime:
         return self.time()
 
-    def make_durable(self) -> Deferred[None]:
-        return self.on_disk or succeed(None)
+    def make_durable(self) -> Deferred[str]:
+        return self.on_disk or succeed("")
 
     def published(self) -> Deferred[None]:
-        return self.make_durable()
+        return self.make_durable().addCallback(lambda _: None)
 
 
 class AbortableTransport(FakeTransport):

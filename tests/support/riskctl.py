@@ -63,20 +63,23 @@ class AskingTestCase(ZonedTestCase):
             ).buildProtocol(None)
         factory = self.reactor.unixClients[-1][1]
         client = factory.buildProtocol(None)
-        connect(
+        self.pump = connect(
             server,
             AbortableTransport(server, isServer=True),
             client,
             AbortableTransport(client, isServer=False),
-        ).flush()
+        )
+        self.pump.flush()
 
     def fail_to_connect(self, number: int) -> None:
         factory = self.reactor.unixClients[-1][1]
         factory.clientConnectionFailed(None, Failure(ConnectError(number)))
 
-    def failure_text(self) -> str:
-        """Return the sentence with which the command failed."""
-        return str(self.failureResultOf(self.outcome, UserError).value)
+    def failure_text(self, kind: type[UserError] = UserError) -> str:
+        """Return the sentences with which the command failed, with an error of exactly this kind."""
+        error = self.failureResultOf(self.outcome, UserError).value
+        self.assertIs(type(error), kind, error)
+        return str(error)
 
     def ask(self, *arguments: str) -> str:
         """Run a command; return its text."""

@@ -57,7 +57,8 @@ def make_parser(now: datetime | None = None) -> argparse.ArgumentParser:
     """Return the parser of the command line.
 
     Its options hold the command as ``run``, a function that takes the options and returns the exit status.
-    That of :mod:`riskd.app.riskctl.online` runs their ``ask``, one of the coroutines there.
+    That of :mod:`riskd.app.riskctl.online` runs their ``ask``, one of the coroutines there; ``is_change`` says that it
+    changes an account.
 
     :param now: the time of day, to which times on the command line are relative; by default the present.
     """
@@ -66,7 +67,7 @@ def make_parser(now: datetime | None = None) -> argparse.ArgumentParser:
         prog="riskctl",
         description="Operate a riskd on this machine.",
         epilog="Exit status: 0 the command succeeded; 1 it failed, and standard error has the reason; "
-        "2 the command line is wrong.",
+        "2 the command line is wrong; 3 riskd got the command, but not all that it is for is so, or known.",
     )
     parser.add_argument("--version", action="version", version=f"riskctl {__version__}")
     parser.add_argument(
@@ -150,7 +151,7 @@ def make_parser(now: datetime | None = None) -> argparse.ArgumentParser:
 
     commands.add_parser(
         "unlock", help="end all locks of an account", parents=[account, reason]
-    ).set_defaults(run=_online("run"), ask=_online("unlock"))
+    ).set_defaults(run=_online("run"), ask=_online("unlock"), is_change=True)
 
     lock = commands.add_parser(
         "lock",
@@ -171,13 +172,13 @@ def make_parser(now: datetime | None = None) -> argparse.ArgumentParser:
         metavar="WHEN",
         help="HH:MM, or an ISO 8601 date or time",
     )
-    lock.set_defaults(run=_online("run"), ask=_online("lock"))
+    lock.set_defaults(run=_online("run"), ask=_online("lock"), is_change=True)
 
     flatten = commands.add_parser(
         "flatten", help="close all positions and cancel all orders", parents=[account]
     )
     flatten.add_argument("--reason", type=_reason, default="Flattened by hand", metavar="TEXT")
-    flatten.set_defaults(run=_online("run"), ask=_online("flatten"))
+    flatten.set_defaults(run=_online("run"), ask=_online("flatten"), is_change=True)
 
     floor = commands.add_parser(
         "floor",
@@ -191,7 +192,7 @@ def make_parser(now: datetime | None = None) -> argparse.ArgumentParser:
         action="store_true",
         help="even if riskd then closes everything and locks the account at once",
     )
-    floor.set_defaults(run=_online("run"), ask=_online("floor"))
+    floor.set_defaults(run=_online("run"), ask=_online("floor"), is_change=True)
     return parser
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from riskd.app.riskctl.arguments import make_parser
+from riskd.app.riskctl.outcomes import NOT_SO_STATUS, NotSoError
 from riskd.host.errors import UserError
 from riskd.model.safe_text import printable
 
@@ -26,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         for line in str(error).splitlines():
             sys.stderr.write(f"riskctl: {printable(line)}\n")
-        return 1
+        return NOT_SO_STATUS if isinstance(error, NotSoError) else 1
     except BrokenPipeError:
         # The reader of a pipe, such as head, has ended.  At exit Python flushes standard output again,
         # which must not fail once more.

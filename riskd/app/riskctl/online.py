@@ -21,14 +21,21 @@ from twisted.protocols.amp import AMP, RemoteAmpError, UnhandledCommand
 from twisted.python.failure import Failure
 
 from riskd.app.riskctl.finding import daemon_directory, say
-from riskd.app.riskctl.tables import beyond_limits, rules_table, status_table, when
+from riskd.app.riskctl.outcomes import (
+    NotSoError,
+    flatten_sentence,
+    floor_sentence,
+    lock_sentence,
+    unlock_sentence,
+)
+from riskd.app.riskctl.tables import rules_table, status_table
 from riskd.control.peer import user_name
 from riskd.control.protocol import (
     SOCKET_NAME,
+    UNREADABLE,
     FlattenCommand,
     FloorCommand,
     LockCommand,
-    Outcome,
     Request,
     RulesCommand,
     StatusCommand,
@@ -38,11 +45,14 @@ from riskd.control.protocol import (
 from riskd.control.reports import StatusReport
 from riskd.host.errors import UserError
 from riskd.model.formatting import dollars
-from riskd.model.lockouts import OPERATOR
 from riskd.model.safe_text import json_text
 
 ANSWER_SECONDS: Final = 5
 """riskd must answer within this time."""
+
+_NOT_ANSWERED: Final = "riskd could not answer, its log may say why: "
+
+_UNKNOWN: Final = "the command may have been carried out, check with riskctl status"
 
 Ask = Callable[..., Awaitable[Any]]
 """Sends a command, with its request if it has one; returns the daemon's answer."""
@@ -57,6 +67,8 @@ def run(options: argparse.Namespace) -> int:
         react(lambda reactor: run_with_daemon(reactor, options).addBoth(results.append), ())
     except SystemExit:
         # react always exits; riskctl has yet to write the result.
+        if not results and _is_change(options):
+            raise NotSoError(f"interrupted; {_UNKNOWN}") from None
         if not results:
             raise UserError("interrupted") from None
     (result,) = results
@@ -88,39 +100,19 @@ async def show_rules(ask: Ask, options: argparse.Namespace) -> str:
 
 
 async def unlock(ask: Ask, options: argparse.Namespace) -> str:
-    """End all locks of an account.
-
-    :raises UserError: the account is not locked.
-    """
-    outcome = await ask(UnlockCommand, _request(options))
-    if not outcome.was_locked:
-        raise UserError(f"account {options.account} is not locked")
-    beyond = outcome.account.unlocked_beyond
-    return f"account {options.account} is unlocked{f' {beyond_limits(beyond)}' if beyond else ''}"
+    """End all locks of an account."""
+    return unlock_sentence(await ask(UnlockCommand, _request(options)))
 
 
 async def lock(ask: Ask, options: argparse.Namespace) -> str:
-    """Flatten and lock an account.
-
-    :raises UserError: the lock has ended already.
-    """
+    """Flatten and lock an account."""
     request = Request(
         account=options.account,
         reason=options.reason,
         until=options.until,
         seconds=options.seconds,
     )
-    outcome = await ask(LockCommand, request)
-    if not outcome.account.locks:
-        # It was a short one, or another operator has unlocked the account meanwhile.
-        raise UserError(f"account {options.account} is not locked any more")
-    # The account's last lock need not be the one that was asked for.
-    last = outcome.account.locks[0]
-    end = "it is unlocked"
-    if last.locked_until is not None:
-        end = when(last.locked_until, datetime.now(UTC))
-    by = "" if last.rule_id == OPERATOR else f" by {last.rule_id}"
-    return f"{_flattened(options, outcome)} and is locked until {end}{by}"
+    return lock_sentence(await ask(LockCommand, request))
 
 
 async def floor(ask: Ask, options: argparse.Namespace) -> str:
@@ -128,33 +120,23 @@ async def floor(ask: Ask, options: argparse.Namespace) -> str:
     request = Request(
         account=options.account, amount=options.amount, is_confirmed=options.is_confirmed
     )
-    outcome = await ask(FloorCommand, request)
-    before, account = outcome.floor_before, outcome.account
-    was = "" if before is None else f" (it was {dollars(before)})"
-    acts = not outcome.was_locked and (account.locks or account.flattening is not None)
-    then = "; riskd closes everything and locks the account" if acts else ""
-    figure = f"the floor is {dollars(options.amount)} by the firm's figure"
-    return f"account {options.account}: {figure}{was}{then}"
+    return floor_sentence(await ask(FloorCommand, request), dollars(options.amount))
 
 
 async def flatten(ask: Ask, options: argparse.Namespace) -> str:
     """Close all positions of an account and cancel its orders."""
-    return _flattened(options, await ask(FlattenCommand, _request(options)))
+    return flatten_sentence(await ask(FlattenCommand, _request(options)))
 
 
 def _request(options: argparse.Namespace) -> Request:
     return Request(account=options.account, reason=options.reason)
 
 
-def _flattened(options: argparse.Namespace, outcome: Outcome) -> str:
-    state = "was flattened" if outcome.account.flattening is None else "is being flattened"
-    return f"account {options.account} {state}"
-
-
 def run_with_daemon(reactor: Any, options: argparse.Namespace) -> Deferred[str]:
     """Run a command that asks the daemon; fires with the text for standard output.
 
-    It fails with :class:`UserError` if riskd does not answer, or refuses.
+    It fails with :class:`UserError` if riskd does not answer, or refuses; with :class:`NotSoError` if it is not known
+    what has become of the command.
 
     :param options: their ``state`` names the daemon's state directory.
     """
@@ -164,7 +146,12 @@ def run_with_daemon(reactor: Any, options: argparse.Namespace) -> Deferred[str]:
     )
 
     def failed(failure: Failure) -> NoReturn:
-        raise UserError(_explain(failure, path)) from None
+        sentence = _explain(failure, path)
+        if _is_change(options) and _may_be_done(failure):
+            raise NotSoError(f"{sentence}; {_UNKNOWN}") from None
+        if failure.check(NotSoError):
+            failure.raiseException()
+        raise UserError(sentence) from None
 
     return asked.addTimeout(ANSWER_SECONDS, reactor).addErrback(failed)
 
@@ -181,6 +168,17 @@ async def _ask(reactor: Any, path: Path, command: Any, request: Request | None =
         daemon.transport.abortConnection()
 
 
+def _is_change(options: argparse.Namespace) -> bool:
+    """Return whether the options' command changes an account."""
+    return getattr(options, "is_change", False)
+
+
+def _may_be_done(failure: Failure) -> bool:
+    """Return whether riskd may have carried out a command that failed: it was sent."""
+    sent = failure.check(ConnectionClosed, DeferredTimeoutError, RemoteAmpError)
+    return sent is not None and failure.check(ConnectError, UnhandledCommand) is None
+
+
 def _explain(failure: Failure, path: Path) -> str:
     """Return a failure between riskctl and riskd as a sentence.
 
@@ -193,14 +191,12 @@ def _explain(failure: Failure, path: Path) -> str:
     if isinstance(error, ConnectionClosed):
         return "riskd closed the connection: it is stopping, or too many operators are connected"
     if isinstance(error, (DeferredTimeoutError, ConnectingCancelledError)):
-        return (
-            f"riskd did not answer within {ANSWER_SECONDS} seconds; "
-            "the command may have been carried out, check with riskctl status"
-        )
+        return f"riskd did not answer within {ANSWER_SECONDS} seconds"
     if isinstance(error, UnhandledCommand):
         return "this riskd is of another version and does not know the command"
     if isinstance(error, RemoteAmpError):
-        return f"riskd could not answer, its log may say why: {error.description}"
+        is_ours = error.errorCode == UNREADABLE
+        return f"{'' if is_ours else _NOT_ANSWERED}{error.description}"
     failure.trap(UserError)
     return str(error)
 

@@ -16,6 +16,7 @@ from functools import reduce
 from typing import Final
 
 import msgspec
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
@@ -34,6 +35,7 @@ from riskd.engine.enforcement.flattening import (
     to_resize,
 )
 from riskd.engine.enforcement.reported_breaches import ReportedBreaches
+from riskd.engine.interface import ConfirmedFlatten
 from riskd.engine.tracked_account import TrackedAccount
 from riskd.gateway.interface import Found
 from riskd.model.account import AccountState, Flattening
@@ -145,6 +147,10 @@ class DryRun:
         for call in self._announcing:
             if call.active():
                 call.cancel()
+
+    def confirmation(self) -> Deferred[ConfirmedFlatten]:
+        """Return a Deferred that does not fire: nothing is closed."""
+        return Deferred()
 
     def is_handling(self, decision: Decision) -> bool:
         """Return whether this was announced and is not over."""

@@ -59,6 +59,7 @@ from riskd.engine.enforcement.partial_closes import PartialCloses
 from riskd.engine.enforcement.rejections import Rejections
 from riskd.engine.enforcement.sent_commands import RETRY_SECONDS
 from riskd.engine.enforcement.stop_orders import StopOrders
+from riskd.engine.interface import ConfirmedFlatten
 from riskd.engine.together import together
 from riskd.engine.tracked_account import TrackedAccount
 from riskd.gateway.interface import Found, GatewayError
@@ -143,6 +144,8 @@ class Enforcer:
         # The latest breach by a trade that followed what the flatten under way has closed.
         self._next: Flattening | None = None
         self._did_something = False
+        self._done = ConfirmedFlatten(0, 0)
+        self._confirmations: list[Deferred[ConfirmedFlatten]] = []
         # Whether an earlier daemon has begun the flatten.
         self._is_resumed = True
         self._entered_again_at = -math.inf
@@ -164,6 +167,15 @@ class Enforcer:
         if self._flattening is not None:
             self._flattening.cancel()
         self._orders.stop()
+
+    def confirmation(self) -> Deferred[ConfirmedFlatten]:
+        """Return a Deferred that fires when the broker next confirms a flatten as done.
+
+        It fires with what this flatten has done since it began, as far as that is confirmed.  It may be canceled.
+        """
+        waiting: Deferred[ConfirmedFlatten] = Deferred(self._confirmations.remove)
+        self._confirmations.append(waiting)
+        return waiting
 
     def is_handling(self, decision: Decision) -> bool:
         """Return whether the flatten under way does a decision, or makes it needless."""
@@ -280,6 +292,7 @@ class Enforcer:
 
     async def _flatten(self) -> None:
         self._did_something = False
+        self._done = ConfirmedFlatten(0, 0)
         await done_within(WRITE_SECONDS, self._account.make_durable(), self._clock)
         self._is_acting = True
         while self._plan is not None:
@@ -427,9 +440,12 @@ class Enforcer:
         if self._is_resumed:
             closed = max(closed, closed_since_begun(plan, state))
         self._did_something |= bool(closed or canceled)
+        if success:
+            done = self._done
+            self._done = ConfirmedFlatten(done.closed + closed, done.canceled + canceled)
         is_news = not plan.is_announced and bool(plan.locks or closed or canceled or not success)
-        done = None if success else msgspec.structs.replace(plan, is_announced=True, locks=())
-        self._account.change_risk(flattening=done)
+        left = None if success else msgspec.structs.replace(plan, is_announced=True, locks=())
+        self._account.change_risk(flattening=left)
         if is_news:
             action = flatten_action(
                 plan, success=success, closed=closed, canceled=canceled, now=now
@@ -442,14 +458,23 @@ class Enforcer:
                 raise
 
     def _begin_next(self, verified_at: float) -> None:
-        """Go on with what was closed after the listing was asked for."""
+        """Go on with what was closed after the listing, or confirm the flatten."""
         state, now = self._account.state_with_pending, self._now()
         locks = locks_in_force(state, now)
         plan = flattening_of_locked(locks[0], now) if locks else self._next
         self._next = None
-        if plan is not None and self._full.is_unverified(verified_at):
+        goes_on = plan is not None and self._full.is_unverified(verified_at)
+        if goes_on:
             self._is_resumed = False
             self._account.change_risk(flattening=plan)
+        # Into a locked account a program may enter again and again: that is not what was to be flattened.
+        if locks or not goes_on:
+            self._confirm()
+
+    def _confirm(self) -> None:
+        waiting, self._confirmations[:] = [*self._confirmations], []
+        for each in waiting:
+            each.callback(self._done)
 
     def _report_not_flat(self, sentence: str) -> None:
         self._broker.report_problem(f"enforcement {self._account.account_id}", sentence)

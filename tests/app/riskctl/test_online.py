@@ -10,16 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.protocols.amp import AMP, AmpBox, CommandLocator
 
 from riskd.app.riskctl.main import parse
 from riskd.app.riskctl.online import ANSWER_SECONDS, run_with_daemon
+from riskd.app.riskctl.outcomes import NotSoError
 from riskd.control.peer import user_name
-from riskd.control.protocol import MAX_PATH_BYTES
-from riskd.model.account import Flattening
+from riskd.control.protocol import (
+    CONFIRM_SECONDS,
+    MAX_PATH_BYTES,
+)
+from riskd.host.errors import UserError
 from riskd.model.balance import Balance
-from riskd.model.events import Action, LockoutSet
+from riskd.model.events import LockoutSet
 from riskd.model.reduce_only import REDUCE_ONLY, ReduceOnly
 from riskd.model.unlocks import UNLOCKED, Unlock
 from riskd.rules.builtin import maximum_loss
@@ -48,7 +52,10 @@ class OnlineTests(AskingTestCase):
 
     def test_a_lock_is_confirmed_with_its_end(self) -> None:
         text = self.ask("lock", "123", "--reason", "lunch")
-        self.assertEqual(text, "account 123 was flattened and is locked until it is unlocked")
+        nothing = "there was nothing to close or cancel"
+        self.assertEqual(
+            text, f"account 123 was flattened ({nothing}) and is locked until it is unlocked"
+        )
         self.assertEqual(self.account.received, [("lock", "lunch", "jane", None)])
 
     def test_a_reason_that_is_not_utf_8_is_sent_with_question_marks(self) -> None:
@@ -127,18 +134,24 @@ class OnlineTests(AskingTestCase):
         self.assertIn("the floor is $50,000.00", self.ask("floor", "123", "50000", "--yes"))
 
     def test_a_flatten_is_confirmed(self) -> None:
-        self.assertEqual(self.ask("flatten", "123"), "account 123 was flattened")
+        self.assertIn("account 123 was flattened (", self.ask("flatten", "123"))
         self.assertEqual(self.account.received, [("flatten", "Flattened by hand", "jane")])
 
     def test_a_flatten_that_the_broker_has_not_confirmed_is_under_way(self) -> None:
-        plan = Flattening(
-            action=Action.CLOSE_ALL_POSITIONS, rule_id="OPERATOR", reason="x", begun=NOW
-        )
-        state = self.account.account_state
-        self.account.account_state = msgspec.structs.replace(
-            state, risk=msgspec.structs.replace(state.risk, flattening=plan)
-        )
-        self.assertEqual(self.ask("flatten", "123"), "account 123 is being flattened")
+        self.account.begin_flatten()
+        self.begin("flatten", "123")
+        self.answer()
+        self.assertNoResult(self.outcome)
+        self.reactor.advance(CONFIRM_SECONDS)
+        self.pump.flush()
+        self.assertIn("account 123 is being flattened\n", self.failure_text(NotSoError))
+
+    def test_a_change_that_is_not_on_the_disk_is_not_so(self) -> None:
+        self.daemon.on_disk = succeed("database or disk is full")
+        for command in ("lock", "flatten", "unlock"):
+            self.begin(command, "123", "--reason", "x")
+            self.answer()
+            self.assertIn("database or disk is full", self.failure_text(NotSoError))
 
     def test_a_refusal_is_shown_in_the_daemons_words(self) -> None:
         self.begin("flatten", "99")
@@ -175,6 +188,27 @@ class ErrorTests(AskingTestCase):
         self.begin("status")
         self.fail_to_connect(errno.EAGAIN)
         self.assertIn(os.strerror(errno.EAGAIN), self.failure_text())
+
+    def test_of_a_command_that_was_sent_and_not_answered_nothing_is_known(self) -> None:
+        """riskd may have carried it out, as it is killed or hangs."""
+        for arguments in (
+            ("lock", "123", "--reason", "x"),
+            ("unlock", "123", "--reason", "x"),
+            ("flatten", "123"),
+            ("floor", "123", "48500"),
+        ):
+            for server in (Silent(), Nonsensical()):
+                self.begin(*arguments)
+                self.answer(AMP(locator=server))
+                if isinstance(server, Silent):
+                    self.reactor.advance(ANSWER_SECONDS)
+                self.assertIn(
+                    "the command may have been carried out, check with riskctl status",
+                    self.failure_text(NotSoError),
+                )
+            self.begin(*arguments)
+            self.fail_to_connect(errno.ECONNREFUSED)
+            self.assertIn("riskd is not running", self.failure_text(UserError))
 
     def test_a_missing_answer_within_the_time(self) -> None:
         self.begin("status")
