@@ -16,7 +16,11 @@ from typing import Any, ClassVar
 from setuptools import Command, setup
 from setuptools.command.build import build
 
-PARSERS = ("riskd.app.riskctl.arguments:make_parser", "trader.cli.arguments:make_parser")
+PARSERS = (
+    "riskd.app.riskctl.arguments:make_parser",
+    "trader.alerts.arguments:make_parser",
+    "trader.cli.arguments:make_parser",
+)
 """Functions that return a program's parser; their modules import only the standard library.
 
 The build has none of the libraries that the programs run with.
@@ -24,6 +28,7 @@ The build has none of the libraries that the programs run with.
 
 SUMMARIES = {
     "riskctl": "operate a riskd on this machine",
+    "trader-alerts": "send a message when riskd acts, has an error or is gone",
     "trader-console": "watch a futures account live, in the terminal",
 }
 """The line by which ``apropos`` finds each program."""

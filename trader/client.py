@@ -120,6 +120,7 @@ class DaemonClient:
     Use it in the reactor's thread only.
 
     :param account_id: the account; daemon-wide events are passed on, too, those of other accounts are not.
+        ``None`` for every account, which only ``take_event`` can tell apart.
     :param event_callback: called as ``event_callback(event_type, data)``.  ``data`` is the event's
         JSON object; its whole numbers are ``int`` and its fractions ``Decimal``, so that money stays
         exact.  The client reports on its connection in the same way: ``("connection_status",
@@ -147,7 +148,7 @@ class DaemonClient:
 
     def __init__(
         self,
-        account_id: int,
+        account_id: int | None,
         event_callback: EventCallback,
         url: str = DEFAULT_URL,
         *,
@@ -236,7 +237,10 @@ class DaemonClient:
         """Pass on a message if it is well-formed and of this account or of none."""
         try:
             envelope = open_envelope(message)
-            if envelope.account_id not in (None, self._account_id):
+            if self._account_id is not None and envelope.account_id not in (
+                None,
+                self._account_id,
+            ):
                 return
             if self._take_event is not None:
                 read = partial(self._read_event, envelope)
@@ -372,6 +376,8 @@ class _EventFactory(WebSocketClientFactory):
     """
 
     protocol = _EventProtocol  # type: ignore[assignment]
+    # Twisted would log each attempt to connect.
+    noisy = False
 
     def __init__(
         self, client: DaemonClient, url: str, reactor: Any, keepalive_seconds: float

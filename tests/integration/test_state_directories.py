@@ -186,7 +186,7 @@ def test_both_run_at_once_and_are_found(
     # On the port of the dead daemon, and the only one that runs now.
     paper = machine.start_paper(port=real.port)
     wait_for_sentence(
-        terminal, "on the PRACTICE gateway, and this console shows account 123 of projectx"
+        terminal, "on the PRACTICE gateway, and this program shows account 123 of projectx"
     )
     terminal.press("6")
     terminal.wait_for("Gateway", "projectx")

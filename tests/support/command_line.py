@@ -1,4 +1,4 @@
-"""The command line of ``trader-console`` in an environment of its own."""
+"""A command line in an environment of its own."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -14,7 +15,14 @@ from trader.cli.options import parse_options
 
 
 class CommandLineTestCase(SynchronousTestCase):
-    """A command line with its own home directory, environment and output."""
+    """A command line with its own home directory, environment and output; that of ``trader-console``."""
+
+    program = "trader-console"
+    settings_name = "console.toml"
+
+    def parse(self, arguments: Sequence[str]) -> object:
+        """Return the program's options."""
+        return parse_options(arguments)
 
     def setUp(self) -> None:
         self.stdout, self.stderr = io.StringIO(), io.StringIO()
@@ -27,16 +35,16 @@ class CommandLineTestCase(SynchronousTestCase):
         self.patch(os, "environ", self.environment)
 
     def write_settings(self, text: str) -> Path:
-        """Write the default ``console.toml``; return its path."""
-        path = self.directory / "riskd" / "console.toml"
+        """Write the default settings file; return its path."""
+        path = self.directory / "riskd" / self.settings_name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
         return path
 
     def usage_error(self, *arguments: str) -> str:
         """Check that ``arguments`` are a usage error; return the error output."""
-        exit_error = self.assertRaises(SystemExit, parse_options, arguments)
+        exit_error = self.assertRaises(SystemExit, self.parse, arguments)
         self.assertEqual(exit_error.code, 2)
         output = self.stderr.getvalue()
-        self.assertTrue(output.startswith("usage: trader-console"), output)
+        self.assertTrue(output.startswith(f"usage: {self.program}"), output)
         return output

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import Literal, get_args
 
 from riskd import __version__
-
-MAX_ACCOUNT_ID: Final = 2**63 - 1
+from trader.arguments import account_argument, url_argument
 
 Theme = Literal["dark", "light", "colorblind", "mono"]
 """The names of the themes; see :mod:`trader.ui.palette`."""
@@ -26,14 +25,14 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"trader-console {__version__}")
     parser.add_argument(
         "account",
-        type=_account,
+        type=account_argument,
         nargs="?",
         help="account id, such as 123; without it, the console offers those of the riskd that runs, "
         "or else of the last known state",
     )
     parser.add_argument(
         "--url",
-        type=_url,
+        type=url_argument,
         help="URL of riskd [that of the riskd that runs, ws://localhost:8765 first]",
     )
     parser.add_argument(
@@ -62,22 +61,3 @@ def make_parser() -> argparse.ArgumentParser:
         )
     parser.set_defaults(output="screen")
     return parser
-
-
-def _account(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()) or int(text) > MAX_ACCOUNT_ID:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not an account id; it must be a whole number"
-        )
-    return int(text)
-
-
-def _url(text: str) -> str:
-    # Not above: a command line is parsed where Twisted may be missing, at build time.
-    from trader.client import check_url  # noqa: PLC0415
-
-    try:
-        check_url(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    return text

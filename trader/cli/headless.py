@@ -22,13 +22,13 @@ from twisted.logger import (
     textFileLogObserver,
 )
 
-from riskd.model.formatting import counted
 from riskd.model.safe_text import json_text
 from trader.client import CONNECTION_STATUS, DaemonClient, ReadEvent
 from trader.model.followed_daemon import FollowedDaemon
-from trader.model.formatting import clock, money, terminal_text
+from trader.model.formatting import clock, terminal_text
 from trader.model.session import Session
-from trader.model.view import View, unknown_reason
+from trader.model.summary import summary
+from trader.model.view import View
 from trader.model.wording import FeedLine
 
 
@@ -145,30 +145,3 @@ class PlainLines:
             if id(line) not in written:
                 self._write(f"{clock(line.at)} {terminal_text(line.text)}")
         self._written = view.feed
-
-
-def summary(view: View) -> str:
-    """Return the account's state in one line."""
-    account = view.account
-    parts = [
-        f"account {account.account_id}",
-        (view.gateway_name or "gateway unknown").upper(),
-        *(["DRY RUN"] if view.is_dry_run else []),
-        *_figures(view),
-        f"LOCKED OUT: {account.lockout.reason}" if account.lockout else "not locked",
-    ]
-    problems = [] if view.events_only_since is None else [view.file_problem]
-    if view.daemon is not None and view.has_daemon_error:
-        problems.append(f"Daemon {view.daemon.status}: {view.daemon.message}")
-    return "; ".join([", ".join(parts), *problems])
-
-
-def _figures(view: View) -> list[str]:
-    if reason := unknown_reason(view):
-        return [f"P&L, positions and orders: {reason}"]
-    account = view.account
-    return [
-        f"realized {money(account.realized_pnl)} in {counted(account.trade_count, 'trade')}",
-        counted(len(account.open_positions), "position"),
-        counted(len(account.working_orders), "working order"),
-    ]

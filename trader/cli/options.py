@@ -12,7 +12,8 @@ import msgspec
 
 from riskd.config.toml import ConfigError, NoFileError, TableReader, read_text
 from riskd.journal.state_directory import default_directory
-from trader.cli.arguments import MAX_ACCOUNT_ID, Theme, make_parser
+from trader.arguments import MAX_ACCOUNT_ID, configuration_directory
+from trader.cli.arguments import Theme, make_parser
 from trader.client import check_url
 from trader.model.followed_daemon import FollowedDaemon
 from trader.model.formatting import can_be_drawn
@@ -47,14 +48,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 def default_file() -> Path:
-    """Return the path of the file when none is named.
-
-    Source: the XDG Base Directory Specification, ``XDG_CONFIG_HOME``.
-    """
-    home = os.environ.get("XDG_CONFIG_HOME", "")
-    # The specification says to ignore a path that is not absolute.
-    base = Path(home) if Path(home).is_absolute() else Path.home() / ".config"
-    return base / "riskd" / "console.toml"
+    """Return the path of the file when none is named."""
+    return configuration_directory() / "console.toml"
 
 
 def read_settings(named: Path | None) -> Settings:

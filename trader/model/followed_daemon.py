@@ -32,13 +32,16 @@ from trader.client import DEFAULT_URL, Handshake
 class FollowedDaemon:
     """The daemon of one account: its URL, its state directory and its instance.
 
+    :param account_id: ``None`` for the daemon of any account.
     :param url: the URL that the trader named; ``None`` finds the daemon, in ``state`` if that is named.
     :param state: the state directory that the trader named; ``None`` finds it.
     :param root: the directory that holds the state directories of this user's daemons.
     :ivar url: the URL of the next attempt to connect, or of the last one.
     """
 
-    def __init__(self, account_id: int, url: str | None, state: Path | None, root: Path) -> None:
+    def __init__(
+        self, account_id: int | None, url: str | None, state: Path | None, root: Path
+    ) -> None:
         self._account_id = account_id
         self._is_found_by_file = url is None and state is None
         self._has_named_url = url is not None
@@ -85,8 +88,8 @@ class FollowedDaemon:
         is_chosen = self._has_named_url and self._handshake is None
         if handshake.gateway_name == PRACTICE and self._is_real and not is_chosen:
             raise UserError(
-                f"the riskd at {self.url} trades paper on the PRACTICE gateway, and this console shows "
-                f"account {self._account_id} of {self._kind}; start another console for it"
+                f"the riskd at {self.url} trades paper on the PRACTICE gateway, and this program shows "
+                f"{self._account} of {self._kind}; start another one for it"
             )
         self._handshake = handshake
         self._kind = handshake.gateway_name
@@ -114,6 +117,10 @@ class FollowedDaemon:
         if self._directory is not None:
             return self._directory, published_mark(self._directory)
         return tuple(map(published_mark, state_directories(self._root)))
+
+    @property
+    def _account(self) -> str:
+        return "any account" if self._account_id is None else f"account {self._account_id}"
 
     @property
     def _is_real(self) -> bool:
@@ -178,7 +185,7 @@ class FollowedDaemon:
                 return directory
         copies = published_copies(self._root)
         for copy in copies:
-            if self._account_id in copy.snapshot.accounts:
+            if self._account_id is None or self._account_id in copy.snapshot.accounts:
                 return copy.directory
         known = [
             f"{account_id} ({gateway_words(copy.snapshot.gateway_name)})"
@@ -187,7 +194,7 @@ class FollowedDaemon:
         ]
         if known:
             raise StateFileError(
-                f"account {self._account_id} is in no last known state under {self._root}; "
+                f"{self._account} is in no last known state under {self._root}; "
                 f"they know {', '.join(known)}"
             )
         raise StateFileError(f"no last known state: there is none under {self._root}")
@@ -197,6 +204,8 @@ class FollowedDaemon:
         port = urlsplit(self.url).port
         for directory in state_directories(self._root):
             record = read_daemon(directory)
-            if record is not None and record.port == port and self._account_id in record.accounts:
+            if record is None or record.port != port:
+                continue
+            if self._account_id is None or self._account_id in record.accounts:
                 return directory
         return None

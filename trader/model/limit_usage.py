@@ -136,17 +136,16 @@ def limit_usages(view: View, now: datetime) -> tuple[LimitUsage, ...]:
 
 def nearest_limit(usages: Iterable[LimitUsage]) -> LimitUsage | None:
     """Return the limit with the largest used share; ``None`` without numbers."""
-    return max(filter(_can_be_neared, usages), key=_nearness, default=None)
+    return max(filter(can_be_neared, usages), key=_nearness, default=None)
 
 
 def nearest_first(usages: Iterable[LimitUsage]) -> list[LimitUsage]:
     """Return the limits by their used share; last those that cannot be neared."""
-    return sorted(
-        usages, key=lambda usage: (_can_be_neared(usage), _nearness(usage)), reverse=True
-    )
+    return sorted(usages, key=lambda usage: (can_be_neared(usage), _nearness(usage)), reverse=True)
 
 
-def _can_be_neared(usage: LimitUsage) -> bool:
+def can_be_neared(usage: LimitUsage) -> bool:
+    """Return whether a limit has a share, and riskd acts when that is used up."""
     # A limit on the loss of a single trade measures the last trade, and the next one starts at zero.
     return usage.share is not None and usage.acts and usage.rule_id != COOLDOWN_AFTER_LOSS
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Final
 
-from riskd.model.formatting import dollars
 from riskd.rules.builtin.maximum_loss import published_floor
-from trader.model.formatting import UNKNOWN, sentence, text_width
+from trader.model.formatting import sentence, text_width
+from trader.model.gauge_words import figure, usage_words
 from trader.model.limit_usage import Level, LimitUsage
 from trader.model.view import View, unknown_reason
 from trader.ui.disconnected import current_style
@@ -76,7 +76,7 @@ def gauge_line(view: View, usage: LimitUsage, width: int) -> StyledLine:
         cells = [(style, bar(usage.share, _SHORT_BAR), _SHORT_BAR), percent]
         return table_row([*cells, (style, usage.name, size), (style, words, text_width(words))])
     if width < (_MIDDLE if usage.floor is None else _WIDE):
-        figures = f"{_figures(usage)}, {words}".removesuffix(", ")
+        figures = f"{usage_words(usage)}, {words}".removesuffix(", ")
         if usage.floor is None and words != usage.words:
             longer = f"{figures}, {usage.words}".removesuffix(", ")
             if text_width(longer) <= width - _SHORT_NAME - _MIDDLE_BAR - 2:
@@ -89,7 +89,7 @@ def gauge_line(view: View, usage: LimitUsage, width: int) -> StyledLine:
             # The figures matter more than the bar and the end of the name.
             size, cells = max(1, min(_SHORT_NAME, width - text_width(figures) - 1)), []
         return table_row([(*name, size), *cells, (style, figures, text_width(figures))])
-    figures, end = _figures(usage), left
+    figures, end = usage_words(usage), left
     if usage.floor is not None:
         figures, end = left, f"floor {figure(usage.floor, usage.unit)}"
     elif text_width(words) > _WORDS:
@@ -116,7 +116,7 @@ def close_lines(view: View, usage: LimitUsage, width: int) -> list[StyledLine]:
         return []
     text = sentence(floor.close_words)
     if width < _NARROW:
-        text = f"{_figures(usage)}. {text}"
+        text = f"{usage_words(usage)}. {text}"
     return wrap(current_style(view, "text"), text, width, _FLOOR_LINES)
 
 
@@ -124,15 +124,6 @@ def _words(usage: LimitUsage) -> str:
     # How far a floor is stands beside it; how near that is must be there, too, and a warning, whatever the words.
     is_level = usage.floor is not None or usage.level not in _UNWARNED
     return usage.level.value if is_level else usage.words or usage.level.value
-
-
-def _figures(usage: LimitUsage) -> str:
-    """Return a limit with its current value, or a floor with how far it is."""
-    if usage.floor is None or usage.headroom is None:
-        return f"{figure(usage.current, usage.unit)} of {figure(usage.limit, usage.unit)}"
-    where = "above" if usage.headroom >= 0 else "below"
-    distance = figure(abs(usage.headroom), usage.unit)
-    return f"{distance} {where} floor {figure(usage.floor, usage.unit)}"
 
 
 def _without_bar(usage: LimitUsage) -> str:
@@ -150,12 +141,3 @@ def bar(share: Decimal, width: int) -> str:
     if share > 0:
         used = max(1, used)
     return "█" * used + "░" * (width - used)
-
-
-def figure(value: Decimal | None, unit: str) -> str:
-    """Return an amount in its unit."""
-    if value is None:
-        return UNKNOWN
-    if unit == "$":
-        return dollars(value)
-    return f"{value:f} {unit}" if unit in ("s", "%") else f"{value:f}"

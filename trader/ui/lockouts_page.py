@@ -12,11 +12,11 @@ from riskd.model.reduce_only import reduce_only_stage
 from riskd.rules.builtin import news_blackout, session_block_outside
 from trader.model.day_trades import trades_behind
 from trader.model.formatting import clock, sentence, until
+from trader.model.gauge_words import figure
 from trader.model.limit_usage import limit_usages, rule_name, unlocked_beyond
 from trader.model.ui_state import UiState
 from trader.model.view import Source, View, unknown_reason
 from trader.ui.disconnected import current_style, data_age, riskd_count, unknown_line
-from trader.ui.gauges import figure
 from trader.ui.header import lock_end
 from trader.ui.styled_text import StyledLine, panel_title, truncate, wrap
 from trader.ui.trades_page import trade_row

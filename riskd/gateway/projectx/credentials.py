@@ -7,11 +7,7 @@ user of the machine can read.  It is never shown: not in a log, not in an error,
 
 from __future__ import annotations
 
-import errno
 import os
-import pwd
-import shlex
-import stat
 from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Final
@@ -19,6 +15,7 @@ from typing import Final
 import msgspec
 
 from riskd.host.errors import UserError
+from riskd.host.private_file import PrivateFileError, read_private_file
 from riskd.host.secrets import Secret
 
 KEY_VARIABLE: Final = "RISKD_API_KEY"
@@ -31,7 +28,6 @@ MAX_BYTES: Final = 4096
 """A key file is smaller than this."""
 
 _DIRECTORY_VARIABLE: Final = "CREDENTIALS_DIRECTORY"
-_ROOT: Final = 0
 
 
 class CredentialsError(UserError):
@@ -86,59 +82,14 @@ def _find_key(key_file: str | None, environ: MutableMapping[str, str]) -> Secret
 def read_key_file(path: Path, *, is_from_systemd: bool = False) -> Secret:
     """Return the key in a file of one line that only its owner may read.
 
-    The checks are about the descriptor that was opened, so no other file can take its place in between.
-
     :param is_from_systemd: whether systemd made the file, as a credential of this service.
     :raises CredentialsError: the file cannot be used; the text says why, and what to do.
     """
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     try:
-        descriptor = os.open(path, flags)
-    except OSError as error:
-        why = f"cannot be read: {error.strerror}"
-        if error.errno == errno.ELOOP:
-            why = "is a symbolic link; expected the key file itself"
-        raise CredentialsError(f"{path}: {why}") from None
-    try:
-        _check_file(path, os.fstat(descriptor), is_from_systemd=is_from_systemd)
-        content = os.read(descriptor, MAX_BYTES)
-    except OSError as error:
-        raise CredentialsError(f"{path}: cannot be read: {error.strerror}") from None
-    finally:
-        os.close(descriptor)
+        content = read_private_file(path, "a key", MAX_BYTES, is_from_systemd=is_from_systemd)
+    except PrivateFileError as error:
+        raise CredentialsError(str(error)) from None
     return checked_key(content.decode("ascii", errors="replace"), f"{path}")
-
-
-def _check_file(path: Path, found: os.stat_result, *, is_from_systemd: bool) -> None:
-    if not stat.S_ISREG(found.st_mode):
-        raise CredentialsError(f"{path}: is not a regular file")
-    if found.st_uid not in (os.geteuid(), _ROOT):
-        raise CredentialsError(
-            f"{path}: belongs to {_name(found.st_uid)}, who may read and change it; expected "
-            f"{_name(os.geteuid())} or root: chown {_name(os.geteuid())} {shlex.quote(str(path))}"
-        )
-    rights = stat.S_IMODE(found.st_mode)
-    forbidden = stat.S_IRWXG | stat.S_IRWXO
-    if is_from_systemd and found.st_uid == _ROOT:
-        # systemd lets the service's user read root's file by an access control list, which shows as a
-        # right of the group to read.  Source: github.com/systemd/systemd/issues/29435.
-        forbidden &= ~stat.S_IRGRP
-    if rights & forbidden:
-        raise CredentialsError(
-            f"{path}: has mode {rights:04o}, so others than its owner may use it; expected 0600: "
-            f"chmod 600 {shlex.quote(str(path))}"
-        )
-    if found.st_size >= MAX_BYTES:
-        raise CredentialsError(
-            f"{path}: has {found.st_size} bytes; expected a key, below {MAX_BYTES} bytes"
-        )
-
-
-def _name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
 
 
 def checked_key(content: str, place: str) -> Secret:

@@ -1,0 +1,82 @@
+"""Read a file of secrets, which only its owner may read."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pwd
+import shlex
+import stat
+from pathlib import Path
+from typing import Final
+
+from riskd.host.errors import UserError
+
+_ROOT: Final = 0
+
+
+class PrivateFileError(UserError):
+    """The file cannot be used; the text says why, and what to do."""
+
+
+def read_private_file(
+    path: Path, content: str, max_bytes: int, *, is_from_systemd: bool = False
+) -> bytes:
+    """Return the content of a file that only its owner may read.
+
+    The checks are about the descriptor that was opened, so no other file can take its place in between.
+
+    :param content: what the file is to hold, such as ``a key``.
+    :param max_bytes: the file is to be smaller than this.
+    :param is_from_systemd: whether systemd made the file, as a credential of this service.
+    :raises PrivateFileError: the file cannot be used.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags)
+    except OSError as error:
+        why = f"cannot be read: {error.strerror}"
+        if error.errno == errno.ELOOP:
+            why = "is a symbolic link; expected the file itself"
+        raise PrivateFileError(f"{path}: {why}") from None
+    try:
+        _check(path, os.fstat(descriptor), content, max_bytes, is_from_systemd=is_from_systemd)
+        return os.read(descriptor, max_bytes)
+    except OSError as error:
+        raise PrivateFileError(f"{path}: cannot be read: {error.strerror}") from None
+    finally:
+        os.close(descriptor)
+
+
+def _check(
+    path: Path, found: os.stat_result, content: str, max_bytes: int, *, is_from_systemd: bool
+) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise PrivateFileError(f"{path}: is not a regular file")
+    if found.st_uid not in (os.geteuid(), _ROOT):
+        raise PrivateFileError(
+            f"{path}: belongs to {_name(found.st_uid)}, who may read and change it; expected "
+            f"{_name(os.geteuid())} or root: chown {_name(os.geteuid())} {shlex.quote(str(path))}"
+        )
+    rights = stat.S_IMODE(found.st_mode)
+    forbidden = stat.S_IRWXG | stat.S_IRWXO
+    if is_from_systemd and found.st_uid == _ROOT:
+        # systemd lets the service's user read root's file by an access control list, which shows as a
+        # right of the group to read.  Source: github.com/systemd/systemd/issues/29435.
+        forbidden &= ~stat.S_IRGRP
+    if rights & forbidden:
+        raise PrivateFileError(
+            f"{path}: has mode {rights:04o}, so others than its owner may use it; expected 0600: "
+            f"chmod 600 {shlex.quote(str(path))}"
+        )
+    if found.st_size >= max_bytes:
+        raise PrivateFileError(
+            f"{path}: has {found.st_size} bytes; expected {content}, below {max_bytes} bytes"
+        )
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

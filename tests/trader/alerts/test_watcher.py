@@ -1,0 +1,256 @@
+"""The watcher: the daemon's accounts, its troubles, and when all is well."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from riskd.journal.reader import Snapshot
+from riskd.model.events import Event
+from riskd.testing import make_event
+from tests.support.console import BEGIN, StateFile, at
+from trader.alerts.alert import Alert, Kind
+from trader.alerts.settings import Settings
+from trader.alerts.watcher import Watcher
+from trader.model.session import Origin
+
+RUNNING = make_event("daemon_status", {"status": "RUNNING", "message": "In step"})
+ERROR = make_event("daemon_status", {"status": "ERROR", "message": "no\x1b broker"})
+
+
+class Followed:
+    """A daemon that publishes its state in memory."""
+
+    url = "ws://localhost:8765"
+    origin: Origin = ("practice", "")
+
+    def __init__(self) -> None:
+        self.file = StateFile()
+
+    def read(self) -> Snapshot:
+        return self.file.read()
+
+    def version(self) -> object:
+        return self.file.version()
+
+    def locate(self) -> str:
+        return self.url
+
+    def admit(self, _handshake: object) -> None:
+        """Follow any daemon."""
+
+
+class WatcherTestCase(SynchronousTestCase):
+    """A watcher on a clock, fed as a client feeds it."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.followed = Followed()
+        self.begin()
+
+    def begin(self, *accounts: int, settings: Settings | None = None) -> None:
+        self.sent: list[Alert] = []
+        self.watcher = Watcher(
+            accounts,
+            self.followed,  # type: ignore[arg-type]
+            settings or Settings(),
+            self.sent.append,
+            self.clock,
+            self.now,
+        )
+
+    def now(self) -> datetime:
+        return BEGIN + timedelta(seconds=self.clock.seconds())
+
+    def publish(self, *events: Event, **more: Any) -> None:
+        self.followed.file.publish(
+            *events, clock_offset=more.pop("clock_offset", timedelta()), **more
+        )
+
+    def connect(self) -> None:
+        self.watcher.client.connected = True
+        self.watcher.receive_status("", {"connected": True, "reason": "connected"})
+
+    def lose(self, reason: str = "lost connection to daemon") -> None:
+        self.watcher.client.connected = False
+        self.watcher.receive_status("", {"connected": False, "reason": reason})
+
+    def receive(self, event: Event) -> None:
+        self.watcher.receive(event.type, lambda: event)
+
+    @property
+    def kinds(self) -> list[Kind]:
+        return [alert.kind for alert in self.sent]
+
+
+class DaemonTests(WatcherTestCase):
+    """News of the daemon itself."""
+
+    def test_a_loss_and_the_return_are_news_once_each(self) -> None:
+        self.publish(RUNNING)
+        self.connect()
+        self.sent.clear()
+        self.lose("lost connection to daemon: it has not answered for 3 s")
+        self.clock.advance(5)
+        self.lose("cannot connect to daemon")
+        self.clock.advance(7)
+        self.connect()
+        gone, back = self.sent
+        self.assertEqual(
+            gone.fields["text"],
+            "riskd is GONE: lost connection to daemon: it has not answered for 3 s. "
+            "Count on nothing to enforce your limits until it is back",
+        )
+        self.assertEqual(gone.fields["account"], "123")
+        self.assertEqual((back.kind, back.fields["away"]), (Kind.BACK, "12 s"))
+
+    def test_a_daemon_that_is_not_there_at_the_start_is_gone(self) -> None:
+        self.lose("cannot connect to daemon (is it running?)")
+        self.assertEqual(self.kinds, [Kind.GONE])
+        self.publish(RUNNING)
+        self.connect()
+        self.assertEqual(self.kinds, [Kind.GONE, Kind.STARTED, Kind.BACK])
+
+    def test_an_error_that_the_start_finds_is_news(self) -> None:
+        self.publish(ERROR)
+        self.connect()
+        self.assertEqual(self.kinds, [Kind.STARTED, Kind.ERROR])
+
+    def test_an_error_and_its_end_are_news_for_all_accounts_together(self) -> None:
+        self.begin(123, 456)
+        self.publish(RUNNING)
+        self.connect()
+        self.sent.clear()
+        self.receive(ERROR)
+        self.receive(RUNNING)
+        self.assertEqual(self.kinds, [Kind.ERROR, Kind.RUNNING])
+        self.assertEqual(self.sent[0].fields["account"], "123, 456")
+        self.assertEqual(self.sent[0].fields["text"], r"riskd has an ERROR: no\x1b broker")
+
+    def test_only_the_chosen_kinds_are_sent(self) -> None:
+        self.begin(settings=Settings(send=(Kind.BACK,)))
+        self.publish(RUNNING)
+        for act in (self.connect, self.lose, self.connect):
+            act()
+        self.assertEqual(self.kinds, [Kind.BACK])
+
+    def test_the_end_of_this_program_is_not_that_of_the_daemon(self) -> None:
+        self.publish(RUNNING)
+        self.connect()
+        self.sent.clear()
+        self.watcher.stop()
+        self.lose("disconnected")
+        self.assertEqual(self.sent, [])
+
+
+class AccountTests(WatcherTestCase):
+    """Which accounts are watched."""
+
+    lock = make_event("lockout_set", {"locked_at": at(1)})
+
+    def of(self, account_id: int) -> Event:
+        return Event(account_id, self.lock.data)
+
+    def test_without_a_choice_all_accounts_of_the_daemon_are_watched(self) -> None:
+        self.followed.file.publish_accounts(123, 456)
+        self.connect()
+        self.assertEqual([alert.fields["account"] for alert in self.sent], ["123", "456"])
+        self.receive(self.of(456))
+        self.assertEqual(self.sent[-1].fields["account"], "456")
+
+    def test_an_account_that_is_new_to_the_daemon_is_watched(self) -> None:
+        self.followed.file.publish_accounts(123)
+        self.connect()
+        self.followed.file.publish_accounts(123, 456)
+        self.receive(self.of(456))
+        self.assertEqual(self.kinds, [Kind.STARTED, Kind.STARTED, Kind.LOCKOUT])
+
+    def test_only_chosen_accounts_are_watched(self) -> None:
+        self.begin(456)
+        self.followed.file.publish_accounts(123, 456)
+        self.connect()
+        self.sent.clear()
+        self.receive(self.of(123))
+        self.assertEqual(self.sent, [])
+        self.receive(self.of(456))
+        self.assertEqual(self.kinds, [Kind.LOCKOUT])
+
+    def test_accounts_that_cannot_be_read_are_an_error_and_found_later(self) -> None:
+        self.connect()
+        self.watcher._tick()
+        self.assertEqual(self.kinds, [Kind.ERROR])
+        self.assertIn("the accounts of riskd are not known", self.sent[0].fields["text"])
+        self.publish(RUNNING)
+        self.watcher._tick()
+        self.assertEqual(self.kinds, [Kind.ERROR, Kind.STARTED])
+
+    def test_what_only_the_file_has_is_found_each_second(self) -> None:
+        self.publish(RUNNING)
+        self.connect()
+        self.sent.clear()
+        self.lose()
+        self.publish(RUNNING, self.lock, seconds=2)
+        self.clock.advance(2)
+        self.watcher._tick()
+        self.assertEqual(self.kinds, [Kind.GONE, Kind.LOCKOUT])
+
+
+class TroubleTests(WatcherTestCase):
+    """When a watchdog hears that all is well."""
+
+    def well(self, **more: Any) -> None:
+        self.publish(RUNNING, **more)
+        self.connect()
+        self.clock.advance(5)
+
+    def test_all_is_well_with_a_running_daemon_in_step_and_a_right_clock(self) -> None:
+        self.assertEqual(self.watcher.trouble(), "riskd is not connected")
+        self.publish(RUNNING)
+        self.connect()
+        self.assertEqual(self.watcher.trouble(), "riskd has just been connected")
+        self.clock.advance(5)
+        self.assertEqual(self.watcher.trouble(), "")
+
+    def test_an_error_a_stop_and_a_loss_are_trouble(self) -> None:
+        self.well()
+        for status in ("ERROR", "STOPPING"):
+            self.receive(make_event("daemon_status", {"status": status}))
+            self.assertEqual(self.watcher.trouble(), "riskd is not RUNNING")
+        self.receive(RUNNING)
+        self.assertEqual(self.watcher.trouble(), "")
+        self.lose()
+        self.assertEqual(self.watcher.trouble(), "riskd is not connected")
+
+    def test_the_status_of_a_daemon_before_is_not_that_of_its_successor(self) -> None:
+        self.well()
+        self.lose()
+        self.publish(make_event("daemon_status", {"status": "STOPPING"}), seconds=6)
+        self.connect()
+        self.clock.advance(5)
+        self.assertEqual(self.watcher.trouble(), "riskd is not RUNNING")
+
+    def test_a_clock_that_is_wrong_or_unknown_is_trouble(self) -> None:
+        for offset in (timedelta(seconds=3), timedelta(seconds=-3)):
+            self.begin()
+            self.well(clock_offset=offset)
+            self.assertIn("this machine's clock is 3.000 s", self.watcher.trouble())
+        self.begin()
+        self.well(clock_offset=None)
+        self.assertIn("is not known", self.watcher.trouble())
+
+    def test_a_copy_that_cannot_be_read_is_trouble(self) -> None:
+        self.begin(123)
+        self.followed.file.fail()
+        self.connect()
+        self.receive(RUNNING)
+        self.clock.advance(5)
+        self.assertIn("cannot be read", self.watcher.trouble())
+
+    def test_without_an_account_nothing_is_well(self) -> None:
+        self.connect()
+        self.receive(RUNNING)
+        self.clock.advance(5)
+        self.assertEqual(self.watcher.trouble(), "no account is known")

@@ -1,0 +1,213 @@
+"""What is news of one account, by comparing one view with the next.
+
+Views come from the stream and from the published copy, so whatever happened while there was no connection is news
+when the copy is read again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+
+from riskd.journal.discovery import gateway_words
+from riskd.model.account import AccountState
+from riskd.model.events import (
+    DailyReset,
+    EnforcementAction,
+    EventData,
+    LockoutCleared,
+    LockoutSet,
+)
+from riskd.model.formatting import ACTIONS, counted, describe
+from riskd.model.money import ZERO
+from trader.alerts.alert import Alert, Kind, make_alert
+from trader.alerts.limit_marks import LimitMarks
+from trader.model.formatting import UNKNOWN, money, until
+from trader.model.gauge_words import figure, usage_words
+from trader.model.limit_usage import LimitUsage, can_be_neared, limit_usages
+from trader.model.summary import state_words
+from trader.model.view import Source, View, is_current
+
+_UNENDING: Final = "an operator unlocks it"
+_OUTCOMES: Final = {True: "ENFORCED", False: "ENFORCEMENT FAILED"}
+_DRY_RUN: Final = "NOT ENFORCED (dry run)"
+_MANY: Final = 5_000
+"""Actions that are remembered; an account has fewer in a day."""
+
+
+class AccountWatch:
+    """Finds the news of one account.
+
+    :param marks: the shares of a limit at which its use is news.
+    """
+
+    def __init__(self, account_id: int, marks: Sequence[Decimal]) -> None:
+        self._account = str(account_id)
+        self._marks = LimitMarks(marks)
+        self._gateway: str | None = None
+        self._is_begun = self._was_locked = False
+        self._locks: set[LockoutSet] = set()
+        self._actions: dict[EnforcementAction, None] = {}
+        self._reset: DailyReset | None = None
+        self._before: AccountState | None = None
+        self._file_problem = ""
+
+    def look(self, view: View, now: datetime, event: EventData | None = None) -> list[Alert]:
+        """Return the news since the last look.
+
+        What the first view has is no news; it is in the alert that the watch has begun.
+
+        :param now: by the broker's clock.
+        :param event: the event that has led to ``view``.
+        """
+        if view.source is Source.NOTHING:
+            return []
+        if view.gateway_name not in (None, self._gateway):
+            # The account of this number at another gateway is another account.
+            self._gateway = view.gateway_name
+            self._is_begun = False
+        news = [*self._file(view, now), *self._begin(view, now)]
+        news += self._actions_of(view)
+        news += self._locks_of(view, now, event)
+        news += self._day_of(view, now)
+        news += self._limits_of(view, now)
+        self._before = view.account
+        return news
+
+    def _alert(self, kind: Kind, at: datetime, text: str, **fields: str) -> Alert:
+        gateway = gateway_words(self._gateway)
+        return make_alert(kind, at, account=self._account, gateway=gateway, text=text, **fields)
+
+    def _file(self, view: View, now: datetime) -> Iterable[Alert]:
+        """Report a connection without a copy: what happened before it is not known."""
+        problem = view.file_problem if view.is_live and view.events_only_since else ""
+        if problem and problem != self._file_problem:
+            text = f"what happened before {now:%H:%M:%S} UTC is not known: {problem}"
+            yield self._alert(Kind.ERROR, now, text, message=text)
+        self._file_problem = problem
+
+    def _begin(self, view: View, now: datetime) -> Iterable[Alert]:
+        if self._is_begun or not view.is_live:
+            return
+        self._is_begun = True
+        account = view.account
+        self._locks, self._was_locked = set(account.lockouts.values()), bool(account.lockouts)
+        self._actions = dict.fromkeys(account.enforcement)
+        self._reset = account.last_reset
+        self._marks.begin_day()
+        state = state_words(view)
+        yield self._alert(Kind.STARTED, now, f"watched from now on: {state}", state=state)
+
+    def _actions_of(self, view: View) -> Iterable[Alert]:
+        for action in view.account.enforcement:
+            if self._is_begun and action not in self._actions:
+                self._actions[action] = None
+                outcome = _OUTCOMES[action.success]
+                yield self._alert(
+                    Kind.ENFORCEMENT,
+                    action.timestamp,
+                    describe(action, until),
+                    outcome=_DRY_RUN if action.details.dry_run is True else outcome,
+                    action=ACTIONS[action.action],
+                    reason=action.reason,
+                    rule=action.rule_id,
+                )
+        if len(self._actions) > _MANY:
+            self._actions = dict.fromkeys(view.account.enforcement)
+
+    def _locks_of(self, view: View, now: datetime, event: EventData | None) -> Iterable[Alert]:
+        locks = set(view.account.lockouts.values())
+        if not self._is_begun:
+            return
+        for lock in sorted(locks - self._locks, key=lambda lock: (lock.locked_at, lock.rule_id)):
+            end = _UNENDING if lock.locked_until is None else until(lock.locked_until, now)
+            yield self._alert(
+                Kind.LOCKOUT,
+                lock.locked_at,
+                describe(lock, until),
+                reason=lock.reason,
+                rule=lock.rule_id,
+                until=end,
+            )
+        self._locks |= locks
+        if locks:
+            self._was_locked = True
+        elif self._was_locked and view.events_only_since is None:
+            self._was_locked = False
+            self._locks.clear()
+            cleared = describe(event, until) if isinstance(event, LockoutCleared) else ""
+            yield self._alert(Kind.LOCKOUT_ENDED, now, cleared or "Trading resumed")
+
+    def _day_of(self, view: View, now: datetime) -> Iterable[Alert]:
+        reset = view.account.last_reset
+        if not self._is_begun or reset is None or reset == self._reset:
+            return
+        is_later = self._reset is None or reset.reset_time > self._reset.reset_time
+        self._reset = reset
+        if is_later:
+            self._marks.begin_day()
+            fields = _day_fields(reset, self._before)
+            yield self._alert(Kind.SUMMARY, now, _day_words(fields), **fields)
+
+    def _limits_of(self, view: View, now: datetime) -> Iterable[Alert]:
+        if not (self._is_begun and is_current(view)) or view.events_only_since is not None:
+            return
+        for usage in limit_usages(view, now):
+            if not can_be_neared(usage) or usage.share is None:
+                continue
+            if self._marks.reach((usage.rule_id, usage.name), usage.share, now):
+                fields = _limit_fields(usage)
+                left = "" if usage.share >= 1 else f", {fields['left']} left"
+                text = f"{usage.name} at {fields['percent']} %: {fields['figures']}{left}"
+                yield self._alert(Kind.LIMIT, now, text, **fields)
+
+
+def _limit_fields(usage: LimitUsage) -> dict[str, str]:
+    return {
+        "limit": usage.name,
+        "percent": f"{(usage.share or ZERO) * 100:.0f}",
+        "figures": usage_words(usage),
+        "left": figure(usage.headroom, usage.unit),
+    }
+
+
+def _day_fields(reset: DailyReset, before: AccountState | None) -> dict[str, str]:
+    """Return the figures of the day that has ended.
+
+    :param before: the account during that day; ``None`` if this program has not seen it.
+    """
+    fields = dict.fromkeys(("charges", "best", "worst", "enforced"), UNKNOWN)
+    if before is not None and not _has_begun(before, reset):
+        trades = before.trades.values()
+        pnls = [trade.profit_and_loss for trade in trades]
+        actions = [each for each in before.enforcement if before.is_of_trading_day(each.timestamp)]
+        fields["enforced"] = str(len(actions))
+        # Trades of before this program ran are in the copy; without it, some may be missing.
+        if len(pnls) == reset.previous_trade_count:
+            fields["charges"] = money(sum((trade.charges for trade in trades), ZERO)).lstrip("+")
+            if pnls:
+                fields["best"], fields["worst"] = money(max(pnls)), money(min(pnls))
+    return {
+        "pnl": money(reset.previous_pnl),
+        "trades": str(reset.previous_trade_count),
+        **fields,
+    }
+
+
+def _has_begun(account: AccountState, reset: DailyReset) -> bool:
+    """Return whether the day of ``account`` is the one that began with ``reset``."""
+    return account.day_began is not None and account.day_began >= reset.reset_time
+
+
+def _day_words(fields: dict[str, str]) -> str:
+    trades = counted(int(fields["trades"]), "trade")
+    text = f"the trading day has ended: realized {fields['pnl']} in {trades}"
+    if fields["best"] != UNKNOWN:
+        text += f", best {fields['best']}, worst {fields['worst']}"
+    if fields["charges"] != UNKNOWN:
+        text += f"; fees and commissions of these {fields['charges']}"
+    if fields["enforced"] != UNKNOWN:
+        text += f"; {counted(int(fields['enforced']), 'enforcement')}"
+    return text

@@ -1,0 +1,52 @@
+"""What the command lines have in common, and where the settings files are.
+
+At build time the makers of man pages and of completions read the command lines, so this needs nothing but the
+standard library.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Final
+
+MAX_ACCOUNT_ID: Final = 2**63 - 1
+
+
+def configuration_directory() -> Path:
+    """Return the directory of the settings files.
+
+    Source: the XDG Base Directory Specification, ``XDG_CONFIG_HOME``.
+    """
+    home = os.environ.get("XDG_CONFIG_HOME", "")
+    # The specification says to ignore a path that is not absolute.
+    base = Path(home) if Path(home).is_absolute() else Path.home() / ".config"
+    return base / "riskd"
+
+
+def account_argument(text: str) -> int:
+    """Return an account id.
+
+    :raises argparse.ArgumentTypeError: ``text`` is none.
+    """
+    if not (text.isascii() and text.isdecimal()) or int(text) > MAX_ACCOUNT_ID:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not an account id; it must be a whole number"
+        )
+    return int(text)
+
+
+def url_argument(text: str) -> str:
+    """Return the URL of a daemon.
+
+    :raises argparse.ArgumentTypeError: ``text`` is none.
+    """
+    # Not above: Twisted may be missing at build time.
+    from trader.client import check_url  # noqa: PLC0415
+
+    try:
+        check_url(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text

@@ -1,0 +1,38 @@
+"""The account's state in one line."""
+
+from __future__ import annotations
+
+from riskd.model.formatting import counted
+from trader.model.formatting import money
+from trader.model.view import View, unknown_reason
+
+
+def summary(view: View) -> str:
+    """Return the account and its state in one line."""
+    gateway = (view.gateway_name or "gateway unknown").upper()
+    return f"account {view.account.account_id}, {gateway}, {state_words(view)}"
+
+
+def state_words(view: View) -> str:
+    """Return the account's state in one line."""
+    lockout = view.account.lockout
+    parts = [
+        *(["DRY RUN"] if view.is_dry_run else []),
+        *_figures(view),
+        f"LOCKED OUT: {lockout.reason}" if lockout else "not locked",
+    ]
+    problems = [] if view.events_only_since is None else [view.file_problem]
+    if view.daemon is not None and view.has_daemon_error:
+        problems.append(f"Daemon {view.daemon.status}: {view.daemon.message}")
+    return "; ".join([", ".join(parts), *problems])
+
+
+def _figures(view: View) -> list[str]:
+    if reason := unknown_reason(view):
+        return [f"P&L, positions and orders: {reason}"]
+    account = view.account
+    return [
+        f"realized {money(account.realized_pnl)} in {counted(account.trade_count, 'trade')}",
+        counted(len(account.open_positions), "position"),
+        counted(len(account.working_orders), "working order"),
+    ]
