@@ -87,7 +87,7 @@ class Target:
             raise SendError(self._safe(reasons[-1]) if reasons else "it was not accepted")
 
     def _safe(self, text: str) -> str:
-        """Return a text of apprise in one line, without what the URL may have as a secret."""
+        """Return a text of apprise in one line, without parts of the URL."""
         for secret in self._secrets:
             text = text.replace(secret, "...")
         return printable(text.strip())[:_MAX_REASON]

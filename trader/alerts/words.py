@@ -1,4 +1,4 @@
-"""Alerts in words: the trader's own or the usual ones, and several alerts as one message."""
+"""Alerts in words, and several of them as one message."""
 
 from __future__ import annotations
 
