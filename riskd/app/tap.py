@@ -27,6 +27,7 @@ from riskd.config.loader import load_settings
 from riskd.config.presets import preset_warnings
 from riskd.config.settings import GatewaySettings, Settings
 from riskd.config.toml import ConfigError
+from riskd.control.guard import find_group, guard_service
 from riskd.control.protocol import SOCKET_NAME
 from riskd.control.server import ControlFactory, ControlService
 from riskd.engine.service import EngineService
@@ -81,6 +82,13 @@ class Options(launch.Options):
         launch.path_option(
             "record", "New file that records everything riskd receives, for riskctl replay."
         ),
+        [
+            "guard-group",
+            None,
+            None,
+            "Group of users that may lock and flatten accounts through guard.sock [default: none].",
+            find_group,
+        ],
         launch.LOG_FORMAT_OPTION,
         launch.seed_option("the practice gateway"),
         [
@@ -140,6 +148,10 @@ def makeService(options: Options) -> Daemon:
     if practice_sockets:
         site = practice_site(reactor, practice)
         PracticeServer(reactor, site, practice_sockets).setServiceParent(daemon)
+    if options["guard-group"] is not None:
+        guard_service(
+            reactor, state.path, engine, options["guard-group"], engine.report_problem
+        ).setServiceParent(daemon)
     path = options["config"]
     reload = None if path is None else Reloader(path.absolute(), catalogue, settings, engine)
     launch.finish(daemon, reactor, options, reload)

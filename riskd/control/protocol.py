@@ -21,7 +21,10 @@ from riskd.host.errors import UserError
 from riskd.model.exact_json import encode_json
 
 SOCKET_NAME: Final = "riskd.sock"
-"""The socket's file name in the state directory; only its owner may open it."""
+"""The file name of the operator's socket in the state directory; only its owner may open it."""
+
+GUARD_NAME: Final = "guard.sock"
+"""The file name of the socket for the trader's group, beside it."""
 
 MAX_PATH_BYTES: Final = 107 if sys.platform == "linux" else 103
 """The longest path of a Unix socket.
@@ -35,7 +38,8 @@ MAX_LOCK_SECONDS: Final = 366 * 24 * 3600
 CONFIRM_SECONDS: Final = 4.0
 """How long an answer waits for the disk and the broker; then it says what is not known."""
 
-_REFUSED: Final = b"REFUSED"
+REFUSED: Final = b"REFUSED"
+"""The error code of a request that riskd has refused."""
 
 UNREADABLE: Final = b"UNREADABLE"
 """The code of the error with which an answer fails that is not of its type."""
@@ -143,7 +147,7 @@ class Json(Argument):
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             # AMP sends the error of a request to the other side as it is, and does not log it as a bug.  That of an
             # answer refuses nothing: the command may have been carried out.
-            code = UNREADABLE if name == _ANSWER else _REFUSED
+            code = UNREADABLE if name == _ANSWER else REFUSED
             raise RemoteAmpError(code, f"the {name.decode()} cannot be read: {error}") from None
 
 
@@ -155,7 +159,7 @@ def _entry(name: bytes, number: int) -> bytes:
 
 
 class _Command(Command):
-    errors: ClassVar = {RequestRefusedError: _REFUSED}
+    errors: ClassVar = {RequestRefusedError: REFUSED}
 
 
 class _AccountCommand(_Command):

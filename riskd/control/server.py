@@ -1,14 +1,15 @@
-"""The operator's Unix socket in the state directory.
+"""The Unix sockets in the state directory: the operator's and a group's.
 
-Only the user who runs the daemon and root may open it.  Actions are logged under the user name that the
-operating system gives, never under a name that a client claims.
+Only the user who runs the daemon and root may open the operator's (:mod:`riskd.control.guard` is about the
+other).  Actions are logged under the user name that the operating system gives, never under a name that a client
+claims.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,6 +46,7 @@ IDLE_SECONDS: Final = 10
 
 _MAX_REQUEST_BYTES: Final = 128 * 1024
 _OWNER_ONLY: Final = 0o600
+_OWNER_AND_GROUP: Final = 0o660
 
 _log = Logger()
 
@@ -55,16 +57,16 @@ class ControlProtocol(BinaryBoxProtocol, BoxDispatcher, TimeoutMixin):
     Twisted's own ``AMP`` is not used, because it would switch to TLS on request and logs every
     connection.
 
-    :param commands: carries out the requests.
-    :param factory: holds the other connections and the clock.
+    :param factory: holds the other connections and the clock, and returns what carries out the requests.
     """
 
     transport: Any
+    _commands: Commands
 
-    def __init__(self, commands: Commands, factory: ControlFactory) -> None:
-        BoxDispatcher.__init__(self, commands)
+    def __init__(self, factory: ControlFactory) -> None:
+        # The commands depend on the client, who is known once the connection is made.
+        BoxDispatcher.__init__(self, None)
         BinaryBoxProtocol.__init__(self, self)
-        self._commands = commands
         self._factory = factory
         self._unanswered_bytes = 0
         self._requests = 0
@@ -73,7 +75,7 @@ class ControlProtocol(BinaryBoxProtocol, BoxDispatcher, TimeoutMixin):
         """Identify the operator and start the timeout."""
         self._factory.connections.add(self)
         # The operating system reports who opened the connection, so asking once is enough.
-        self._commands.operator = self._factory.operator_of(self.transport)
+        self._commands = self.locator = self._factory.commands_for(self.transport)
         self.setTimeout(IDLE_SECONDS)
 
     def callLater(self, period: float, func: Callable[[], None]) -> IDelayedCall:  # Twisted's name
@@ -152,11 +154,17 @@ class ControlFactory(ServerFactory):
         if len(self.connections) >= MAX_CONNECTIONS:
             _log.warn("refused an operator: {count} are connected", count=len(self.connections))
             return None
-        return ControlProtocol(Commands(self._operated, self.clock), self)
+        return ControlProtocol(self)
+
+    def commands_for(self, transport: ITransport) -> Commands:
+        """Return what carries out the requests of a client."""
+        commands = Commands(self._operated, self.clock)
+        commands.operator = self.operator_of(transport)
+        return commands
 
 
 class ControlService(Service):
-    """The operator's socket, for as long as the daemon runs.
+    """The operator's socket or that of a group, for as long as the daemon runs.
 
     A daemon that cannot open the socket reports the problem and guards its accounts without it.
 
@@ -164,6 +172,8 @@ class ControlService(Service):
     :param path: the socket's path; its directory is held by this daemon.
     :param factory: builds the connections.
     :param report_problem: receives a problem's source and its sentence.
+    :param gid: the id of the group whose members may open the socket; ``None`` if only the owner may.
+    :param likely_uids: the user ids of clients to expect.
     """
 
     def __init__(
@@ -172,24 +182,28 @@ class ControlService(Service):
         path: Path,
         factory: ControlFactory,
         report_problem: Callable[[str, str], None],
+        gid: int | None = None,
+        likely_uids: Iterable[int] = (),
     ) -> None:
         self._reactor = reactor
         self._path = path
         self._factory = factory
         self._report_problem = report_problem
+        self._gid = gid
+        self._likely_uids = likely_uids
         self._port: IListeningPort | None = None
 
     def startService(self) -> None:
         """Open the socket."""
         super().startService()
         # Fill the cache of user names now: a user directory that hangs must not delay the rules later.
-        for uid in (os.geteuid(), 0):
+        for uid in (os.geteuid(), 0, *self._likely_uids):
             user_name(uid)
         try:
-            self._port = self._listen()
+            self._listen()
         except ControlSocketError as error:
             _log.error("{error}", error=error)
-            self._report_problem("control", str(error))
+            self._report_problem("control" if self._gid is None else "guard", str(error))
 
     def stopService(self) -> Deferred[None]:
         """Remove the socket and drop all connections."""
@@ -206,7 +220,7 @@ class ControlService(Service):
             .addCallback(lambda _: None)
         )
 
-    def _listen(self) -> IListeningPort:
+    def _listen(self) -> None:
         """Listen on the socket.
 
         :raises ControlSocketError: the socket cannot be opened.
@@ -220,7 +234,14 @@ class ControlService(Service):
             if self._path.is_symlink() or (self._path.exists() and not self._path.is_socket()):
                 raise FileExistsError(errno.EEXIST, "a file that is not a socket is in the way")
             self._path.unlink(missing_ok=True)
-            return self._reactor.listenUNIX(os.fspath(self._path), self._factory, mode=_OWNER_ONLY)
+            self._port = self._reactor.listenUNIX(
+                os.fspath(self._path), self._factory, mode=_OWNER_ONLY
+            )
+            if self._gid is not None:
+                # In this order, no other group may ever open it.  A service may be forbidden to call chown.
+                if self._path.lstat().st_gid != self._gid:
+                    os.chown(self._path, -1, self._gid, follow_symlinks=False)
+                self._path.chmod(_OWNER_AND_GROUP)
         except (CannotListenError, OSError) as error:
             cause = error.socketError if isinstance(error, CannotListenError) else error
             raise ControlSocketError(

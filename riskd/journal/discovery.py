@@ -1,11 +1,13 @@
 """Find running daemons, and the last known states of those that do not run.
 
-A user's daemons keep their state in directories under one (:func:`default_directory`).  One that was started
-with ``--state`` elsewhere is found only by programs that are given the same directory or its URL.
+A user's daemons keep their state in directories under one (:func:`default_directory`), and the machine's own
+daemon keeps it in :func:`system_directory`.  One that was started with ``--state`` elsewhere is found only by
+programs that are given the same directory or its URL.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +25,9 @@ from riskd.journal.state_directory import default_directory
 
 USUAL_PORT: Final = 8765
 """The port of a daemon that is started without ``--port``."""
+
+SYSTEM_VARIABLE: Final = "RISKD_SYSTEM_STATE"
+"""The environment variable that may name another place than :func:`system_directory`'s own."""
 
 
 class SeveralDaemonsError(UserError):
@@ -59,18 +64,24 @@ def gateway_words(kind: str | None) -> str:
     return "an unknown gateway" if not kind else kind.upper() if kind == PRACTICE else kind
 
 
+def system_directory() -> Path:
+    """Return the state directory of the riskd that a system unit starts."""
+    return Path(os.environ.get(SYSTEM_VARIABLE) or "/var/lib/riskd")
+
+
 def state_directories(root: Path) -> list[Path]:
-    """Return the state directories under ``root``, each once despite links.
+    """Return the state directories under ``root``, and the system's.
+
+    Each is there once despite links.
 
     ``root`` is one of them, because an earlier riskd kept its state there.
     """
-    try:
+    below: list[Path] = []
+    with suppress(OSError):
         # A directory comes before the links to it.
         below = sorted(root.iterdir(), key=lambda path: (path.is_symlink(), path))
-    except OSError:
-        return []
     found: dict[tuple[int, int], Path] = {}
-    for path in (root, *below):
+    for path in (root, *below, system_directory()):
         # A link may lead nowhere, and a directory be removed meanwhile.
         with suppress(OSError):
             status = path.stat()

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from riskd.journal.discovery import SYSTEM_VARIABLE
 from riskd.testing import DaemonHarness
 from tests.integration.brokers import WallClock
 from tests.support.practice_daemon import MONDAY_NOON
@@ -98,6 +99,8 @@ def state_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """
     with TemporaryDirectory(prefix="riskd-") as directory:
         monkeypatch.setenv("XDG_STATE_HOME", directory)
+        # A developer's machine may have a riskd of its own.
+        monkeypatch.setenv(SYSTEM_VARIABLE, f"{directory}/of-the-system")
         yield Path(directory)
 
 

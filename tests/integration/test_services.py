@@ -6,13 +6,14 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
-from tests.integration.programs import riskctl
+from tests.integration.programs import riskctl, run
 from tests.support.plugins import RULE
 from tests.support.service_manager import ReceivedNotices
 from tests.support.state_directories import PAPER, locked, write_state
@@ -114,3 +115,22 @@ def test_a_daemon_that_detaches_names_its_process(
         return True
 
     wait_until(has_ended)
+
+
+def test_the_recipe_of_the_system_unit_gives_each_user_its_rights(tmp_path: Path) -> None:
+    """The steps of docs/services.md, the unit's own command, and two users beside riskd's."""
+    here = Path(__file__)
+    script = os.fspath(here.with_name("own_machine.sh"))
+    possible = run("bash", script, "--", "true")
+    if possible.returncode:
+        why = f"this user cannot have a machine of its own: {possible.stderr.strip()}"
+        if os.environ.get("RISKD_REQUIRE_USERS"):
+            pytest.fail(why)
+        pytest.skip(why)
+    repository = os.fspath(here.parents[2])
+    done = run(
+        *("bash", script, sys.base_prefix, sys.prefix, repository, os.fspath(tmp_path), "--"),
+        *(sys.executable, "-m", "tests.integration.two_users", repository, os.fspath(tmp_path)),
+        cwd=repository,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

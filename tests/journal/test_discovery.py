@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 
+from riskd.journal import discovery
 from riskd.journal.discovery import (
     SeveralDaemonsError,
     choose_daemon,
@@ -25,6 +27,10 @@ from tests.support.state_directories import (
 )
 
 
+def _forbidden(path: Path) -> None:
+    raise PermissionError(13, "Permission denied", str(path))
+
+
 class DaemonTests(StateHomeTestCase):
     """Running daemons."""
 
@@ -40,6 +46,18 @@ class DaemonTests(StateHomeTestCase):
     def test_without_a_directory_none_runs(self) -> None:
         self.assertEqual((running_daemons(self.root), state_directories(self.root)), ([], []))
         self.assertIsNone(self.chosen())
+
+    def test_the_machines_own_daemon_is_found_too(self) -> None:
+        write_record(self.system, 123, port=9000, kind="projectx")
+        self.assertEqual(self.chosen(123), 9000)
+        write_record(self.root / "practice", 123, port=9001)
+        self.assertIn(str(self.system), self.several(123))
+
+    def test_a_directory_that_may_not_be_opened_is_passed_over(self) -> None:
+        write_record(self.system, 123, port=9000)
+        self.patch(discovery, "read_daemon", lambda _: None)
+        self.patch(discovery.Path, "iterdir", _forbidden)
+        self.assertEqual((running_daemons(self.root), published_copies(self.root)), ([], []))
 
     def test_only_living_daemons_count(self) -> None:
         write_record(self.root / "practice", 123, port=9000)

@@ -138,6 +138,9 @@ class AbortableTransport(FakeTransport):
 
     is_aborted = False
 
+    def getHandle(self) -> None:
+        """There is no socket whose other end could be named."""
+
     def abortConnection(self) -> None:
         if not self.is_aborted:
             self.is_aborted = self.disconnected = True

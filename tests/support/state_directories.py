@@ -11,6 +11,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.journal.daemon_file import DaemonRecord, directory_mark, process_mark, write_daemon
+from riskd.journal.discovery import SYSTEM_VARIABLE
 from riskd.journal.gateway_identity import GatewayIdentity, gateway_identity
 from riskd.journal.reader import read_published
 from riskd.journal.schema import JOURNAL_NAME
@@ -107,11 +108,14 @@ class StateHomeTestCase(SynchronousTestCase):
     """An XDG state directory of the test's own.
 
     :ivar root: riskd's directory in it.
+    :ivar system: the state directory of the machine's own riskd, which does not exist yet.
     """
 
     def setUp(self) -> None:
         self.home = temporary_directory(self)
-        self.patch(os, "environ", {**os.environ, "XDG_STATE_HOME": str(self.home)})
+        self.system = self.home / "of-the-system"
+        own = {"XDG_STATE_HOME": str(self.home), SYSTEM_VARIABLE: str(self.system)}
+        self.patch(os, "environ", {**os.environ, **own})
         self.root = self.home / "riskd"
 
     def hold(self, path: Path) -> StateDirectory:

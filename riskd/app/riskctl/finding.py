@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from riskd.control.peer import group_name
 from riskd.control.protocol import SOCKET_NAME
 from riskd.host.errors import UserError
 from riskd.journal.discovery import (
@@ -16,6 +18,7 @@ from riskd.journal.discovery import (
     none_follows,
     published_copies,
     running_daemons,
+    system_directory,
 )
 from riskd.journal.schema import JOURNAL_NAME
 from riskd.journal.state_directory import default_directory
@@ -52,7 +55,7 @@ def daemon_directory(named: Path | None, account_id: int | None, say: Say) -> Pa
         return root
     raise UserError(
         f"riskd is not running (no state directory in {root} is in use; "
-        "--state names the directory of a riskd that was started with --state)"
+        f"--state names the directory of a riskd that was started with --state){_hint()}"
     )
 
 
@@ -85,6 +88,18 @@ def journal_directory(named: Path | None, account_id: int, say: Say) -> Path:
             f"{first.directory}, which was published last"
         )
     return first.directory
+
+
+def _hint() -> str:
+    """Return how to reach the machine's own riskd, if its directory is shut."""
+    directory = system_directory()
+    try:
+        found = directory.stat()
+    except OSError:
+        return ""
+    if os.access(directory, os.X_OK):
+        return ""
+    return f"; members of the group {group_name(found.st_gid)} may ask the riskd in {directory}"
 
 
 def _choose(

@@ -7,6 +7,7 @@ import errno
 import os
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -29,8 +30,9 @@ from riskd.app.riskctl.outcomes import (
     unlock_sentence,
 )
 from riskd.app.riskctl.tables import rules_table, status_table
-from riskd.control.peer import user_name
+from riskd.control.peer import group_name, user_name
 from riskd.control.protocol import (
+    GUARD_NAME,
     SOCKET_NAME,
     UNREADABLE,
     FlattenCommand,
@@ -53,6 +55,8 @@ ANSWER_SECONDS: Final = 5
 _NOT_ANSWERED: Final = "riskd could not answer, its log may say why: "
 
 _UNKNOWN: Final = "the command may have been carried out, check with riskctl status"
+
+_FORBIDDEN: Final = (errno.EACCES, errno.EPERM)
 
 Ask = Callable[..., Awaitable[Any]]
 """Sends a command, with its request if it has one; returns the daemon's answer."""
@@ -140,13 +144,13 @@ def run_with_daemon(reactor: Any, options: argparse.Namespace) -> Deferred[str]:
 
     :param options: their ``state`` names the daemon's state directory.
     """
-    path = options.state.absolute() / SOCKET_NAME
+    directory = options.state.absolute()
     asked: Deferred[str] = Deferred.fromCoroutine(
-        options.ask(partial(_ask, reactor, path), options)
+        options.ask(partial(_ask, reactor, directory), options)
     )
 
     def failed(failure: Failure) -> NoReturn:
-        sentence = _explain(failure, path)
+        sentence = _explain(failure, directory)
         if _is_change(options) and _may_be_done(failure):
             raise NotSoError(f"{sentence}; {_UNKNOWN}") from None
         if failure.check(NotSoError):
@@ -156,16 +160,26 @@ def run_with_daemon(reactor: Any, options: argparse.Namespace) -> Deferred[str]:
     return asked.addTimeout(ANSWER_SECONDS, reactor).addErrback(failed)
 
 
-async def _ask(reactor: Any, path: Path, command: Any, request: Request | None = None) -> Any:
-    # Names the option that helps, unlike the operating system's error.
-    check_path(path)
-    daemon = await connectProtocol(UNIXClientEndpoint(reactor, os.fspath(path)), AMP())
+async def _ask(reactor: Any, directory: Path, command: Any, request: Request | None = None) -> Any:
+    try:
+        daemon = await _connect(reactor, directory / SOCKET_NAME)
+    except ConnectError as error:
+        # A trader whose riskd runs under a user of its own has the guard's socket.
+        if error.osError not in _FORBIDDEN or _status(directory / GUARD_NAME) is None:
+            raise
+        daemon = await _connect(reactor, directory / GUARD_NAME)
     try:
         arguments = {} if request is None else {"request": request}
         return (await daemon.callRemote(command, **arguments))["answer"]
     finally:
         # The answer has arrived; nothing is left to be delivered.
         daemon.transport.abortConnection()
+
+
+async def _connect(reactor: Any, path: Path) -> Any:
+    # Names the option that helps, unlike the operating system's error.
+    check_path(path)
+    return await connectProtocol(UNIXClientEndpoint(reactor, os.fspath(path)), AMP())
 
 
 def _is_change(options: argparse.Namespace) -> bool:
@@ -179,15 +193,15 @@ def _may_be_done(failure: Failure) -> bool:
     return sent is not None and failure.check(ConnectError, UnhandledCommand) is None
 
 
-def _explain(failure: Failure, path: Path) -> str:
+def _explain(failure: Failure, directory: Path) -> str:
     """Return a failure between riskctl and riskd as a sentence.
 
-    :param path: the operator's socket.
+    :param directory: the state directory.
     :raises BaseException: the failure is a bug in riskctl.
     """
     error = failure.value
     if isinstance(error, ConnectError):
-        return _explain_connect_error(error.osError, path)
+        return _explain_connect_error(error.osError, directory)
     if isinstance(error, ConnectionClosed):
         return "riskd closed the connection: it is stopping, or too many operators are connected"
     if isinstance(error, (DeferredTimeoutError, ConnectingCancelledError)):
@@ -201,15 +215,34 @@ def _explain(failure: Failure, path: Path) -> str:
     return str(error)
 
 
-def _explain_connect_error(number: int | None, path: Path) -> str:
+def _explain_connect_error(number: int | None, directory: Path) -> str:
+    path = directory / SOCKET_NAME
     if number in (errno.ENOENT, errno.ECONNREFUSED, errno.ENOTDIR):
         return f"riskd is not running (no answer at {path})"
-    if number in (errno.EACCES, errno.EPERM):
-        try:
-            owner = user_name(path.stat().st_uid)
-        except OSError:
-            owner = "the user who runs riskd"
-        users = owner if owner == "root" else f"{owner} and root"
-        return f"permission denied: only {users} may use {path}"
+    if number in _FORBIDDEN:
+        return f"permission denied: {_permitted(path)}"
     reason = "no answer" if number is None else os.strerror(number)
     return f"cannot reach riskd at {path}: {reason}"
+
+
+def _permitted(path: Path) -> str:
+    """Return who may use the operator's socket, and who the guard's, if there is one.
+
+    :param path: the operator's socket.
+    """
+    found, guard = _status(path), _status(path.with_name(GUARD_NAME))
+    owner = "the user who runs riskd" if found is None else user_name(found.st_uid)
+    sentence = f"only {owner if owner == 'root' else f'{owner} and root'} may use {path}"
+    if guard is not None:
+        group = group_name(guard.st_gid)
+        sentence += f", and only members of the group {group} {GUARD_NAME} beside it"
+    elif found is None and (directory := _status(path.parent)) is not None:
+        group = group_name(directory.st_gid)
+        sentence += f"; {path.parent} is open to members of the group {group} at most"
+    return sentence
+
+
+def _status(path: Path) -> os.stat_result | None:
+    with suppress(OSError):
+        return path.stat()
+    return None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from riskd.app.riskctl.finding import daemon_directory, journal_directory
+from riskd.control.peer import group_name
 from riskd.control.protocol import SOCKET_NAME
 from riskd.host.errors import UserError
 from tests.support.state_directories import (
@@ -51,6 +53,16 @@ class DaemonTests(FindingTestCase):
     def test_without_one_it_says_where_it_looked(self) -> None:
         write_record(self.paper, 123, is_dead=True)
         self.assertIn(f"riskd is not running (no state directory in {self.root}", self.refusal())
+
+    def test_a_hint_leads_to_the_machines_own_riskd_whose_directory_is_shut(self) -> None:
+        self.assertNotIn("members of the group", self.refusal())
+        self.system.mkdir()
+        self.assertNotIn("members of the group", self.refusal())
+        # Root may search every directory.
+        self.patch(os, "access", lambda path, _mode: path != self.system)
+        group = group_name(self.system.stat().st_gid)
+        hint = f"members of the group {group} may ask the riskd in {self.system}"
+        self.assertIn(hint, self.refusal())
 
     def test_of_several_the_choice_is_said(self) -> None:
         write_record(self.paper, 123)

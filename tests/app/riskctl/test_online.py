@@ -16,7 +16,7 @@ from twisted.protocols.amp import AMP, AmpBox, CommandLocator
 from riskd.app.riskctl.main import parse
 from riskd.app.riskctl.online import ANSWER_SECONDS, run_with_daemon
 from riskd.app.riskctl.outcomes import NotSoError
-from riskd.control.peer import user_name
+from riskd.control.peer import group_name, user_name
 from riskd.control.protocol import (
     CONFIRM_SECONDS,
     MAX_PATH_BYTES,
@@ -183,6 +183,27 @@ class ErrorTests(AskingTestCase):
         self.begin("status")
         self.fail_to_connect(errno.EACCES)
         self.assertIn("only the user who runs riskd and root may use", self.failure_text())
+
+    def test_who_may_not_open_the_operators_socket_uses_that_of_the_group(self) -> None:
+        self.state = str(temporary_directory(self))
+        (Path(self.state) / "guard.sock").touch()
+        self.begin("status")
+        self.fail_to_connect(errno.EACCES)
+        self.assertEqual(
+            [Path(client[0]).name for client in self.reactor.unixClients],
+            ["riskd.sock", "guard.sock"],
+        )
+        self.answer()
+        self.assertIn("123", self.successResultOf(self.outcome))
+
+    def test_who_may_use_neither_reads_who_may(self) -> None:
+        self.state = str(temporary_directory(self))
+        (Path(self.state) / "guard.sock").touch()
+        self.begin("status")
+        for _ in range(2):
+            self.fail_to_connect(errno.EACCES)
+        group = group_name((Path(self.state) / "guard.sock").stat().st_gid)
+        self.assertIn(f"only members of the group {group} guard.sock", self.failure_text())
 
     def test_another_connect_error_is_named(self) -> None:
         self.begin("status")
