@@ -14,6 +14,7 @@ from riskd import __version__
 from riskd.control.peer import UNKNOWN_OPERATOR
 from riskd.control.protocol import (
     CONFIRM_SECONDS,
+    MAX_LOCK_SECONDS,
     FlattenCommand,
     FloorCommand,
     LockCommand,
@@ -223,6 +224,11 @@ class Commands(CommandLocator):
             return now + timedelta(seconds=request.seconds)
         if request.until is not None and request.until <= now:
             raise RequestRefusedError("the lock would end before it begins")
+        if request.until is not None and request.until - now > timedelta(seconds=MAX_LOCK_SECONDS):
+            days = MAX_LOCK_SECONDS // (24 * 3600)
+            raise RequestRefusedError(
+                f"the lock would end on {request.until:%Y-%m-%d}: expected an end within {days} days, or none"
+            )
         return request.until
 
     def _passed(self) -> datetime:

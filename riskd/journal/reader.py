@@ -20,6 +20,7 @@ from riskd.host.files import UnsafeFileError
 from riskd.journal.database import open_copy, open_journal
 from riskd.journal.schema import (
     BEFORE_ALL,
+    JOURNAL_NAME,
     MIGRATIONS,
     PRIVATE_TABLES,
     PUBLISHED_NAME,
@@ -120,6 +121,15 @@ def read_published(directory: Path) -> Snapshot:
             copy.backup(newer)
             upgrade(newer, version)
             return read_snapshot(newer)
+
+
+def journaled_accounts(directory: Path) -> set[int]:
+    """Return the ids of the accounts that the journal in ``directory`` knows.
+
+    :raises StateFileError: there is no journal, or it cannot be read.
+    """
+    with open_to_read(directory / JOURNAL_NAME, "accounts") as (journal, _version):
+        return {account_id for (account_id,) in journal.execute("SELECT account_id FROM accounts")}
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +13,7 @@ from zope.interface.verify import verifyObject
 from riskd.control.commands import MAX_REASON, Commands
 from riskd.control.protocol import (
     CONFIRM_SECONDS,
+    MAX_LOCK_SECONDS,
     FlattenCommand,
     FloorCommand,
     LockCommand,
@@ -341,6 +342,13 @@ class ActionTests(ControlTestCase):
             self.refusal(LockCommand, Request(account=123, reason="x", until=NOW)),
             "the lock would end before it begins",
         )
+
+    def test_a_lock_that_would_outlast_the_longest_is_refused(self) -> None:
+        longest = NOW + timedelta(seconds=MAX_LOCK_SECONDS)
+        self.ask(LockCommand, Request(account=123, reason="x", until=longest))
+        for end in (longest + timedelta(seconds=1), datetime(9999, 12, 31, tzinfo=UTC)):
+            refusal = self.refusal(LockCommand, Request(account=123, reason="x", until=end))
+            self.assertIn(f"would end on {end:%Y-%m-%d}: expected an end within 366 days", refusal)
 
     def test_a_duration_is_added_to_the_brokers_time(self) -> None:
         """riskctl's clock, and that of the daemon's machine, may be wrong."""

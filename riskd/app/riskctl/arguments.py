@@ -19,7 +19,9 @@ from typing import Any, Final
 
 from riskd import __version__
 
-_MAX_MINUTES: Final = 366 * 24 * 60
+_MAX_DAYS: Final = 366
+_MAX_MINUTES: Final = _MAX_DAYS * 24 * 60
+_EXAMPLES: Final = "16:00, 2026-11-24T08:30 or 2026-11-24T14:30Z"
 _AGO: Final = re.compile(r"(\d{1,5})([dhm])")
 _AMOUNT: Final = re.compile(r"-?[0-9]{1,9}(\.[0-9]{1,2})?", re.ASCII)
 _UNITS: Final = {"d": "days", "h": "hours", "m": "minutes"}
@@ -133,7 +135,7 @@ def make_parser(now: datetime | None = None) -> argparse.ArgumentParser:
     journal.set_defaults(
         run=_offline("show_journaled"),
         read=_audit_log("read_log"),
-        format=_tables("journal_table"),
+        table=_tables("journal_table"),
     )
 
     for name, what, read in (
@@ -146,7 +148,7 @@ def make_parser(now: datetime | None = None) -> argparse.ArgumentParser:
             "--csv", dest="format", action="store_const", const=_tables(f"{name}_csv")
         )
         history.set_defaults(
-            run=_offline("show_journaled"), read=read, format=_tables(f"{name}_table")
+            run=_offline("show_journaled"), read=read, table=_tables(f"{name}_table")
         )
 
     commands.add_parser(
@@ -280,10 +282,19 @@ def seconds_of_minutes(text: str) -> int:
 
 def until(text: str, now: datetime) -> datetime:
     """Return the moment that ``text`` names; ``HH:MM`` is the next one."""
-    for moment in _moments(text, now):
-        if moment > now:
-            return moment
-    raise argparse.ArgumentTypeError(f"{text} is in the past")
+    expected = f"expected one within the next {_MAX_DAYS} days, such as {_EXAMPLES}"
+    for named, at in _moments(text, now, expected):
+        if at - now > timedelta(days=_MAX_DAYS):
+            raise argparse.ArgumentTypeError(f"{text!r} is too far away; {expected}")
+        if at > now:
+            _check_exists(named, at, text)
+            if named.tzinfo is None and named.replace(fold=1).astimezone(UTC) != at:
+                raise argparse.ArgumentTypeError(
+                    f"{text!r} comes twice on {named:%Y-%m-%d}, when the clocks are set back; "
+                    f"expected it with its offset, such as {_local(at)}"
+                )
+            return at
+    raise argparse.ArgumentTypeError(f"{text!r} is in the past; {expected}")
 
 
 def since(text: str, now: datetime) -> datetime:
@@ -291,23 +302,43 @@ def since(text: str, now: datetime) -> datetime:
     ago = _AGO.fullmatch(text)
     if ago is not None:
         return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-    moments = _moments(text, now)
-    return ([moment for moment in moments if moment <= now] or moments)[-1]
+    expected = f"expected one before now, such as 2d, 3h, 30m, {_EXAMPLES}"
+    for named, at in reversed(_moments(text, now, expected)):
+        if at <= now:
+            _check_exists(named, at, text)
+            return at
+    raise argparse.ArgumentTypeError(f"{text!r} is in the future; {expected}")
 
 
-def _moments(text: str, now: datetime) -> list[datetime]:
-    """Return the moments that ``text`` may name.
+def _moments(text: str, now: datetime, expected: str) -> list[tuple[datetime, datetime]]:
+    """Return the times that ``text`` may name, each as it is named and in UTC; the earliest first.
 
     ``HH:MM`` is one of yesterday, today or tomorrow.
+
+    :param expected: what is expected in place of a wrong text.
     """
     try:
         if re.fullmatch(r"\d\d?:\d\d", text):
             wall, today = time.fromisoformat(text.zfill(5)), now.astimezone().date()
             days = [today + timedelta(days=offset) for offset in (-1, 0, 1)]
-            return [datetime.combine(day, wall).astimezone(UTC) for day in days]
+            named = [datetime.combine(day, wall) for day in days]
+        else:
+            named = [datetime.fromisoformat(text)]
         # A time without an offset is a local one.
-        return [datetime.fromisoformat(text).astimezone(UTC)]
+        return [(each, each.astimezone(UTC)) for each in named]
     except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time; {expected}") from None
+
+
+def _check_exists(named: datetime, at: datetime, text: str) -> None:
+    """Check that the clocks show a local time on its day."""
+    if named.tzinfo is None and at.astimezone().replace(tzinfo=None) != named:
+        after = max(named.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
         raise argparse.ArgumentTypeError(
-            f"{text!r} is neither HH:MM nor a date or time such as 2026-11-23T14:30"
-        ) from None
+            f"{text!r} does not exist on {named:%Y-%m-%d}, when the clocks are set forward; "
+            f"expected another time, such as {_local(after)}"
+        )
+
+
+def _local(at: datetime) -> str:
+    return at.astimezone().isoformat(timespec="minutes")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -19,12 +20,13 @@ from riskd.app.riskctl.tables import (
     enforcement_table,
     preset_table,
     presets_table,
+    when,
 )
 from riskd.config.loader import load_settings
 from riskd.config.presets import load_preset, preset_names, report_preset
 from riskd.config.toml import nearest
 from riskd.host.errors import UserError
-from riskd.journal.reader import StateFileError, read_published
+from riskd.journal.reader import journaled_accounts
 from riskd.model.safe_text import json_text, printable
 from riskd.recording.compared_days import DayComparison
 from riskd.recording.format import Recording, TimerFired
@@ -68,14 +70,19 @@ def show_journaled(options: argparse.Namespace) -> int:
     directory = journal_directory(options.state, options.account, say)
     entries = options.read(directory, options.account, options.since)
     if not entries:
-        with suppress(StateFileError):
-            known = read_published(directory).accounts
-            if options.account not in known:
-                listed = ", ".join(map(str, sorted(known))) or "none"
-                raise UserError(
-                    f"the journal in {directory} has no account {options.account}; it has {listed}"
-                )
-    for line in options.format(entries):
+        known = journaled_accounts(directory)
+        if options.account not in known:
+            listed = ", ".join(map(str, sorted(known))) or "none"
+            raise UserError(
+                f"the journal in {directory} has no account {options.account}; it has {listed}"
+            )
+    if options.format is not None:
+        lines = options.format(entries)
+    elif entries or options.since is None:
+        lines = options.table(entries)
+    else:
+        lines = [f"nothing since {when(options.since, datetime.now(UTC))}"]
+    for line in lines:
         sys.stdout.write(f"{line}\n")
     return 0
 

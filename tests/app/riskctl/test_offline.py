@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.app.riskctl.main import main
 from riskd.config import presets
+from riskd.journal.schema import PUBLISHED_NAME
 from tests.support.directories import temporary_directory
 from tests.support.plugins import PluginFolder
 from tests.support.practice_daemon import ACCOUNT, MNQ
@@ -141,6 +142,26 @@ class CheckConfigTests(SynchronousTestCase):
             )
         status, out, _ = self.run_main("--state", str(state), "days", "123")
         self.assertEqual((status, out), (0, "no trading day has ended yet\n"))
+
+    def test_the_journal_knows_its_accounts_without_a_copy(self) -> None:
+        state = Path(temporary_directory(self), "state")
+        write_state(state, PAPER)
+        (state / PUBLISHED_NAME).unlink()
+        for command in ("journal", "days", "trades", "equity"):
+            status, out, err = self.run_main("--state", str(state), command, "132")
+            self.assertEqual((status, out), (1, ""))
+            self.assertIn("has no account 132; it has 123", err)
+
+    def test_what_since_leaves_out_is_not_denied(self) -> None:
+        state = Path(temporary_directory(self), "state")
+        write_state(state, PAPER)
+        for command in ("journal", "days", "trades", "equity"):
+            arguments = ("--state", str(state), command, "123", "--since", "1m")
+            status, out, _ = self.run_main(*arguments)
+            self.assertEqual(status, 0)
+            self.assertRegex(out, r"\Anothing since [0-9:]{8}\n\Z")
+            _, rows, _ = self.run_main(*arguments, "--csv")
+            self.assertNotIn("nothing", rows)
 
 
 class ReplayTests(ZonedTestCase):
