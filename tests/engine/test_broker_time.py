@@ -320,7 +320,9 @@ class DayTests(WrongClockTestCase):
 class OperatorTests(WrongClockTestCase):
     def test_a_lock_for_a_time_lasts_as_long_as_it_was_asked_for(self) -> None:
         for daemon in self.daemons(""):
-            Commands(daemon.engine).lock(Request(account=ACCOUNT, reason="lunch", seconds=120))
+            Commands(daemon.engine, daemon.clock).lock(
+                Request(account=ACCOUNT, reason="lunch", seconds=120)
+            )
             seconds = self.seconds_until(daemon, is_cleared, 125)
             self.assert_near(seconds, 120, daemon)
 
@@ -328,7 +330,7 @@ class OperatorTests(WrongClockTestCase):
         end = MONDAY_NOON + timedelta(minutes=2)
         for daemon in self.daemons(""):
             request = Request(account=ACCOUNT, reason="lunch", until=end)
-            Commands(daemon.engine).lock(request)
+            Commands(daemon.engine, daemon.clock).lock(request)
             self.wait_until(daemon, end - timedelta(seconds=1))
             self.assertEqual(daemon.cleared, [])
             seconds = self.seconds_until(daemon, is_cleared, 3)

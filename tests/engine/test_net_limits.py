@@ -499,7 +499,7 @@ class IntradayTests(NetLimitTestCase):
                 self.daemon.advance(2)
                 self.daemon.move(MNQ, "21400")
                 peak = self.daemon.state.balance.peak
-                ask = getattr(Commands(self.daemon.engine), command)
+                ask = getattr(Commands(self.daemon.engine, self.daemon.clock), command)
                 asked = ask() if command == "status" else ask(Request(account=ACCOUNT))
                 self.successResultOf(asked)
                 self.daemon.kill()
