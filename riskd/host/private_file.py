@@ -16,7 +16,14 @@ _ROOT: Final = 0
 
 
 class PrivateFileError(UserError):
-    """The file cannot be used; the text says why, and what to do."""
+    """The file cannot be used; the text says why, and what to do.
+
+    :ivar mend: the command that mends it; empty if there is none.
+    """
+
+    def __init__(self, problem: str, mend: str = "") -> None:
+        super().__init__(problem)
+        self.mend = mend
 
 
 def read_private_file(
@@ -35,10 +42,15 @@ def read_private_file(
     try:
         descriptor = os.open(path, flags)
     except OSError as error:
-        why = f"cannot be read: {error.strerror}"
-        if error.errno == errno.ELOOP:
+        why, mend = f"cannot be read: {error.strerror}", ""
+        if error.errno == errno.ENOENT:
+            mend = write_again(path)
+        elif error.errno == errno.EACCES:
+            mend = f"sudo chown {_name(os.geteuid())} {shlex.quote(str(path))}"
+        elif error.errno == errno.ELOOP:
             why = "is a symbolic link; expected the file itself"
-        raise PrivateFileError(f"{path}: {why}") from None
+            mend = f"readlink -f {shlex.quote(str(path))}   # name this file instead"
+        raise PrivateFileError(f"{path}: {why}", mend) from None
     try:
         _check(path, os.fstat(descriptor), content, max_bytes, is_from_systemd=is_from_systemd)
         return os.read(descriptor, max_bytes)
@@ -52,11 +64,13 @@ def _check(
     path: Path, found: os.stat_result, content: str, max_bytes: int, *, is_from_systemd: bool
 ) -> None:
     if not stat.S_ISREG(found.st_mode):
-        raise PrivateFileError(f"{path}: is not a regular file")
+        raise PrivateFileError(f"{path}: is not a regular file", write_again(path))
     if found.st_uid not in (os.geteuid(), _ROOT):
+        mend = f"chown {_name(os.geteuid())} {shlex.quote(str(path))}"
         raise PrivateFileError(
             f"{path}: belongs to {_name(found.st_uid)}, who may read and change it; expected "
-            f"{_name(os.geteuid())} or root: chown {_name(os.geteuid())} {shlex.quote(str(path))}"
+            f"{_name(os.geteuid())} or root: {mend}",
+            f"sudo {mend}",
         )
     rights = stat.S_IMODE(found.st_mode)
     forbidden = stat.S_IRWXG | stat.S_IRWXO
@@ -65,14 +79,25 @@ def _check(
         # right of the group to read.  Source: github.com/systemd/systemd/issues/29435.
         forbidden &= ~stat.S_IRGRP
     if rights & forbidden:
+        mend = f"chmod 600 {shlex.quote(str(path))}"
         raise PrivateFileError(
-            f"{path}: has mode {rights:04o}, so others than its owner may use it; expected 0600: "
-            f"chmod 600 {shlex.quote(str(path))}"
+            f"{path}: has mode {rights:04o}, so others than its owner may use it; expected 0600: {mend}",
+            mend,
         )
     if found.st_size >= max_bytes:
         raise PrivateFileError(
-            f"{path}: has {found.st_size} bytes; expected {content}, below {max_bytes} bytes"
+            f"{path}: has {found.st_size} bytes; expected {content}, below {max_bytes} bytes",
+            write_again(path),
         )
+
+
+def write_again(path: Path) -> str:
+    """Return the command that writes a file from what is typed.
+
+    So a secret is in no command line, and in no shell's history.
+    """
+    file = shlex.quote(str(path))
+    return f"install -m 600 /dev/null {file} && cat > {file}   # type or paste it, Enter, Ctrl-D"
 
 
 def _name(uid: int) -> str:

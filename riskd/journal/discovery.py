@@ -92,21 +92,20 @@ def state_directories(root: Path) -> list[Path]:
 
 def running_daemons(root: Path) -> list[RunningDaemon]:
     """Return the daemons that run on the state directories under ``root``."""
-    found = ((directory, read_daemon(directory)) for directory in state_directories(root))
-    return [
-        RunningDaemon(directory=directory, record=record)
-        for directory, record in found
-        if record is not None and is_running(record)
-    ]
+    return [each for each in map(running_daemon, state_directories(root)) if each is not None]
 
 
-def daemon_of(gateway: GatewayIdentity) -> RunningDaemon | None:
-    """Return the daemon that runs on the default state directory of ``gateway``."""
-    directory = default_directory() / gateway.key
+def running_daemon(directory: Path) -> RunningDaemon | None:
+    """Return the daemon that runs on a state directory."""
     record = read_daemon(directory)
     if record is None or not is_running(record):
         return None
     return RunningDaemon(directory=directory, record=record)
+
+
+def daemon_of(gateway: GatewayIdentity) -> RunningDaemon | None:
+    """Return the daemon that runs on the default state directory of ``gateway``."""
+    return running_daemon(default_directory() / gateway.key)
 
 
 def choose_daemon(

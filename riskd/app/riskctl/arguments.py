@@ -239,6 +239,21 @@ def _add_first_steps(commands: Any, json: argparse.ArgumentParser) -> None:
     )
     init.set_defaults(run=Later("riskd.app.riskctl.init", "run"))
 
+    doctor = commands.add_parser(
+        "doctor",
+        help="check this machine, the configuration and the broker, and say what mends what is wrong",
+        description="Check this machine, the configuration and the broker.  Each line is ok, or says what is wrong, "
+        "with the command that mends it.  The checks change nothing, and disturb no riskd that runs.",
+        epilog="Exit status: 0 all is well; 1 there are warnings; 2 something is wrong.",
+    )
+    doctor.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="the configuration (default: riskd.toml, if it is here)",
+    )
+    doctor.set_defaults(run=Later("riskd.app.riskctl.doctor.examination", "run"))
+
     check = commands.add_parser("check-config", help="check a configuration for mistakes")
     check.add_argument("file", type=Path, metavar="FILE")
     check.set_defaults(run=Later("riskd.app.riskctl.check_config", "check_config"))

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 
 from riskd.gateway import mapping
 from riskd.gateway.fields import whole
-from riskd.gateway.interface import GatewayError
+from riskd.gateway.interface import GatewayError, GatewayRefusedError
 from riskd.gateway.payload_listener import readable
 from riskd.gateway.projectx.credentials import Credentials
 from riskd.gateway.projectx.gateway import make_agent
@@ -43,6 +43,17 @@ class LoginAccount(msgspec.Struct, frozen=True, kw_only=True):
     account: BrokerAccount
 
 
+class LoginError(UserError):
+    """The broker gives no login; the text says why.
+
+    :ivar code: its error code; 0 if it did not answer.
+    """
+
+    def __init__(self, problem: str, code: int) -> None:
+        super().__init__(problem)
+        self.code = code
+
+
 class Visit:
     """Requests to one broker, each made once.
 
@@ -61,13 +72,15 @@ class Visit:
     async def log_in(self, credentials: Credentials) -> Secret:
         """Return a token.
 
-        :raises UserError: there is none; the text says why.
+        :raises LoginError: there is none.
         """
         try:
             return await log_in(self.rest.post, credentials)
         except GatewayError as error:
-            raise UserError(
-                f"{self._rest_url} gives {credentials.user_name} no login: {login_problem(error)}"
+            code = error.code if isinstance(error, GatewayRefusedError) else 0
+            raise LoginError(
+                f"{self._rest_url} gives {credentials.user_name} no login: {login_problem(error)}",
+                code,
             ) from None
 
     async def accounts(self, token: Secret) -> list[LoginAccount]:

@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from riskd.host.errors import UserError
-from riskd.host.private_file import PrivateFileError, read_private_file
+from riskd.host.private_file import PrivateFileError, read_private_file, write_again
 from riskd.host.secrets import Secret
 
 KEY_VARIABLE: Final = "RISKD_API_KEY"
@@ -31,7 +31,14 @@ _DIRECTORY_VARIABLE: Final = "CREDENTIALS_DIRECTORY"
 
 
 class CredentialsError(UserError):
-    """There is no key that can be used; the text says why, and what to do."""
+    """There is no key that can be used; the text says why, and what to do.
+
+    :ivar mend: the command that mends it; empty if there is none.
+    """
+
+    def __init__(self, problem: str, mend: str = "") -> None:
+        super().__init__(problem)
+        self.mend = mend
 
 
 class Credentials(msgspec.Struct, frozen=True):
@@ -87,9 +94,11 @@ def read_key_file(path: Path, *, is_from_systemd: bool = False) -> Secret:
     """
     try:
         content = read_private_file(path, "a key", MAX_BYTES, is_from_systemd=is_from_systemd)
+        return checked_key(content.decode("ascii", errors="replace"), f"{path}")
     except PrivateFileError as error:
-        raise CredentialsError(str(error)) from None
-    return checked_key(content.decode("ascii", errors="replace"), f"{path}")
+        raise CredentialsError(str(error), error.mend) from None
+    except CredentialsError as error:
+        raise CredentialsError(str(error), write_again(path)) from None
 
 
 def checked_key(content: str, place: str) -> Secret:

@@ -7,11 +7,11 @@ lost: what they end is ended by either of two.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import datetime
 from http import HTTPStatus
 from random import Random
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
@@ -64,6 +64,9 @@ READ_SECONDS: Final = (2.5, 5.0)
 
 The first may go into a connection that is dead and does not show it yet; the others open a new one.
 """
+
+PING: Final = "Status/ping"
+_PONG: Final = b"pong"
 
 SAFE_TO_REPEAT: Final = frozenset(("Position/closeContract", "Order/cancel"))
 """The changes of which the second does nothing: the broker answers that nothing is left to close or cancel.
@@ -132,7 +135,30 @@ class Rest:
         :param seconds: how long everything may take.
         :raises GatewayError: the request was refused, or not answered.
         """
-        answer = _cancellable(Deferred.fromCoroutine(self._exchange(request, body, token)))
+        return await self._in_time(request, self._exchange(request, body, token), seconds)
+
+    async def ping(self, seconds: float) -> float:
+        """Return how many seconds an answer to ``Status/ping`` takes, without a token.
+
+        :param seconds: how long it may take.
+        :raises GatewayUnansweredError: there was no answer, or not the broker's.
+        """
+        sent_at = self._clock.seconds()
+        await self._in_time(PING, self._exchange_ping(sent_at), seconds)
+        return self._clock.seconds() - sent_at
+
+    async def _exchange_ping(self, sent_at: float) -> None:
+        url = f"{self._base_url}/api/{PING}".encode()
+        response = await self._agent.request(b"GET", url, Headers(), None)
+        self.report_clock(response, sent_at)
+        body = await Body().read(response)
+        if response.code != HTTPStatus.OK:
+            raise GatewayUnansweredError(PING, f"HTTP {response.code}")
+        if _PONG not in body[: 2 * len(_PONG)]:
+            raise GatewayUnansweredError(PING, "the answer is not the broker's")
+
+    async def _in_time(self, request: str, asked: Coroutine[Any, Any, _T], seconds: float) -> _T:
+        answer = _cancellable(Deferred.fromCoroutine(asked))
         try:
             return await answer_in_time(request, answer, self._clock, seconds)
         except (GatewayError, CancelledError):

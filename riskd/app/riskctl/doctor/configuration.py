@@ -1,0 +1,98 @@
+"""Check the configuration, its presets, and the file of the API key."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, MutableMapping
+from datetime import date
+from pathlib import Path
+from typing import Final
+
+from riskd.app.riskctl.check_config import summary, unguarded
+from riskd.app.riskctl.doctor.findings import Finding, note, ok, quoted, warning, wrong
+from riskd.config.loader import load_settings
+from riskd.config.presets import MOST_DAYS, preset_warnings
+from riskd.config.settings import Settings
+from riskd.config.toml import ConfigError
+from riskd.gateway.projectx.credentials import (
+    CREDENTIAL,
+    KEY_VARIABLE,
+    Credentials,
+    CredentialsError,
+    find_credentials,
+)
+from riskd.rules.plugins import find_rules
+
+USUAL_NAME: Final = "riskd.toml"
+_WHAT: Final = "configuration"
+_KEY: Final = "API key"
+
+
+def find_configuration(named: Path | None) -> Path | None:
+    """Return the configuration to check: the named one, else that of this directory."""
+    if named is not None:
+        return named
+    return Path(USUAL_NAME) if os.path.lexists(USUAL_NAME) else None
+
+
+def read_configuration(path: Path | None) -> tuple[Settings | None, list[Finding]]:
+    """Return the settings, and what is to be said of the file."""
+    if path is None:
+        says = (
+            f"no --config, and no {USUAL_NAME} here: riskd would trade paper, and guard no account"
+        )
+        return None, [warning(_WHAT, says, "riskctl init")]
+    try:
+        settings = load_settings(path, find_rules())
+    except ConfigError as error:
+        edit = f"${{EDITOR:-vi}} {quoted(path)} && riskctl check-config {quoted(path)}"
+        return None, [wrong(_WHAT, problem, edit) for problem in error.problems]
+    return settings, list(_about(path, settings))
+
+
+def _about(path: Path, settings: Settings) -> Iterator[Finding]:
+    edit = f"${{EDITOR:-vi}} {quoted(path)}"
+    others = path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    if others:
+        yield warning(
+            _WHAT,
+            f"{path} can be changed by other users of this machine",
+            f"chmod go-w {quoted(path)}",
+        )
+    for problem in unguarded(settings):
+        yield warning(_WHAT, problem, edit)
+    yield ok(_WHAT, f"{path}: {summary(settings)}")
+
+
+def check_presets(settings: Settings, today: date) -> Iterator[Finding]:
+    """Yield a finding about the age of the presets that accounts name."""
+    old = list(preset_warnings(settings, today))
+    names = sorted({account.preset for account in settings.accounts if account.preset})
+    for sentence in old:
+        named = next(name for name in names if f"preset {name} " in sentence)
+        yield warning("presets", sentence, f"riskctl presets {named}")
+    if names and not old:
+        days = f"in the last {MOST_DAYS} days"
+        yield ok("presets", f"{', '.join(names)}: read on the firm's page {days}")
+
+
+def find_key(
+    settings: Settings, environ: MutableMapping[str, str]
+) -> tuple[Credentials | None, list[Finding]]:
+    """Return the login, and what is to be said of its key."""
+    gateway = settings.gateway
+    if gateway.kind != "projectx":
+        return None, [ok(_KEY, "the practice gateway needs none")]
+    try:
+        found = find_credentials(gateway.user_name, gateway.key_file, environ)
+    except CredentialsError as error:
+        if gateway.key_file is None:
+            says = (
+                f"none here: no key_file, no {KEY_VARIABLE}.  If systemd passes it as {CREDENTIAL}, only the "
+                "service has it; the login is not checked"
+            )
+            return None, [note(_KEY, says)]
+        return None, [wrong(_KEY, str(error), error.mend)]
+    place = gateway.key_file or f"the environment's {KEY_VARIABLE}, or systemd's"
+    return found, [ok(_KEY, f"{place}, which no other user can read")]
