@@ -326,7 +326,7 @@ def since(text: str, now: datetime) -> datetime:
 
 
 def _moments(text: str, now: datetime, expected: str) -> list[tuple[datetime, datetime]]:
-    """Return the times that ``text`` may name, each as it is named and in UTC; the earliest first.
+    """Return the times that ``text`` may name, as named and in UTC, earliest first.
 
     ``HH:MM`` is one of yesterday, today or tomorrow.
 
