@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -10,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -21,6 +24,7 @@ from tests.support.twistd import Twistd, twistd_command
 from tests.support.waiting import DEADLINE_SECONDS, wait_until
 
 WATCHDOG_SECONDS = 0.8
+REPOSITORY = Path(__file__).parents[2]
 
 HANGING_RULE = f"""
 import os, time
@@ -117,17 +121,48 @@ def test_a_daemon_that_detaches_names_its_process(
     wait_until(has_ended)
 
 
+@pytest.mark.parametrize("manager", ["system", "user"])
+def test_systemd_finds_no_mistake_in_the_units(manager: str, tmp_path: Path) -> None:
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        missing("systemd-analyze is not installed", "RISKD_REQUIRE_SYSTEMD")
+    # It looks for the programs, which are elsewhere here.
+    place = re.compile(r"^ExecStart=\S+/bin/", re.MULTILINE)
+    own = f"ExecStart={Path(sys.executable).parent}/"
+    units = []
+    for unit in (REPOSITORY / "contrib" / "systemd" / manager).iterdir():
+        text, count = place.subn(own, unit.read_text())
+        assert count == 1, unit
+        units.append(tmp_path / unit.name)
+        units[-1].write_text(text)
+    (tmp_path / "run").mkdir(mode=0o700)
+    done = run(
+        *(analyze, "verify", "--man=no", f"--{manager}", *map(os.fspath, sorted(units))),
+        env={**os.environ, "XDG_RUNTIME_DIR": os.fspath(tmp_path / "run")},
+    )
+    # What it says of other units of this machine is not about ours.
+    said = [line for line in done.stderr.splitlines() if "riskd" in line or "trader" in line]
+    assert len(units) == 2
+    assert (done.returncode, said) == (0, []), done.stderr
+
+
+def missing(why: str, variable: str) -> NoReturn:
+    """Skip a test, or fail it where a variable of the environment says that it must run."""
+    if os.environ.get(variable):
+        pytest.fail(why)
+    pytest.skip(why)
+
+
 def test_the_recipe_of_the_system_unit_gives_each_user_its_rights(tmp_path: Path) -> None:
     """The steps of docs/services.md, the unit's own command, and two users beside riskd's."""
-    here = Path(__file__)
-    script = os.fspath(here.with_name("own_machine.sh"))
+    script = os.fspath(Path(__file__).with_name("own_machine.sh"))
     possible = run("bash", script, "--", "true")
     if possible.returncode:
-        why = f"this user cannot have a machine of its own: {possible.stderr.strip()}"
-        if os.environ.get("RISKD_REQUIRE_USERS"):
-            pytest.fail(why)
-        pytest.skip(why)
-    repository = os.fspath(here.parents[2])
+        missing(
+            f"this user cannot have a machine of its own: {possible.stderr.strip()}",
+            "RISKD_REQUIRE_USERS",
+        )
+    repository = os.fspath(REPOSITORY)
     done = run(
         *("bash", script, sys.base_prefix, sys.prefix, repository, os.fspath(tmp_path), "--"),
         *(sys.executable, "-m", "tests.integration.two_users", repository, os.fspath(tmp_path)),

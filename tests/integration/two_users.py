@@ -27,6 +27,7 @@ from riskd.app.riskctl import main as riskctl_main
 from tests.support.service_manager import ReceivedNotices
 
 STATE, CONFIGURATION = Path("/var/lib/riskd"), Path("/etc/riskd")
+OF_ALERTS = Path("/etc/riskd-alerts")
 BIN = Path(sys.prefix) / "bin"
 CONFIG = """
 [[accounts]]
@@ -44,15 +45,17 @@ def raise_loopback() -> None:
 
 
 def recipe(document: Path) -> list[str]:
-    """Return the commands for the machine's riskd."""
-    section = document.read_text().split("\n## For the machine")[1]
-    return re.findall(r"^sudo (.*)$", section.split("```")[1], re.MULTILINE)
+    """Return the commands for the machine's riskd and trader-alerts."""
+    section = document.read_text().split("\n## For the machine")[1].split("\n## ")[0]
+    return re.findall(r"^sudo (.*)$", section, re.MULTILINE)
 
 
 def install(repository: Path) -> None:
     """Run the recipe in the current directory."""
     Path("riskd.toml").write_text(CONFIG)
     Path("broker.key").write_text(KEY)
+    Path("alerts.toml").touch()
+    Path("alert-targets").write_text("ntfys://a-topic\n")
     # The users of the machine before.
     for name in ("jane", "bob"):
         subprocess.run(["useradd", "--no-create-home", "--user-group", name], check=True)
@@ -93,10 +96,15 @@ def start(notices: ReceivedNotices) -> subprocess.Popen[bytes]:
 
 
 class User:
-    """A user of the machine, who does things in processes of their own."""
+    """A user of the machine, who does things in processes of their own.
 
-    def __init__(self, name: str) -> None:
+    :param groups: the names of groups that a unit gives beside the user's own.
+    """
+
+    def __init__(self, name: str, *groups: str) -> None:
         self._entry = pwd.getpwnam(name)
+        own = os.getgrouplist(name, self._entry.pw_gid)
+        self._groups = [*own, *(grp.getgrnam(group).gr_gid for group in groups)]
 
     def riskctl(self, *arguments: str) -> tuple[int, str]:
         """Run riskctl; return its exit status and all that it wrote."""
@@ -150,7 +158,7 @@ class User:
         return written
 
     def _become(self) -> None:
-        os.initgroups(self._entry.pw_name, self._entry.pw_gid)
+        os.setgroups(self._groups)
         os.setgid(self._entry.pw_gid)
         os.setuid(self._entry.pw_uid)
         os.environ.clear()
@@ -177,7 +185,9 @@ def connects(path: Path) -> str:
     return f"socket.socket(socket.AF_UNIX).connect({str(path)!r})"
 
 
-def check_files(jane: User, bob: User, daemon: subprocess.Popen[bytes]) -> None:
+def check_files(
+    jane: User, bob: User, riskd: User, alerts: User, daemon: subprocess.Popen[bytes]
+) -> None:
     """Check who may read, write and replace which file."""
     assert mode_and_owner(STATE) == (0o750, "riskd", "riskd")
     assert mode_and_owner(STATE / "riskd.sock") == (0o600, "riskd", "riskd")
@@ -191,6 +201,11 @@ def check_files(jane: User, bob: User, daemon: subprocess.Popen[bytes]) -> None:
         for act in (f"open({str(path)!r}, 'r+b')", f"os.unlink({str(path)!r})"):
             assert not jane.may(act), act
         assert not bob.may(f"Path({str(path)!r}).read_bytes()"), path
+    for path in (OF_ALERTS / "alerts.toml", OF_ALERTS / "alert-targets"):
+        act = f"Path({str(path)!r}).read_bytes()"
+        assert (alerts.may(act), jane.may(act), riskd.may(act)) == (True, False, False), path
+    assert alerts.may(f"Path({str(STATE / 'last-known.db')!r}).read_bytes()")
+    assert not alerts.may(f"Path({str(CONFIGURATION / 'broker.key')!r}).read_bytes()")
     for directory in (STATE, CONFIGURATION):
         assert jane.may(f"os.listdir({str(directory)!r})")
         assert not jane.may(f"Path({str(directory / 'new')!r}).touch()")
@@ -249,7 +264,7 @@ def main() -> None:
         jane, bob, riskd, root = map(User, ("jane", "bob", "riskd", "root"))
         # Without --state: riskctl finds the machine's riskd.
         jane.output("riskctl", "status", until="123")
-        check_files(jane, bob, daemon)
+        check_files(jane, bob, riskd, User("riskd-alerts", "riskd"), daemon)
         check_commands(jane, bob, riskd, root)
     finally:
         daemon.terminate()
