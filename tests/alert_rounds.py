@@ -25,42 +25,38 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import react
 from twisted.internet.threads import deferToThread
 
-from tests.integration.alerts_program import PASSWORD, AlertsProgram, Sink
+from tests.integration.alerts_program import (
+    HEARD_WITHIN_SECONDS,
+    PASSWORD,
+    AlertsProgram,
+    Sink,
+)
 from tests.integration.fault_proxy import FaultProxy
 from tests.integration.practice_gateway import KEY, Gateway, config, key_file
 from tests.support.twistd import Twistd
 from tests.support.waiting import until
 
-HEARD_WITHIN_SECONDS = 10.0
-
 
 class Stage:
     """All the programs, in a directory of their own.
 
-    :param has_broker: whether riskd has a broker behind a proxy; else it has its embedded gateway.
     :ivar here: the service on this machine.
     :ivar away: the service beyond the network.
     """
 
-    def __init__(self, directory: Path, *, has_broker: bool) -> None:
+    def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._state = directory / "state"
         self._starts = 0
         self.here, self.away = Sink(), Sink()
-        self.gateway: Gateway | None = None
-        self.proxy: FaultProxy | None = None
-        self._config: tuple[str, ...] = ()
-        if has_broker:
-            (directory / "gateway").mkdir()
-            key_file(directory, KEY)
-            self.gateway = Gateway(directory / "gateway", "--quiet")
-            self.proxy = FaultProxy(self.gateway.port)
-            file = Path(config(directory, f"http://127.0.0.1:{self.proxy.rest_port}"))
-            text = file.read_text().replace(
-                f"{self.proxy.rest_port}/hubs", f"{self.proxy.hub_port}/hubs"
-            )
-            file.write_text(text)
-            self._config = ("--config", str(file))
+        (directory / "gateway").mkdir()
+        key_file(directory, KEY)
+        self.gateway = Gateway(directory / "gateway", "--quiet")
+        self.proxy = FaultProxy(self.gateway.port)
+        rest, hubs = self.proxy.rest_port, self.proxy.hub_port
+        file = Path(config(directory, f"http://127.0.0.1:{rest}"))
+        file.write_text(file.read_text().replace(f"{rest}/hubs", f"{hubs}/hubs"))
+        self._config = ("--config", str(file))
         settings = directory / "alerts.toml"
         settings.write_text(f'heartbeat_url = "{self.here.heartbeat_url}"\n')
         settings.chmod(0o600)
@@ -102,8 +98,7 @@ class Stage:
             if program is not None:
                 program.process.kill()
                 program.process.wait()
-        if self.proxy is not None:
-            await self.proxy.stop()
+        await self.proxy.stop()
         for sink in (self.here, self.away):
             sink.close()
         self._check_log()
@@ -154,7 +149,6 @@ class Stage:
 
     async def stop_gateway(self) -> float:
         """Stop the gateway, and start it again."""
-        assert self.gateway is not None
         since = time.monotonic()
         await deferToThread(self.gateway.end, signal.SIGKILL)
         seconds = await self.hears_soon("riskd has an ERROR", since=since)
@@ -165,7 +159,6 @@ class Stage:
 
     async def cut_network(self) -> float:
         """Cut the machine's network: the gateway is gone, and so is a service elsewhere."""
-        assert self.proxy is not None
         since = time.monotonic()
         before = self.away.refused
         self.away.is_gone = True
@@ -194,7 +187,7 @@ DEATHS: dict[str, Callable[[Stage], Any]] = {
 async def play(directory: Path, rounds: int, randomness: random.Random) -> dict[str, float]:
     """Play rounds; return the longest time after which each death was heard."""
     longest: dict[str, float] = {}
-    stage = Stage(directory, has_broker=True)
+    stage = Stage(directory)
     try:
         await stage.start_daemon()
         for number in range(1, rounds + 1):

@@ -14,6 +14,8 @@ from typing import Any
 
 from tests.support.waiting import DEADLINE_SECONDS
 
+HEARD_WITHIN_SECONDS = 10.0
+
 PASSWORD = "hunter2hunter2"  # noqa: S105
 """A secret in the URLs of targets."""
 

@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from riskd.config.toml import nearest
+from riskd.model.safe_text import printable
 from trader.alerts.alert import COMMON_FIELDS, FACTS, Alert, Kind, Urgency
 from trader.model.formatting import clock
 
@@ -66,7 +67,8 @@ def line(alert: Alert, words: Words) -> str:
         literal + ("" if name is None else alert.fields.get(name, ""))
         for literal, name, _options, _conversion in string.Formatter().parse(template)
     )
-    return f"{clock(alert.at)} {text}"
+    # The trader's own words may have lines of their own.
+    return f"{clock(alert.at)} {printable(text)}"
 
 
 def compose(alerts: Sequence[Alert], words: Words, room: int, dropped: int = 0) -> Message:

@@ -42,6 +42,9 @@ class LineTests(SynchronousTestCase):
     def test_a_field_with_braces_is_shown_as_it_is(self) -> None:
         self.assertIn("{account.__class__}", line(alert(text="{account.__class__}"), {}))
 
+    def test_own_words_of_several_lines_become_one(self) -> None:
+        self.assertEqual(line(alert(), {Kind.LOCKOUT: "a\n{text}"}), f"{clock(NOW)} a text")
+
     def test_text_of_the_broker_is_escaped(self) -> None:
         hostile = alert(text="a\x1b[2J\nb\u202ec", reason="\x9b31m")
         text = line(hostile, {Kind.LOCKOUT: "{text} {reason}"})
