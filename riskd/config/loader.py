@@ -20,6 +20,7 @@ from riskd.config.presets import Preset, parse_preset, preset_names, preset_text
 from riskd.config.settings import AccountSettings, CommonSettings, Settings
 from riskd.config.toml import WRONG, ConfigError, KeyPath, TableReader, nearest, read_text
 from riskd.config.values import as_toml
+from riskd.host.users import current_user, owner_of
 from riskd.model.trading_day import ResetSchedule
 from riskd.rules.evaluation import RuleInForce
 from riskd.rules.interface import IRule
@@ -94,7 +95,8 @@ def practice_settings(rules: Mapping[str, IRule]) -> Settings:
     :param rules: as for :func:`parse_settings`.
     """
     file = importlib.resources.files("riskd.config") / "practice.toml"
-    return parse_settings(file.read_text(encoding="utf-8"), file.name, rules)
+    settings = parse_settings(file.read_text(encoding="utf-8"), file.name, rules)
+    return msgspec.structs.replace(settings, operator=current_user())
 
 
 def load_settings(path: Path, rules: Mapping[str, IRule]) -> Settings:
@@ -107,6 +109,7 @@ def load_settings(path: Path, rules: Mapping[str, IRule]) -> Settings:
     settings = parse_settings(
         _read_file(path), str(path), rules, lambda name: _read_file(directory / name)
     )
+    settings = msgspec.structs.replace(settings, operator=owner_of(path))
     key_file = settings.gateway.key_file
     if key_file is None:
         return settings

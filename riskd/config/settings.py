@@ -294,7 +294,9 @@ class Settings(CommonSettings, frozen=True, kw_only=True):
     """A whole configuration.
 
     :ivar text: the TOML text of the configuration, for the recording; empty for settings made in code.
+    :ivar operator: the user of the operating system who owns the file; empty if that is unknown.
     """
 
     accounts: tuple[AccountSettings, ...]
     text: str = ""
+    operator: str = ""

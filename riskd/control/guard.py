@@ -20,7 +20,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.protocols.amp import AmpBox, RemoteAmpError
 
 from riskd.control.commands import Commands
-from riskd.control.peer import peer_groups, peer_uid, user_name
+from riskd.control.peer import peer_groups, peer_uid
 from riskd.control.protocol import (
     GUARD_NAME,
     REFUSED,
@@ -32,6 +32,7 @@ from riskd.control.protocol import (
 from riskd.control.server import ControlFactory, ControlService
 from riskd.engine.interface import IOperated
 from riskd.host.errors import UserError
+from riskd.host.users import user_name
 
 GUARD_COMMANDS: Final = (StatusCommand, RulesCommand, LockCommand, FlattenCommand)
 """None of them lets an account trade that may not: a lock never shortens another."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import functools
-import grp
-import pwd
 import socket
 import struct
 import sys
 from typing import Any, Final
 
 from twisted.logger import Logger
+
+from riskd.host.users import user_name
 
 UNKNOWN_OPERATOR: Final = "unknown"
 """The name of an operator whom the operating system does not identify."""
@@ -74,23 +73,6 @@ def peer_groups(connection: socket.socket) -> frozenset[int]:
     except OSError as error:
         _log.warn("cannot tell an operator's groups: {error}", error=error)
     return frozenset()
-
-
-@functools.cache
-def user_name(uid: int) -> str:
-    """Return the name of the user ``uid``; ``uid 1234`` for a user without a name."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"uid {uid}"
-
-
-def group_name(gid: int) -> str:
-    """Return the name of the group ``gid``; its number for a group without a name."""
-    try:
-        return grp.getgrgid(gid).gr_name
-    except KeyError:
-        return str(gid)
 
 
 def operator_of(transport: Any) -> str:

@@ -31,9 +31,10 @@ from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
 
 from riskd.control.commands import Commands
-from riskd.control.peer import operator_of, user_name
+from riskd.control.peer import operator_of
 from riskd.control.protocol import ControlSocketError, check_path
 from riskd.engine.interface import IOperated
+from riskd.host.users import user_name
 
 MAX_CONNECTIONS: Final = 16
 """Each connection takes a file descriptor, which the clients of the stream need."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from twisted.logger import Logger
@@ -26,6 +26,12 @@ from riskd.engine.unlocking import (
 from riskd.model.account import AccountState, Limit
 from riskd.model.events import EventData
 from riskd.model.reduce_only import REDUCE_ONLY
+from riskd.model.settings_changes import (
+    KEPT_CHANGES,
+    SettingsChange,
+    changes_limit,
+    latest_changes,
+)
 from riskd.model.unlocks import UNLOCKED, Unlock, last_unlock
 from riskd.rules.evaluation import Decision, Evaluation, evaluate
 from riskd.rules.interface import Flatten, IRule, Kind, Trigger
@@ -64,6 +70,7 @@ class AccountRules:
         self.reduce_only = ReduceOnlyStage(account.account_id, report_notice)
         self._day: Day | None = None
         self._unlock: Unlock | None = None
+        self._changes: tuple[SettingsChange, ...] = ()
         self.wakes: dict[str, datetime] = {}
         self._warnings: dict[str, tuple[str, ...]] = {}
         self._problems: dict[str, str] = {}
@@ -83,15 +90,17 @@ class AccountRules:
 
     def release(self) -> None:
         """Hold the account to its settings alone, because its locks have ended."""
-        self.hold_to(self._configured)
+        self.hold_to(self._configured, is_noted=True)
 
-    def hold_to(self, limits: LimitsInForce) -> None:
+    def hold_to(self, limits: LimitsInForce, *, is_noted: bool = False) -> None:
         """Put these limits in force.
 
         Timers, warnings, problems and failures of rules that are not among them are forgotten.
+
+        :param is_noted: whether a change is an entry of the audit log; a change of the settings has one already.
         """
         self.limits = limits
-        self._publish_limits()
+        self._publish_limits(is_noted=is_noted)
         slots = {one.slot for one in limits.rules}
         self.wakes = {slot: at for slot, at in self.wakes.items() if slot in slots}
         self._warnings = {slot: known for slot, known in self._warnings.items() if slot in slots}
@@ -100,9 +109,21 @@ class AccountRules:
         for slot in [slot for slot in self._failing if slot not in slots]:
             self._note_success(slot)
 
-    def _publish_limits(self) -> None:
+    def _publish_limits(self, *, is_noted: bool = False) -> None:
         unlock = {} if self._unlock is None else {UNLOCKED: self._unlock.limit}
-        self._account.set_limits({**self.limits.journaled, **unlock, **self.reduce_only.limits})
+        more = {**unlock, **self.reduce_only.limits, **changes_limit(self._changes)}
+        self._account.set_limits({**self.limits.journaled, **more}, is_noted=is_noted)
+
+    def recover_changes(self, known: AccountState) -> None:
+        """Take over the latest changes of settings in the journal."""
+        earlier = latest_changes(known)
+        self._changes = (*earlier, *(each for each in self._changes if each not in earlier))
+        self._publish_limits()
+
+    def note_changes(self, changes: Iterable[SettingsChange]) -> None:
+        """Keep changes of settings for the published copy."""
+        self._changes = (*self._changes, *changes)[-KEPT_CHANGES:]
+        self._publish_limits()
 
     # What an operator has unlocked.
 

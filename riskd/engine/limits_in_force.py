@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 import msgspec
 from twisted.logger import Logger
 
+from riskd.config.known_settings import DAY_NAME, RULE_PREFIX
 from riskd.model.account import Limit
 from riskd.model.trading_day import DAY_LIMIT, ResetSchedule
 from riskd.rules.evaluation import RuleInForce
@@ -84,6 +85,21 @@ def read_journaled(
             _log.error("the journaled end of the day cannot be read: {error}", error=error)
     rules = tuple(_read_rules(limits, catalogue, account_id))
     return LimitsInForce(rules, known.is_strict or _STRICT in limits, schedule)
+
+
+def settings_of_limits(limits: Mapping[str, Limit]) -> dict[str, str]:
+    """Return the settings that journaled limits had; empty if there are none.
+
+    :return: as :func:`riskd.config.known_settings.known_settings` does, without those that are no limits.
+    """
+    if DAY_LIMIT not in limits:
+        return {}
+    # The ids of rules have a hyphen; the other names are not those of rules.
+    rules = {
+        f"{RULE_PREFIX}{each.key}": each.settings for name, each in limits.items() if "-" in name
+    }
+    is_strict = "true" if _STRICT in limits else "false"
+    return {**rules, DAY_NAME: limits[DAY_LIMIT].settings, "strict_mode": is_strict}
 
 
 def _read_rules(

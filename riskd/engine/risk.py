@@ -122,6 +122,7 @@ class RiskEngine:
         self._memory_before = known.risk.memory
         self.rules.recover_unlock(known)
         self.rules.recover_reduce_only(known)
+        self.rules.recover_changes(known)
         if self._is_locked():
             self.rules.recover(known.limits)
 

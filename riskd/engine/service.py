@@ -41,6 +41,7 @@ from riskd.engine.notices import Notices
 from riskd.engine.order_of_truth import SETTLED_SECONDS
 from riskd.engine.reconciliation import ReconciliationLoop
 from riskd.engine.risk import RiskEngine
+from riskd.engine.settings_log import SettingsLog
 from riskd.engine.status import Problems, running_message
 from riskd.engine.tracked_account import TrackedAccount
 from riskd.gateway.interface import IGateway, IGatewayListener
@@ -50,6 +51,7 @@ from riskd.journal.store import Recovery
 from riskd.model.account import AccountState
 from riskd.model.events import DRY_RUN_NOTE, DaemonStatus, Event, Status
 from riskd.model.lockouts import is_locked
+from riskd.model.settings_changes import SettingsChange
 from riskd.rules.interface import IRule
 
 _log = Logger()
@@ -127,6 +129,8 @@ class EngineService(Service):
         self._configured = frozenset(each.id for each in settings.accounts)
         corrections = Notices(journal, self._announce_note, "correction")
         self._notices = Notices(journal, self._announce_note)
+        self._settings = settings
+        self._settings_log = SettingsLog(journal, self._catalogue, self._announce_change)
         intake = Intake(
             self.accounts, gateway, clock, self.now, corrections.report, self.clocks.stamped
         )
@@ -212,6 +216,9 @@ class EngineService(Service):
 
     def reload(self, settings: Settings) -> str:
         """Apply new settings; return what needs a restart, in a sentence, if anything."""
+        self._settings = settings
+        if self.is_recovered:
+            self._settings_log.reloaded(settings, self.accounts, self.now())
         known, wanted = set(self.accounts), {each.id for each in settings.accounts}
         for each in settings.accounts:
             if each.id in known:
@@ -361,7 +368,8 @@ class EngineService(Service):
             )
 
     def _states(self) -> list[AccountState]:
-        return [each.risk_engine.lasting_state for each in self.accounts.values()]
+        followed = [each.risk_engine.lasting_state for each in self.accounts.values()]
+        return followed + self._settings_log.left
 
     def _recovered(self, recovery: Recovery) -> None:
         self.is_recovered = True
@@ -371,6 +379,7 @@ class EngineService(Service):
                 self._prepare(each)
             if self._progress >= _Progress.CONNECTED:
                 self._reconciliation.begin(each)
+        self._settings_log.recovered(self._settings, recovery.accounts, self.accounts, self.now())
         if self._progress is _Progress.RECONCILED:
             # The journal opened late, and its positions and orders are older than the broker's answers.
             for each in self.accounts.values():
@@ -423,18 +432,31 @@ class EngineService(Service):
             self._was_running = True
             self._announce_status(Status.RUNNING, message)
 
-    def _announce_note(self, sentence: str) -> None:
-        """Announce a sentence with the status as it stands."""
+    def _announce_note(self, sentence: str, at: datetime | None = None) -> None:
+        """Announce a sentence with the status as it stands.
+
+        :param at: the time of what it is about; by default, now.
+        """
         standing = self._standing
         if standing is None or not self.running:
             return  # Each client reads the copy when the first status comes.
         note = "" if self.enforces else f" {DRY_RUN_NOTE}"
-        self._announce_status(standing.status, f"{sentence}{note}")
+        self._announce_status(standing.status, f"{sentence}{note}", at)
         if standing.status is not Status.RUNNING:
             # What is wrong stays the sentence that clients show.
             self._announce_status(standing.status, standing.message)
 
-    def _announce_status(self, status: Status, message: str) -> None:
-        self._standing = DaemonStatus(status=status, message=message, timestamp=self.now())
+    def _announce_change(self, change: SettingsChange) -> bool:
+        """Announce a change of settings; its time is that which the copy has."""
+        if self._standing is None or not self.running:
+            return False
+        self._announce_note(change.sentence, change.at)
+        return True
+
+    def _announce_status(self, status: Status, message: str, at: datetime | None = None) -> None:
+        is_first = self._standing is None
+        self._standing = DaemonStatus(status=status, message=message, timestamp=at or self.now())
         self.announce(Event(None, self._standing))
         _log.info("status {status}: {message}", status=status.value, message=message)
+        if is_first:
+            self._settings_log.announce()

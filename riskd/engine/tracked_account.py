@@ -86,6 +86,7 @@ from riskd.model.exact_json import encode_json
 from riskd.model.moments import is_placeholder
 from riskd.model.open_pnl import STALE_AFTER
 from riskd.model.reduce_only import REDUCE_ONLY
+from riskd.model.settings_changes import CHANGES
 from riskd.model.unlocks import UNLOCKED, last_unlock, time_after
 from riskd.model.wire import encode_data
 
@@ -101,6 +102,9 @@ _DURABLE_FIRST: Final[dict[type, str]] = {
     EnforcementAction: "timestamp",
 }
 """What only riskd knows, and the field with its time; the journal has it before it is broadcast."""
+
+_NO_LIMITS: Final = (UNLOCKED, REDUCE_ONLY, CHANGES)
+"""Names among the limits in force of what is no setting."""
 
 _MAX_REMEMBERED: Final = 4096
 """How many trades of earlier days are remembered, so that a late copy is not taken for news."""
@@ -413,21 +417,23 @@ class TrackedAccount:
         """Change what only the daemon needs; see :class:`riskd.model.account.RiskState`."""
         self._change(risk=msgspec.structs.replace(self.state.risk, **changes))
 
-    def set_limits(self, limits: Mapping[str, Limit]) -> None:
-        """Keep the limits in force, for the journal and the consoles."""
+    def set_limits(self, limits: Mapping[str, Limit], *, is_noted: bool = False) -> None:
+        """Keep the limits in force, for the journal and the consoles.
+
+        :param is_noted: whether a change of them is an entry of the audit log.
+        """
         before = self.state.limits
         if before != limits:
             self._change(limits=limits)
-            # Those of the start are compared with the journal's.
-            if before:
+            if is_noted:
                 self._note_settings(before)
 
     def _note_settings(self, before: Mapping[str, Limit]) -> None:
         """Keep in the journal which settings in force have changed."""
         after = self.state.limits
-        for rule_id in sorted({*before, *after} - {UNLOCKED, REDUCE_ONLY}):
+        for rule_id in sorted({*before, *after}):
             old, new = before.get(rule_id), after.get(rule_id)
-            if old != new:
+            if old != new and rule_id not in _NO_LIMITS:
                 key = (new or old or Limit("", "")).key
                 self.note(
                     SETTINGS, rule_id=rule_id, key=key, before=_settings(old), after=_settings(new)
@@ -471,8 +477,6 @@ class TrackedAccount:
             known = with_lasting_closes(known)
         self._recovered = known
         self.state = with_day_figures(merge(known, state))
-        if known.limits:
-            self._note_settings(known.limits)
         # Clients that connected before could not read these in the published copy.
         for lockout in news:
             self._broadcast(Event(self.account_id, lockout))

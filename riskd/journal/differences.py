@@ -82,6 +82,7 @@ _TABLES: Final = (
         lambda limit: (limit.key, limit.settings),
     ),
     _Table("rule_memory", "rule_id", attrgetter("risk.memory"), values=lambda data: (data,)),
+    _Table("settings", "name", attrgetter("risk.settings"), values=lambda data: (data,)),
     _Table(
         "charges",
         "trade_id",

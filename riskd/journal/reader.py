@@ -314,6 +314,9 @@ def _read_account(
                 for trade_id, at, amount, order_id, leg, data in results
             },
             memory={rule: as_text(data) for rule, data in rows("rule_memory", "rule_id", "data")},
+            settings={
+                as_text(name): as_text(data) for name, data in rows("settings", "name", "data")
+            },
             flattening=flattenings[0] if flattenings else None,
             day_key=None if day_key is None else date.fromisoformat(day_key),
         ),

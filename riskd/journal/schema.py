@@ -143,6 +143,14 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         PRIMARY KEY (at, account_id)
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE settings (
+        account_id INTEGER NOT NULL,
+        name TEXT NOT NULL,
+        data TEXT NOT NULL,
+        PRIMARY KEY (account_id, name)
+    ) WITHOUT ROWID;
+    """,
 )
 """The SQL that makes each version of the schema from the version before; the first starts from nothing.
 
@@ -182,7 +190,7 @@ PUBLISHED_TABLES: Final = (
 )
 """The tables, in the newest version, whose rows are published."""
 
-PRIVATE_TABLES: Final = ("rule_memory", "charges", "results", "flattenings", "log")
+PRIVATE_TABLES: Final = ("rule_memory", "charges", "results", "flattenings", "log", "settings")
 """The tables whose rows only the daemon may read; in the published copy they are empty."""
 
 _APPLICATION_ID: Final = 0x7269736B

@@ -153,6 +153,8 @@ class RiskState(msgspec.Struct, frozen=True, kw_only=True):
     :ivar flattening: the flatten in progress.
     :ivar day_key: the trading day's date, on which it ends.
     :ivar log: recent log entries, oldest first.
+    :ivar settings: the settings that the account was configured with last, as JSON by name
+        (:func:`riskd.config.known_settings.known_settings`); empty until they are known.
     """
 
     can_trade: bool | None = None
@@ -168,6 +170,7 @@ class RiskState(msgspec.Struct, frozen=True, kw_only=True):
     flattening: Flattening | None = None
     day_key: date | None = None
     log: tuple[LogEntry, ...] = ()
+    settings: Mapping[str, str] = {}
 
 
 class Limit(msgspec.Struct, frozen=True):

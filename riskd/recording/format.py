@@ -56,6 +56,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     :ivar at: the time of day.
     :ivar seconds: the steady clock; only differences mean something.
     :ivar configuration: the text of the configuration.
+    :ivar operator: the owner of the configuration.
+    :ivar key_file: the absolute path of the key file that it names, if any.
     """
 
     recording: int
@@ -65,6 +67,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     seconds: float
     configuration: str
+    operator: str = ""
+    key_file: str | None = None
 
 
 # Inputs.
@@ -225,9 +229,14 @@ class DaemonProblem(_Input, frozen=True, tag="trouble"):
 
 
 class Reloaded(_Input, frozen=True, tag="reload"):
-    """The configuration was read again."""
+    """The configuration was read again.
+
+    See :class:`Header` for its fields.
+    """
 
     configuration: str
+    operator: str = ""
+    key_file: str | None = None
 
 
 class OperatorActed(_Input, frozen=True, tag="operator"):

@@ -106,6 +106,8 @@ class RecordingEngine(Environment, Service):
             at=now(),
             seconds=clock.seconds(),
             configuration=settings.text,
+            operator=settings.operator,
+            key_file=settings.gateway.key_file,
         )
         writer.write(header)
         self._sandbox = Sandbox(self, header, settings, catalogue, observe_reaction)
@@ -159,7 +161,8 @@ class RecordingEngine(Environment, Service):
     def reload(self, settings: Settings) -> str:
         """Take new settings; see :meth:`riskd.engine.service.EngineService.reload`."""
         # The settings were parsed in a thread; the sandbox would parse their text again, in the reactor.
-        return self._handle(Reloaded(settings.text), lambda: self._sandbox.engine.reload(settings))
+        reloaded = Reloaded(settings.text, settings.operator, settings.gateway.key_file)
+        return self._handle(reloaded, lambda: self._sandbox.engine.reload(settings))
 
     @property
     def is_reconciled(self) -> bool:

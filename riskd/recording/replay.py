@@ -8,7 +8,6 @@ from itertools import zip_longest
 from twisted.logger import Logger
 
 from riskd import __version__
-from riskd.config.loader import parse_settings
 from riskd.config.settings import Settings
 from riskd.config.toml import ConfigError
 from riskd.model.events import Event
@@ -22,7 +21,7 @@ from riskd.recording.format import (
     encode_broadcast,
     encode_line,
 )
-from riskd.recording.sandbox import Environment, Sandbox
+from riskd.recording.sandbox import Environment, Sandbox, read_settings
 from riskd.rules.interface import IRule
 
 _log = Logger()
@@ -54,7 +53,7 @@ def recorded_settings(recording: Recording, catalogue: Mapping[str, IRule]) -> S
     """
     name = f"{recording.name}, the recorded configuration"
     try:
-        return parse_settings(recording.header.configuration, name, catalogue)
+        return read_settings(recording.header, name, catalogue)
     except ConfigError as error:
         raise RecordingError(str(error)) from None
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
+import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 from zope.interface import implementer
 
@@ -60,6 +61,18 @@ from riskd.recording.format import (
 )
 from riskd.recording.turn_clock import TurnClock
 from riskd.rules.interface import IRule
+
+
+def read_settings(
+    recorded: Header | Reloaded, name: str, catalogue: Mapping[str, IRule]
+) -> Settings:
+    """Return recorded settings, as the daemon had them.
+
+    :raises ConfigError: this riskd cannot read them.
+    """
+    settings = parse_settings(recorded.configuration, name, catalogue)
+    gateway = msgspec.structs.replace(settings.gateway, key_file=recorded.key_file)
+    return msgspec.structs.replace(settings, gateway=gateway, operator=recorded.operator)
 
 
 class FailedError(Exception):
@@ -351,7 +364,7 @@ _HANDLERS: Final[dict[type, Callable[[Sandbox, Any], Any]]] = {
         problem.source, problem.sentence
     ),
     Reloaded: lambda sandbox, reloaded: sandbox.engine.reload(
-        parse_settings(reloaded.configuration, "the recorded configuration", sandbox.catalogue)
+        read_settings(reloaded, "the recorded configuration", sandbox.catalogue)
     ),
     OperatorActed: _operate,
 }

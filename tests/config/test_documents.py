@@ -169,7 +169,9 @@ class ExampleTests(SynchronousTestCase):
 
     def test_the_example_has_every_other_key(self) -> None:
         for kind in (GatewaySettings, ServerSettings, PracticeSettings, Settings):
-            self.assert_has_keys(EXAMPLE, kind, kind.__name__, "schedule", "text", "preset_read")
+            self.assert_has_keys(
+                EXAMPLE, kind, kind.__name__, "schedule", "text", "operator", "preset_read"
+            )
 
     def assert_has_keys(self, text: str, kind: type[msgspec.Struct], name: str, *but: str) -> None:
         for key in fields_of(kind):

@@ -9,7 +9,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.control.peer import UNKNOWN_OPERATOR, operator_of, peer_uid, user_name
+from riskd.control.peer import UNKNOWN_OPERATOR, operator_of, peer_uid
+from riskd.host.users import user_name
 
 
 class FakeSocket:

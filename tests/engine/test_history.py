@@ -79,8 +79,8 @@ class HistoryTests(GuardTestCase):
         table = "\n".join(journal_table(self.settings()))
         for words in (
             "max_contracts (RULE-001): limit 2 became 3",
-            "max_contracts (RULE-001) is not in force any more",
-            "daily_realized_loss (RULE-003) is in force",
+            "max_contracts (RULE-001) was removed",
+            "daily_realized_loss (RULE-003) was added",
         ):
             self.assertEqual(table.count(words), 1, table)
 

@@ -16,6 +16,7 @@ import pytest
 import pytest_twisted
 
 from riskd.gateway.enums import GatewayOrderSide, GatewayOrderType
+from riskd.host.users import current_user
 from riskd.journal.reader import read_published
 from riskd.model.account import AccountState
 from riskd.model.reduce_only import reduce_only_stage
@@ -731,6 +732,9 @@ def test_sighup_reads_the_file_again(twistd: Start, tmp_path: Path, state_home: 
     write("limit = 4")
     daemon.send_signal(signal.SIGHUP)
     wait_until(lambda: limits(state_home)["max_contracts"]["limit"] == 4)
+    told = stream.next("daemon_status")["message"]
+    user = current_user()
+    assert told == f"Settings of account 123 changed by {user}: max_contracts: limit 5 became 4"
 
     write("limitt = 3")
     daemon.send_signal(signal.SIGHUP)

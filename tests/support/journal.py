@@ -140,6 +140,7 @@ def full_state() -> AccountState:
             charges={1: Charge(NOON, Decimal("1.48"))},
             results={1: Result(NOON, Decimal("-46.98"), 7, Leg.SELL_TO_CLOSE, EXECUTION)},
             memory={"RULE-006": PRIVATE},
+            settings={"gateway": PRIVATE},
             flattening=flattening(lock("RULE-003")),
             day_key=date(2025, 1, 17),
             log=(log_entry(1),),

@@ -6,10 +6,14 @@ from datetime import datetime
 from typing import Final
 
 from riskd.model.account import AccountState
-from riskd.model.events import EnforcementAction, Event
-from trader.model.wording import FeedLine, line_for
+from riskd.model.events import DRY_RUN_NOTE, DaemonStatus, EnforcementAction, Event
+from riskd.model.settings_changes import CHANGE_BEGINS, latest_changes
+from trader.model.wording import FeedLine, line_for, settings_line
 
 _MAX_LINES: Final = 500
+
+_COMPARED: Final = 60
+"""Characters by which a change in the file and its status are the same; a status may be cut."""
 
 
 class Feed:
@@ -23,6 +27,7 @@ class Feed:
         self.lines: tuple[FeedLine, ...] = ()
         self.flash: FeedLine | None = None
         self._actions: set[EnforcementAction] = set()
+        self._changes: set[tuple[datetime, str]] = set()
 
     def add(self, line: FeedLine) -> None:
         """Add a line at the end."""
@@ -41,15 +46,38 @@ class Feed:
                 self._actions.add(action)
                 self.insert(Event(account.account_id, action), account, action.timestamp)
 
+    def is_known(self, status: DaemonStatus) -> bool:
+        """Return whether a status announces a change of settings that the file had.
+
+        It is noted, so that the file adds no line for it later.
+        """
+        if not status.message.startswith(CHANGE_BEGINS):
+            return False
+        sentence = status.message.removesuffix(f" {DRY_RUN_NOTE}")
+        key = (status.timestamp, sentence[:_COMPARED])
+        is_known = key in self._changes
+        self._changes.add(key)
+        return is_known
+
+    def insert_changes(self, account: AccountState) -> None:
+        """Add the changes of settings in the file, each once."""
+        for change in latest_changes(account):
+            key = (change.at, change.sentence[:_COMPARED])
+            if key not in self._changes:
+                self._changes.add(key)
+                self._insert(settings_line(change.sentence, change.at))
+
     def insert(self, event: Event, before: AccountState, at: datetime) -> None:
         """Add the line of an event of the file at the time of the event.
 
         :param before: the account before the event.
         """
         line = line_for(event, before, at)
-        if line is None:
-            return
+        if line is not None:
+            self._insert(line)
+
+    def _insert(self, line: FeedLine) -> None:
         place = len(self.lines)
-        while place and self.lines[place - 1].at > at:
+        while place and self.lines[place - 1].at > line.at:
             place -= 1
         self.lines = (*self.lines[:place], line, *self.lines[place:])[-_MAX_LINES:]

@@ -19,6 +19,7 @@ from riskd.model.account import AccountState, Limit
 from riskd.model.equity import open_pnl as exit_pnl_of_all
 from riskd.model.formatting import contract_name
 from riskd.model.reduce_only import REDUCE_ONLY_KEY
+from riskd.model.settings_changes import CHANGES_KEY
 from riskd.model.trading_day import ResetSchedule
 from riskd.model.unlocks import UNLOCKED_KEY, last_unlock
 from riskd.rules.builtin import (
@@ -63,6 +64,7 @@ _NO_BALANCE: Final = "no balance yet"
 
 _DAILY_RESET: Final = "daily_reset"
 _STRICT_MODE: Final = "strict_mode"
+_NO_RULES: Final = (_DAILY_RESET, _STRICT_MODE, UNLOCKED_KEY, REDUCE_ONLY_KEY, CHANGES_KEY)
 """Keys among the limits in force that belong to no rule."""
 
 
@@ -129,7 +131,7 @@ def limit_usages(view: View, now: datetime) -> tuple[LimitUsage, ...]:
     return tuple(
         usage
         for rule_id, limit in sorted(view.account.limits.items())
-        if limit.key not in (_DAILY_RESET, _STRICT_MODE, UNLOCKED_KEY, REDUCE_ONLY_KEY)
+        if limit.key not in _NO_RULES
         for usage in _usages_of(rule_id, limit, view, now)
     )
 

@@ -249,6 +249,8 @@ class Session:
         is_news = _is_news(
             event, before, after, is_file_known=self._view.events_only_since is None
         )
+        if isinstance(event.data, DaemonStatus) and self._feed.is_known(event.data):
+            is_news = False
         line = line_for(event, before, now) if is_news else None
         if line is not None:
             self._feed.add(line)
@@ -307,6 +309,7 @@ class Session:
         """Add to the feed what the file has and no event has brought yet."""
         account = self._view.account
         self._feed.insert_actions(account)
+        self._feed.insert_changes(account)
         for trade in new_trades(before, account):
             self._feed.insert(Event(self._account_id, on_wire(trade)), before, trade.timestamp)
         for lock in account.lockouts.values():
@@ -387,6 +390,7 @@ class Session:
         if account.daemon is not None:
             self._note_dry_run(account.daemon)
         self._feed.insert_actions(account)
+        self._feed.insert_changes(account)
         for lock in account.lockouts.values():
             if not is_first and lock not in locks_before:
                 self._alarm(Event(self._account_id, lock))

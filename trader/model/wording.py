@@ -26,6 +26,7 @@ from riskd.model.events import (
 )
 from riskd.model.formatting import contract_name, describe
 from riskd.model.money import is_on_tick
+from riskd.model.settings_changes import CHANGE_BEGINS
 from trader.model.formatting import money, price, until
 
 # Capitals for the one state that the trader must act on.
@@ -78,6 +79,8 @@ def line_for(event: Event, state: AccountState, now: datetime) -> FeedLine | Non
             pnl, name = data.profit_and_loss, contract_name(state, data.contract_id)
             text = f"Trade {money(pnl)}  {name} x{data.quantity}"
             style = "loss" if pnl < 0 else "gain" if pnl > 0 else "strong"
+        case DaemonStatus() if data.message.startswith(CHANGE_BEGINS):
+            return settings_line(data.message, now)
         case DaemonStatus():
             # An error does not flash: it stands above every page for as long as it lasts.
             text, flashes = f"Daemon {data.status}: {data.message}", False
@@ -86,6 +89,11 @@ def line_for(event: Event, state: AccountState, now: datetime) -> FeedLine | Non
             text = describe(data, until)
             style = "good" if isinstance(data, (LockoutCleared, DailyReset)) else "alert"
     return FeedLine(now, text, style, flashes, event.type)
+
+
+def settings_line(sentence: str, at: datetime) -> FeedLine:
+    """Return the line for a change of settings."""
+    return FeedLine(at, sentence, "warning", flashes=False, kind="daemon_status")
 
 
 def contract_price(state: AccountState, contract_id: str, value: Decimal) -> str:

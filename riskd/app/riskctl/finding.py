@@ -7,9 +7,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from riskd.control.peer import group_name
 from riskd.control.protocol import SOCKET_NAME
 from riskd.host.errors import UserError
+from riskd.host.users import group_name
 from riskd.journal.discovery import (
     RunningDaemon,
     SeveralDaemonsError,

@@ -30,7 +30,6 @@ from riskd.app.riskctl.outcomes import (
     unlock_sentence,
 )
 from riskd.app.riskctl.tables import rules_table, status_table
-from riskd.control.peer import group_name, user_name
 from riskd.control.protocol import (
     GUARD_NAME,
     SOCKET_NAME,
@@ -46,6 +45,7 @@ from riskd.control.protocol import (
 )
 from riskd.control.reports import StatusReport
 from riskd.host.errors import UserError
+from riskd.host.users import group_name, user_name
 from riskd.model.formatting import dollars
 from riskd.model.safe_text import json_text
 

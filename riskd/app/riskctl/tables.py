@@ -40,6 +40,7 @@ from riskd.model.day_report import DayReport
 from riskd.model.events import EnforcementAction, EventError
 from riskd.model.formatting import RiskEvent, counted, describe, dollars
 from riskd.model.safe_text import json_text, printable
+from riskd.model.settings_changes import describe_change
 from riskd.model.wire import from_fields
 from riskd.rules.builtin.maximum_loss import if_closed
 
@@ -312,23 +313,12 @@ def _describe(line: LogLine) -> str:
 
 def _settings_change(data: Mapping[str, Any]) -> str:
     """Return in words which settings of a rule have changed."""
-    name, before, after = f"{data['key']} ({data['rule_id']})", data["before"], data["after"]
-    if before is None or after is None:
-        return f"{name} is {'not in force any more' if after is None else 'in force'}"
-    if not isinstance(before, dict) or not isinstance(after, dict):
-        return f"{name}: {_value(before)} became {_value(after)}"
-    changes = [
-        f"{key} {_value(before.get(key))} became {_value(after.get(key))}"
-        for key in sorted({*before, *after})
-        if before.get(key) != after.get(key)
-    ]
-    return f"{name}: {', '.join(changes)}"
-
-
-def _value(setting: object) -> str:
-    if setting is None:
-        return "none"
-    return setting if isinstance(setting, str) else json_text(setting)
+    name = f"{data['key']} ({data['rule_id']})" if data["rule_id"] else str(data["key"])
+    change = describe_change(name, data["before"], data["after"])
+    if "operator" not in data:
+        # Not the settings: what was held beside them has ended.
+        return f"in force: {change}"
+    return f"by {data['operator'] or 'an unknown user'}: {change}"
 
 
 def _cells(line: LogLine) -> list[str]:

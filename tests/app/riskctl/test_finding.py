@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 from riskd.app.riskctl.finding import daemon_directory, journal_directory
-from riskd.control.peer import group_name
 from riskd.control.protocol import SOCKET_NAME
 from riskd.host.errors import UserError
+from riskd.host.users import group_name
 from tests.support.state_directories import (
     PAPER,
     REAL,

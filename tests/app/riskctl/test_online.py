@@ -16,12 +16,12 @@ from twisted.protocols.amp import AMP, AmpBox, CommandLocator
 from riskd.app.riskctl.main import parse
 from riskd.app.riskctl.online import ANSWER_SECONDS, run_with_daemon
 from riskd.app.riskctl.outcomes import NotSoError
-from riskd.control.peer import group_name, user_name
 from riskd.control.protocol import (
     CONFIRM_SECONDS,
     MAX_PATH_BYTES,
 )
 from riskd.host.errors import UserError
+from riskd.host.users import group_name, user_name
 from riskd.model.balance import Balance
 from riskd.model.events import LockoutSet
 from riskd.model.reduce_only import REDUCE_ONLY, ReduceOnly

@@ -201,12 +201,15 @@ class TableTests(ZonedTestCase):
         after = {"loss_limit": "400.00", "include_fees": False}
         for change, words in (
             ({"before": before, "after": after}, ": loss_limit 500.00 became 400.00"),
-            ({"before": None, "after": after}, " is in force"),
-            ({"before": before, "after": None}, " is not in force any more"),
+            ({"before": None, "after": after}, " was added"),
+            ({"before": before, "after": None}, " was removed"),
             ({"before": "{", "after": after}, ': { became {"loss_limit":"400.00",'),
         ):
             line = LogLine(NOW, "settings", {**data, **change})
             self.assertIn(f"daily_realized_loss (RULE-003){words}", journal_table([line])[1])
+            self.assertIn("in force: daily", journal_table([line])[1])
+            by_jane = LogLine(NOW, "settings", {**line.data, "operator": "jane"})
+            self.assertIn("by jane: daily", journal_table([by_jane])[1])
 
     def test_a_long_lock_is_counted_in_days(self) -> None:
         account = FakeAccount(123)

@@ -14,7 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.journal.reader import Snapshot
 from riskd.model.account import AccountState, Limit, RiskState, apply
 from riskd.model.contracts import Contract
-from riskd.model.events import EVENT_TYPES, Event
+from riskd.model.events import DRY_RUN_NOTE, EVENT_TYPES, DaemonStatus, Event, Status
+from riskd.model.settings_changes import SettingsChange, changes_limit
 from riskd.model.wire import decode, encode
 from riskd.testing import make_event
 from tests.support.console import (
@@ -28,6 +29,7 @@ from tests.support.console import (
     at,
 )
 from tests.support.strategies import histories, state_after
+from trader.model.limit_usage import limit_usages
 from trader.model.session import LIMITS_SECONDS, Session
 from trader.model.view import Source
 
@@ -690,3 +692,61 @@ def effective(history: list[Event]) -> list[Event]:
 def as_published(state: AccountState) -> AccountState:
     """Return the published part of ``state``, without final orders or private data."""
     return msgspec.structs.replace(state, final_orders={}, risk=RiskState())
+
+
+class SettingsChangeTests(SessionTestCase):
+    """A change of settings has one line, whether the file or the stream brings it first."""
+
+    SENTENCE = "Settings changed by jane: enforce: true became false"
+
+    def publish(self, *seconds: float) -> None:
+        changes = tuple(
+            SettingsChange(BEGIN + timedelta(seconds=each), self.SENTENCE) for each in seconds
+        )
+        self.file.publish(*DAY, limits=changes_limit(changes), seconds=9)
+
+    def tell(self, seconds: float) -> None:
+        note = f"{self.SENTENCE} {DRY_RUN_NOTE}"
+        self.receive_event(
+            Event(
+                None,
+                DaemonStatus(
+                    status=Status.RUNNING,
+                    message=note,
+                    timestamp=BEGIN + timedelta(seconds=seconds),
+                ),
+            )
+        )
+
+    def lines(self) -> list[str]:
+        return [line for line in self.feed if self.SENTENCE in line]
+
+    def test_the_file_has_those_that_were_told_before_the_connection(self) -> None:
+        self.publish(1, 5)
+        self.connect()
+        self.assertEqual(self.lines(), [self.SENTENCE] * 2)
+        self.lose()
+        self.connect()
+        self.assertEqual(len(self.lines()), 2)
+
+    def test_the_stream_repeats_none_of_the_file(self) -> None:
+        self.publish(1)
+        self.connect()
+        self.tell(1)
+        self.assertEqual(len(self.lines()), 1)
+        self.tell(2)
+        self.assertEqual(len(self.lines()), 2)
+
+    def test_the_file_repeats_none_of_the_stream(self) -> None:
+        self.publish()
+        self.connect()
+        self.tell(1)
+        self.publish(1)
+        self.lose()
+        self.connect()
+        self.assertEqual(len(self.lines()), 1)
+
+    def test_it_is_no_limit(self) -> None:
+        self.publish(1)
+        self.connect()
+        self.assertEqual(limit_usages(self.view, BEGIN), ())

@@ -1,0 +1,192 @@
+"""Journal and report changes of settings, also those made while no daemon ran.
+
+The journal keeps the settings that each account was configured with last.  What the file has is compared with
+them at the start, once the journal is open, and at each reload.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from twisted.logger import Logger
+
+from riskd.config.known_settings import RULE_PREFIX, common_settings, known_settings
+from riskd.config.settings import AccountSettings, Settings
+from riskd.engine.guarded_account import GuardedAccount
+from riskd.engine.limits_in_force import settings_of_limits
+from riskd.journal.audit_log import SETTINGS
+from riskd.journal.interface import IJournal
+from riskd.model.account import AccountState, LogEntry, with_risk
+from riskd.model.events import to_milliseconds
+from riskd.model.exact_json import encode_json
+from riskd.model.settings_changes import Difference, SettingsChange, differences, sentence_of
+from riskd.rules.interface import IRule
+
+_log = Logger()
+
+
+class SettingsLog:
+    """Journals and reports the changes of all accounts' settings.
+
+    :param journal: has each change on the disk before it is announced.
+    :param catalogue: all rules there are, by key.
+    :param announce: announces a change beside the daemon's status; returns whether there is a status yet.
+    :ivar left: what the journal has of accounts that are neither configured nor followed any more.
+    """
+
+    def __init__(
+        self,
+        journal: IJournal,
+        catalogue: Mapping[str, IRule],
+        announce: Callable[[SettingsChange], bool],
+    ) -> None:
+        self._journal = journal
+        self._catalogue = catalogue
+        self._announce = announce
+        self._unannounced: list[SettingsChange] = []
+        self.left: list[AccountState] = []
+
+    def recovered(
+        self,
+        settings: Settings,
+        known: Mapping[int, AccountState],
+        accounts: Mapping[int, GuardedAccount],
+        now: datetime,
+    ) -> None:
+        """Compare the settings with those in the journal.
+
+        :param known: the accounts in the journal.
+        :param accounts: those that riskd follows.
+        """
+        earlier = next((each.risk.settings for each in known.values() if each.risk.settings), {})
+        common = {name: earlier[name] for name in common_settings(settings) if name in earlier}
+        configured = [each.id for each in settings.accounts]
+        for each in settings.accounts:
+            found = known.get(each.id)
+            # What is not about single accounts may have changed for a new one, too.
+            before = common if found is None else found.risk.settings
+            names: Collection[str] | None = common if found is None else None
+            if found is not None and not before:
+                # Only the limits are known: an earlier riskd wrote the journal, or it was damaged.
+                before = settings_of_limits(found.limits)
+                names = _names_of_limits(before, known_settings(settings, each))
+            self._compare(settings, each, accounts[each.id], before, now, names)
+        for account_id, state in known.items():
+            if account_id not in configured and state.risk.settings:
+                self._leave(settings, state, accounts.get(account_id), now)
+
+    def reloaded(
+        self, settings: Settings, accounts: Mapping[int, GuardedAccount], now: datetime
+    ) -> None:
+        """Compare new settings with those of each account."""
+        for each in settings.accounts:
+            if each.id in accounts:
+                before = accounts[each.id].account.state.risk.settings
+                self._compare(settings, each, accounts[each.id], before, now)
+
+    def _compare(
+        self,
+        settings: Settings,
+        configured: AccountSettings,
+        guarded: GuardedAccount,
+        before: Mapping[str, str],
+        now: datetime,
+        names: Collection[str] | None = None,
+    ) -> None:
+        """Journal and report what has changed of an account's settings.
+
+        :param names: what is compared; ``None``: all.
+        """
+        after = known_settings(settings, configured)
+        if after == guarded.account.state.risk.settings:
+            return
+        found = [
+            each
+            for each in (differences(before, after) if before else ())
+            if names is None or each.key in names
+        ]
+        for each in found:
+            guarded.account.note(SETTINGS, **self._entry(each, settings.operator))
+        guarded.account.change_risk(settings=after)
+        common = common_settings(settings)
+        changes = [
+            SettingsChange(
+                to_milliseconds(now),
+                sentence_of(
+                    _named(each),
+                    None if each.key in common else configured.id,
+                    settings.operator,
+                ),
+            )
+            for each in found
+        ]
+        if changes:
+            guarded.risk_engine.rules.note_changes(changes)
+            self.report(changes)
+
+    def _leave(
+        self,
+        settings: Settings,
+        state: AccountState,
+        followed: GuardedAccount | None,
+        now: datetime,
+    ) -> None:
+        """Journal that an account is not configured any more."""
+        gone = Difference(key=f"account {state.account_id}", before=True, after=None)
+        entry = self._entry(gone, settings.operator)
+        if followed is not None:
+            followed.account.note(SETTINGS, **entry)
+            followed.account.change_risk(settings={})
+            return
+        line = LogEntry(now, SETTINGS, encode_json(entry).decode())
+        self.left.append(with_risk(state, settings={}, log=(line,)))
+
+    def _entry(self, found: Difference, operator: str) -> dict[str, Any]:
+        """Return a change as the log has it."""
+        named = _named(found)
+        rule = self._catalogue.get(named.key) if named.key != found.key else None
+        return {
+            "rule_id": None if rule is None else rule.rule_id,
+            "key": named.key,
+            "before": named.before,
+            "after": named.after,
+            "operator": operator,
+        }
+
+    def report(self, changes: Iterable[SettingsChange]) -> None:
+        """Announce changes, each once, when the published copy has them."""
+        news = [each for each in changes if each not in self._unannounced]
+        for each in news:
+            _log.warn("{sentence}", sentence=each.sentence)
+        self._unannounced += news
+        written = self._journal.make_durable()
+        written.addCallback(lambda _: self._journal.published())
+        written.addCallback(lambda _: self.announce())
+        written.addErrback(
+            lambda failure: _log.failure("announcing settings: internal error", failure)
+        )
+
+    def announce(self) -> None:
+        """Announce what is not announced yet; before the daemon's first status it waits."""
+        waiting, self._unannounced = self._unannounced, []
+        for number, change in enumerate(waiting):
+            if not self._announce(change):
+                self._unannounced = waiting[number:] + self._unannounced
+                return
+
+
+def _named(found: Difference) -> Difference:
+    """Return a difference with the key by which the configuration names it."""
+    return Difference(
+        key=found.key.removeprefix(RULE_PREFIX), before=found.before, after=found.after
+    )
+
+
+def _names_of_limits(*settings: Mapping[str, str]) -> set[str]:
+    """Return the names of what limits an account."""
+    names = {name for each in settings for name in each}
+    return {
+        name for name in names if name.startswith(RULE_PREFIX) or name in ("day", "strict_mode")
+    }
