@@ -12,6 +12,7 @@ from typing import Final
 
 import pytest
 
+from riskd.app.riskctl.main import main
 from riskd.config.loader import load_settings
 from riskd.rules.plugins import find_rules
 from tests.integration.practice_gateway import KEY, Gateway
@@ -44,6 +45,7 @@ def test_a_new_user_has_a_dry_run_within_a_minute(
     home: Path,
     terminal: PseudoTerminal,
     twistd: Callable[..., Twistd],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     began = time.monotonic()
     terminal.start("init", "--rest-url", gateway.url, script=RISKCTL)
@@ -69,15 +71,15 @@ def test_a_new_user_has_a_dry_run_within_a_minute(
     assert time.monotonic() - began < MINUTE
 
     # While it runs, another login is not risked.
-    again = riskctl(
-        *("init", "-o", "other.toml", "--rest-url", gateway.url, "--user-name", "practice"),
-        *("--preset", "none", "--key-file", "riskd.key", "--yes"),
-    )
-    assert (again.returncode, again.stdout) == (1, "")
-    assert f"riskd, process {daemon.process.pid}, is logged in as practice" in again.stderr
+    again = ("init", "-o", "other.toml", "--rest-url", gateway.url, "--user-name", "practice")
+    assert main([*again, "--preset", "none", "--key-file", "riskd.key", "--yes"]) == 1
+    pid = daemon.process.pid
+    assert f"riskd, process {pid}, is logged in as practice" in capsys.readouterr().err
 
 
-def test_without_a_terminal_options_are_enough(gateway: Gateway, home: Path) -> None:
+def test_without_a_terminal_options_are_enough(
+    gateway: Gateway, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     key = home / "key"
     key.write_text(f"{KEY}\n")
     key.chmod(0o600)
@@ -90,9 +92,8 @@ def test_without_a_terminal_options_are_enough(gateway: Gateway, home: Path) -> 
     assert [each.id for each in settings.accounts] == [456]
     assert settings.gateway.user_hub_url == f"{gateway.url}/hubs/user"
     written = (home / "riskd.toml").read_bytes()
-    again = riskctl("init", *given)
-    assert again.returncode == 1
-    assert again.stderr == (
+    assert main(["init", *given]) == 1
+    assert capsys.readouterr().err == (
         "riskctl: riskd.toml exists, and is not overwritten; -o FILE names another file\n"
     )
     assert (home / "riskd.toml").read_bytes() == written

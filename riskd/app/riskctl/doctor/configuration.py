@@ -14,7 +14,7 @@ from riskd.app.riskctl.doctor.findings import Finding, note, ok, quoted, warning
 from riskd.config.loader import load_settings
 from riskd.config.presets import MOST_DAYS, preset_warnings
 from riskd.config.settings import Settings
-from riskd.config.toml import ConfigError
+from riskd.config.toml import ConfigError, NoFileError
 from riskd.gateway.projectx.credentials import (
     CREDENTIAL,
     KEY_VARIABLE,
@@ -45,6 +45,8 @@ def read_configuration(path: Path | None) -> tuple[Settings | None, list[Finding
         return None, [warning(_WHAT, says, "riskctl init")]
     try:
         settings = load_settings(path, find_rules())
+    except NoFileError as error:
+        return None, [wrong(_WHAT, str(error), f"riskctl init -o {quoted(path)}")]
     except ConfigError as error:
         edit = f"${{EDITOR:-vi}} {quoted(path)} && riskctl check-config {quoted(path)}"
         return None, [wrong(_WHAT, problem, edit) for problem in error.problems]

@@ -35,7 +35,7 @@ from riskd.control.reports import StatusReport
 from riskd.gateway.broker_text import broker_text
 from riskd.gateway.projectx.credentials import Credentials
 from riskd.journal.discovery import USUAL_PORT, RunningDaemon, running_daemon, running_daemons
-from riskd.journal.gateway_identity import GatewayIdentity, gateway_identity
+from riskd.journal.gateway_identity import PRACTICE, GatewayIdentity, gateway_identity
 from riskd.journal.state_directory import default_directory
 
 CHECK_SECONDS: Final = 20.0
@@ -109,7 +109,7 @@ class Examination:
         await self._in_thread("installation", lambda: check_installation(machine.python))
         settings = await self._configuration(path)
         credentials = None if settings is None else await self._key(settings)
-        directory = self._directory(settings)
+        directory = self._directory(settings, path)
         running = None if directory is None else running_daemon(directory)
         await self._local(path, settings, directory, running)
         if settings is not None and settings.gateway.kind == "projectx" and path is not None:
@@ -142,10 +142,13 @@ class Examination:
         await self._in_thread("API key", find)
         return credentials
 
-    def _directory(self, settings: Settings | None) -> Path | None:
+    def _directory(self, settings: Settings | None, path: Path | None) -> Path | None:
         """Return the state directory: the named one, else that of the gateway."""
         if self._options.state is not None:
             return Path(self._options.state).absolute()
+        if path is None:
+            # A riskd without a configuration, which trades paper.
+            return default_directory() / PRACTICE
         if settings is None:
             return None
         return default_directory() / identity_of(settings).key
