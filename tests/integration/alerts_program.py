@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -68,22 +69,20 @@ class Sink:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 content = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                if self._is_present():
-                    sink.messages.append((time.monotonic(), content))
+                self._answer(lambda now: sink.messages.append((now, content)))
 
             def do_GET(self) -> None:
-                if self._is_present():
-                    sink.beats.append(time.monotonic())
+                self._answer(sink.beats.append)
 
-            def _is_present(self) -> bool:
+            def _answer(self, take: Callable[[float], object]) -> None:
                 self.close_connection = True
                 if sink.is_gone:
                     sink.refused += 1
-                    return False
+                    return
+                take(time.monotonic())
                 self.send_response(200)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
-                return True
 
             def log_message(self, *_: object) -> None:
                 """Write nothing."""

@@ -51,7 +51,7 @@ def program(harness: DaemonHarness, sink: Sink, tmp_path: Path) -> Iterator[Aler
 def test_news_and_the_death_of_riskd_are_heard_of(
     program: AlertsProgram, harness: DaemonHarness, sink: Sink
 ) -> None:
-    wait_until(lambda: "started: watched from now on" in program.log)
+    wait_until(lambda: "started of 456: watched from now on" in program.log)
     for account in (123, 456):
         for kind, more in (
             ("enforcement_action", {"reason": "6 > 5\x1b[2J"}),

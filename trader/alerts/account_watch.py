@@ -33,6 +33,7 @@ from trader.model.view import Source, View, is_current
 _UNENDING: Final = "an operator unlocks it"
 _OUTCOMES: Final = {True: "ENFORCED", False: "ENFORCEMENT FAILED"}
 _DRY_RUN: Final = "NOT ENFORCED (dry run)"
+_SECONDS: Final = "s"
 _MANY: Final = 5_000
 """Actions that are remembered; an account has fewer in a day."""
 
@@ -55,7 +56,7 @@ class AccountWatch:
         self._file_problem = ""
 
     def look(self, view: View, now: datetime, event: EventData | None = None) -> list[Alert]:
-        """Return the news since the last look.
+        """Return the news since the last look, but those of limits.
 
         What the first view has is no news; it is in the alert that the watch has begun.
 
@@ -72,8 +73,26 @@ class AccountWatch:
         news += self._actions_of(view)
         news += self._locks_of(view, now, event)
         news += self._day_of(view, now)
-        news += self._limits_of(view, now)
         self._before = view.account
+        return news
+
+    def look_at_limits(self, view: View, now: datetime) -> list[Alert]:
+        """Return the limits whose use has become news.
+
+        To measure them all takes too long to be done for each event.
+        """
+        if not (self._is_begun and is_current(view)) or view.events_only_since is not None:
+            return []
+        news = []
+        for usage in limit_usages(view, now):
+            # A grace period runs out by itself, and soon; what follows is news enough.
+            if not can_be_neared(usage) or usage.share is None or usage.unit == _SECONDS:
+                continue
+            if self._marks.reach((usage.rule_id, usage.name), usage.share, now):
+                fields = _limit_fields(usage)
+                left = "" if usage.share >= 1 else f", {fields['left']} left"
+                text = f"{usage.name} at {fields['percent']} %: {fields['figures']}{left}"
+                news.append(self._alert(Kind.LIMIT, now, text, **fields))
         return news
 
     def _alert(self, kind: Kind, at: datetime, text: str, **fields: str) -> Alert:
@@ -150,18 +169,6 @@ class AccountWatch:
             self._marks.begin_day()
             fields = _day_fields(reset, self._before)
             yield self._alert(Kind.SUMMARY, now, _day_words(fields), **fields)
-
-    def _limits_of(self, view: View, now: datetime) -> Iterable[Alert]:
-        if not (self._is_begun and is_current(view)) or view.events_only_since is not None:
-            return
-        for usage in limit_usages(view, now):
-            if not can_be_neared(usage) or usage.share is None:
-                continue
-            if self._marks.reach((usage.rule_id, usage.name), usage.share, now):
-                fields = _limit_fields(usage)
-                left = "" if usage.share >= 1 else f", {fields['left']} left"
-                text = f"{usage.name} at {fields['percent']} %: {fields['figures']}{left}"
-                yield self._alert(Kind.LIMIT, now, text, **fields)
 
 
 def _limit_fields(usage: LimitUsage) -> dict[str, str]:

@@ -42,16 +42,16 @@ class Heartbeat:
         self._fetch = fetch
         self._trouble = trouble
         self._next_at = float("-inf")
-        self._was_well: bool | None = None
+        self._known_trouble: str | None = None
         self._problem = ""
         self._fetching: Deferred[int] | None = None
 
     def tick(self) -> None:
         """Fetch the URL if it is time, and all is well; to be called each second."""
         trouble = self._trouble()
-        if (not trouble) is not self._was_well:
-            self._was_well = not trouble
-            words = f"stops: {trouble}" if trouble else "begins"
+        if trouble != self._known_trouble:
+            self._known_trouble = trouble
+            words = f"waits: {trouble}" if trouble else "beats"
             _log.info("the heartbeat {words}", words=words)
         now = self._clock.seconds()
         if trouble or now < self._next_at or self._fetching is not None:

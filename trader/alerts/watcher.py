@@ -14,7 +14,16 @@ from riskd.journal.discovery import gateway_words
 from riskd.journal.reader import StateFileError
 from riskd.model.clock_offset import ERROR as WRONG_CLOCK
 from riskd.model.clock_offset import offset_words
-from riskd.model.events import DaemonStatus, Event, EventData, MarketQuote, Status
+from riskd.model.events import (
+    DaemonStatus,
+    DailyReset,
+    EnforcementAction,
+    Event,
+    EventData,
+    LockoutCleared,
+    LockoutSet,
+    Status,
+)
 from trader.alerts.account_watch import AccountWatch
 from trader.alerts.alert import Alert, Kind, make_alert
 from trader.alerts.settings import Settings
@@ -31,6 +40,9 @@ KEEPALIVE_SECONDS: Final = 3.0
 _TICK_SECONDS: Final = 1.0
 _SETTLED_SECONDS: Final = 5.0
 """How long a connection must last before it says that all is well."""
+
+_NEWS: Final = (LockoutSet, LockoutCleared, EnforcementAction, DailyReset)
+"""The events that are news themselves; what follows from others is looked at each second."""
 
 _log = Logger()
 
@@ -126,9 +138,12 @@ class Watcher:
             if not self._takes_all:
                 return
             self._begin(event.account_id)
-        session, _watch = self._sessions[event.account_id]
-        session.receive(event_type, lambda: event)
-        if not isinstance(event.data, MarketQuote):
+        is_news = isinstance(event.data, _NEWS)
+        if is_news:
+            # What came before is part of what this event ends, such as a day.
+            self._look(event.account_id)
+        self._sessions[event.account_id][0].receive(event_type, lambda: event)
+        if is_news:
             self._look(event.account_id, event.data)
 
     def _receive_of_daemon(self, event: Event) -> None:
@@ -183,9 +198,11 @@ class Watcher:
             self._find_accounts()
             for account_id in self._sessions:
                 self._begin(account_id)
-        for account_id, (session, _watch) in self._sessions.items():
+        for account_id, (session, watch) in self._sessions.items():
             session.poll_file()
             self._look(account_id)
+            for alert in watch.look_at_limits(self._view(session), session.now()):
+                self._pass_on(alert)
         self.on_tick()
 
     def _look(self, account_id: int, event: EventData | None = None) -> None:
@@ -228,7 +245,10 @@ class Watcher:
 
     def _pass_on(self, alert: Alert) -> None:
         if alert.kind in self._settings.send:
-            _log.info("{kind}: {text}", kind=alert.kind.value, text=alert.fields["text"])
+            account, text = alert.fields["account"], alert.fields["text"]
+            _log.info(
+                "{kind} of {account}: {text}", kind=alert.kind.value, account=account, text=text
+            )
             self._send(alert)
 
     def trouble(self) -> str:

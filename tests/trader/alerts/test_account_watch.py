@@ -17,6 +17,7 @@ from tests.support.console import BEGIN, SessionTestCase, at
 from trader.alerts.account_watch import AccountWatch
 from trader.alerts.alert import FACTS, Alert, Kind
 from trader.model.formatting import clock
+from trader.model.limit_usage import limit_usages
 
 LOCK = make_event(
     "lockout_set",
@@ -43,6 +44,7 @@ class AccountWatchTestCase(SessionTestCase):
 
     def look(self, event: EventData | None = None) -> list[Alert]:
         news = self.watch.look(self.view, self.session.now(), event)
+        news += self.watch.look_at_limits(self.view, self.session.now())
         for each in news:
             self.assertLessEqual(set(FACTS[each.kind].fields), set(each.fields))
         self.alerts += news
@@ -240,6 +242,16 @@ class LimitTests(AccountWatchTestCase):
         self.assertTrue(
             self.of(Kind.LIMIT).fields["text"].endswith("at 120 %: $600.00 of $500.00")
         )
+
+    def test_a_grace_period_that_runs_out_is_no_news(self) -> None:
+        grace = msgspec.json.encode({"grace_period_seconds": 10}).decode()
+        self.begin(limits={"RULE-008": Limit("no_stop_loss_grace", grace)})
+        self.receive("daemon_status", status="RUNNING")
+        self.receive("GatewayUserPosition", createdAt=at(0), updatedAt=at(0))
+        self.wait(9)
+        (usage,) = limit_usages(self.view, self.session.now())
+        self.assertEqual(usage.share, Decimal("0.9"))
+        self.assertEqual(self.look(), [])
 
     def test_figures_that_are_not_current_are_no_news(self) -> None:
         self.file.publish(

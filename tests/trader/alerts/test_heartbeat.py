@@ -48,10 +48,10 @@ class HeartbeatTests(SynchronousTestCase):
         self.trouble = "riskd is not RUNNING"
         logged = self.run_for(100)
         self.assertEqual(
-            (logged, self.fetched), (["the heartbeat stops: riskd is not RUNNING"], [])
+            (logged, self.fetched), (["the heartbeat waits: riskd is not RUNNING"], [])
         )
         self.trouble = ""
-        self.assertEqual(self.run_for(1), ["the heartbeat begins"])
+        self.assertEqual(self.run_for(1), ["the heartbeat beats"])
         self.assertEqual(self.fetched, [100])
 
     def test_a_short_trouble_does_not_give_it_more_often(self) -> None:

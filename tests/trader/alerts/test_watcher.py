@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.journal.reader import Snapshot
+from riskd.model.account import Limit
 from riskd.model.events import Event
 from riskd.testing import make_event
 from tests.support.console import BEGIN, StateFile, at
@@ -196,6 +198,34 @@ class AccountTests(WatcherTestCase):
         self.clock.advance(2)
         self.watcher._tick()
         self.assertEqual(self.kinds, [Kind.GONE, Kind.LOCKOUT])
+
+
+class DayTests(WatcherTestCase):
+    """The day's last trades, and limits, between two looks."""
+
+    def test_a_trade_of_the_last_second_is_in_the_summary(self) -> None:
+        self.publish(RUNNING)
+        self.connect()
+        self.receive(
+            make_event("GatewayUserTrade", {"profitAndLoss": 12.50, "executionTime": at(1)})
+        )
+        self.clock.advance(60)
+        reset = {"reset_time": at(60), "previous_pnl": 12.50, "previous_trade_count": 1}
+        self.receive(make_event("daily_reset", reset))
+        self.assertEqual(self.sent[-1].kind, Kind.SUMMARY)
+        self.assertEqual(self.sent[-1].fields["best"], "+12.50")
+
+    def test_limits_are_looked_at_each_second(self) -> None:
+        settings = msgspec.json.encode({"loss_limit": 500}).decode()
+        self.publish(RUNNING, limits={"RULE-003": Limit("daily_realized_loss", settings)})
+        self.connect()
+        self.sent.clear()
+        self.receive(
+            make_event("GatewayUserTrade", {"profitAndLoss": -400, "executionTime": at(1)})
+        )
+        self.assertEqual(self.sent, [])
+        self.watcher._tick()
+        self.assertEqual(self.kinds, [Kind.LIMIT])
 
 
 class TroubleTests(WatcherTestCase):
