@@ -152,11 +152,13 @@ class LimitReport(msgspec.Struct, frozen=True, kw_only=True):
     :ivar rule: the rule's key; empty for the trading day.
     :ivar key: its own.
     :ivar value: as TOML has it; ``None`` where the trader sets it.
+    :ivar is_left_to_you: whether the trader sets it.
     """
 
     rule: str
     key: str
     value: Any
+    is_left_to_you: bool
     source: str
     read: date
 
@@ -187,7 +189,14 @@ def report_preset(preset: Preset) -> PresetReport:
         for each in preset.limits
     ]
     limits = tuple(
-        LimitReport(rule=rule, key=key, value=value, source=part.source, read=part.read)
+        LimitReport(
+            rule=rule,
+            key=key,
+            value=value,
+            is_left_to_you=value is None,
+            source=part.source,
+            read=part.read,
+        )
         for rule, keys, part in rows
         for key, value in keys.items()
     )

@@ -26,6 +26,7 @@ from riskd.control.protocol import (
     UnlockCommand,
 )
 from riskd.control.reports import (
+    AccountReport,
     FlattenReport,
     RulesReport,
     StatusReport,
@@ -78,9 +79,8 @@ class Commands(CommandLocator):
             dry_run=not self._operated.enforces,
             # Each account's state has the daemon's latest status.
             daemon=next((state.daemon for state in states if state.daemon is not None), None),
-            accounts=tuple(
-                report_account(each.account_state, self._passed(), each.rules) for each in accounts
-            ),
+            accounts=tuple(self._report(each) for each in accounts),
+            is_recovered=self._operated.is_recovered,
             clock_offset=None if offset is None else round(offset.total_seconds(), 3),
         )
         return self._operated.published().addCallback(lambda _: {"answer": report})
@@ -89,15 +89,30 @@ class Commands(CommandLocator):
     def rules(self, request: Request) -> Deferred[dict[str, RulesReport]]:
         """Report an account's rules and how far it is from their limits.
 
-        What is reported is on the disk: no high is lower after a crash, and so no floor.
+        What is reported is on the disk, or the report says that it is not: a high may be lower after a crash, and so
+        a floor.
         """
         account = self._account(request)
         reports = tuple(
-            report_rule(rule, account.account_state, self._operated.now())
+            report_rule(
+                rule,
+                account.account_state,
+                self._operated.now(),
+                is_reported=account.is_reported,
+            )
             for rule in account.rules
         )
-        answer = {"answer": RulesReport(account=request.account, rules=reports)}
-        return self._operated.make_durable().addCallback(lambda _: answer)
+
+        async def answer() -> dict[str, RulesReport]:
+            report = RulesReport(
+                account=request.account,
+                rules=reports,
+                is_reported=account.is_reported,
+                unwritten=await self._written(),
+            )
+            return {"answer": report}
+
+        return Deferred.fromCoroutine(answer())
 
     @UnlockCommand.responder
     def unlock(self, request: Request) -> Deferred[dict[str, Outcome]]:
@@ -172,7 +187,7 @@ class Commands(CommandLocator):
             status = state.daemon
             return {
                 "answer": Outcome(
-                    account=report_account(state, self._passed(), account.rules),
+                    account=self._report(account),
                     unwritten=unwritten,
                     flattened=flattened,
                     trouble=status.message if status and status.status is Status.ERROR else "",
@@ -230,6 +245,14 @@ class Commands(CommandLocator):
                 f"the lock would end on {request.until:%Y-%m-%d}: expected an end within {days} days, or none"
             )
         return request.until
+
+    def _report(self, account: IOperatedAccount) -> AccountReport:
+        return report_account(
+            account.account_state,
+            self._passed(),
+            account.rules,
+            is_reported=account.is_reported,
+        )
 
     def _passed(self) -> datetime:
         passed: datetime = self._operated.passed()

@@ -41,9 +41,7 @@ CONFIRM_SECONDS: Final = 4.0
 REFUSED: Final = b"REFUSED"
 """The error code of a request that riskd has refused."""
 
-UNREADABLE: Final = b"UNREADABLE"
-"""The code of the error with which an answer fails that is not of its type."""
-
+_UNREADABLE: Final = b"UNREADABLE"
 _ANSWER: Final = b"answer"
 
 
@@ -53,6 +51,10 @@ class ControlSocketError(UserError):
 
 class RequestRefusedError(UserError):
     """riskd refused an operator's request."""
+
+
+class UnreadableAnswerError(UserError):
+    """riskd has answered, and the answer is not of its type."""
 
 
 def check_path(path: Path) -> None:
@@ -147,7 +149,7 @@ class Json(Argument):
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             # AMP sends the error of a request to the other side as it is, and does not log it as a bug.  That of an
             # answer refuses nothing: the command may have been carried out.
-            code = UNREADABLE if name == _ANSWER else REFUSED
+            code = _UNREADABLE if name == _ANSWER else REFUSED
             raise RemoteAmpError(code, f"the {name.decode()} cannot be read: {error}") from None
 
 
@@ -159,7 +161,7 @@ def _entry(name: bytes, number: int) -> bytes:
 
 
 class _Command(Command):
-    errors: ClassVar = {RequestRefusedError: REFUSED}
+    errors: ClassVar = {RequestRefusedError: REFUSED, UnreadableAnswerError: _UNREADABLE}
 
 
 class _AccountCommand(_Command):

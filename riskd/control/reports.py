@@ -27,6 +27,7 @@ from riskd.model.money import ZERO
 from riskd.model.open_pnl import position_pnl
 from riskd.model.reduce_only import reduce_only_stage
 from riskd.model.unlocks import last_unlock
+from riskd.rules.builtin.maximum_loss import RULE as MAXIMUM_LOSS
 from riskd.rules.builtin.maximum_loss import Floor, FloorSource, nearest_floor
 from riskd.rules.evaluation import RuleInForce
 from riskd.rules.interface import Gauge
@@ -106,6 +107,8 @@ class FloorReport(msgspec.Struct, frozen=True, kw_only=True):
 class AccountReport(msgspec.Struct, frozen=True, kw_only=True):
     """An account of the daemon.
 
+    :ivar is_reported: whether the broker has said since riskd started what the account holds and has traded.  Until
+        then positions and orders are those of before, and ``realized_pnl`` and ``trades`` mean nothing.
     :ivar realized_pnl: dollars of this trading day, before fees.
     :ivar open_pnl: dollars of all positions; ``None`` while one of them has no mark.
     :ivar net_pnl: dollars of this trading day, after fees and with open P&L at what an exit would bring;
@@ -113,6 +116,7 @@ class AccountReport(msgspec.Struct, frozen=True, kw_only=True):
     :ivar balance: dollars; the lower one while the broker has another balance than riskd can explain; ``None``
         before the broker first reported it.
     :ivar equity: the balance with open P&L at what an exit would bring; ``None`` while one of them is unknown.
+    :ivar has_floor: whether RULE-014 guards it.
     :ivar floor: where the account would be lost; ``None`` without RULE-014, or while that is unknown.
     :ivar brokers_balance: the broker's other balance; ``None`` while both agree.
     :ivar trades: trades of this trading day.
@@ -138,6 +142,8 @@ class AccountReport(msgspec.Struct, frozen=True, kw_only=True):
     equity: Decimal | None = None
     brokers_balance: Decimal | None = None
     floor: FloorReport | None = None
+    has_floor: bool = False
+    is_reported: bool = True
 
 
 class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,6 +155,7 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
     :ivar dry_run: whether riskd only reports breaches and enforces nothing.
     :ivar clock_offset: by how many seconds the broker's clock is ahead of the daemon's machine's;
         ``None`` while that is unknown.
+    :ivar is_recovered: whether riskd has read its journal; until then locks of before may be unknown.
     """
 
     version: str
@@ -157,6 +164,7 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
     accounts: tuple[AccountReport, ...]
     dry_run: bool = False
     clock_offset: float | None = None
+    is_recovered: bool = True
 
 
 class GaugeReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -194,22 +202,33 @@ class RuleReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RulesReport(msgspec.Struct, frozen=True, kw_only=True):
-    """The rules in force for an account, in the order of their evaluation."""
+    """The rules in force for an account, in the order of their evaluation.
+
+    :ivar is_reported: see :class:`AccountReport`; until then no gauge has a current value.
+    :ivar unwritten: why the figures are not on the disk; empty if they are.
+    """
 
     account: int
     rules: tuple[RuleReport, ...]
+    is_reported: bool = True
+    unwritten: str = ""
 
 
 def report_account(
-    state: AccountState, now: datetime, rules: Sequence[RuleInForce] = ()
+    state: AccountState,
+    now: datetime,
+    rules: Sequence[RuleInForce] = (),
+    *,
+    is_reported: bool = True,
 ) -> AccountReport:
     """Return the report of an account.
 
     :param rules: its rules in force.
+    :param is_reported: see :class:`AccountReport`.
     """
     positions = tuple(_report_position(state, position) for position in state.open_positions)
     known = [position.open_pnl for position in positions if position.open_pnl is not None]
-    is_known = len(known) == len(positions)
+    is_known = is_reported and len(known) == len(positions)
     plan, unlock = state.risk.flattening, last_unlock(state)
     return AccountReport(
         account=state.account_id,
@@ -226,10 +245,12 @@ def report_account(
         unlocked_beyond=unlock.beyond if unlock else (),
         reduce_only=_report_reduce_only(state),
         net_pnl=net_pnl(state) if is_known else None,
-        balance=state.balance.counted,
+        balance=state.balance.counted if is_reported else None,
         equity=equity(state) if is_known else None,
         brokers_balance=state.balance.other,
         floor=_report_floor(nearest_floor(state, rules), is_known=is_known),
+        has_floor=any(each.rule.rule_id == MAXIMUM_LOSS.rule_id for each in rules),
+        is_reported=is_reported,
     )
 
 
@@ -274,14 +295,23 @@ def _report_order(state: AccountState, order: GatewayUserOrder) -> OrderReport:
     )
 
 
-def report_rule(in_force: RuleInForce, state: AccountState, now: datetime) -> RuleReport:
+def report_rule(
+    in_force: RuleInForce, state: AccountState, now: datetime, *, is_reported: bool = True
+) -> RuleReport:
     """Return the report of a rule.
 
     A rule that raises must not hide the others, so its error is shown.
+
+    :param is_reported: see :class:`AccountReport`; until then current values are unknown.
     """
     rule, settings = in_force.rule, in_force.settings
     try:
-        gauges = tuple(_report_gauge(gauge) for gauge in rule.gauges(state, settings, now))
+        gauges = tuple(
+            _report_gauge(
+                gauge if is_reported else msgspec.structs.replace(gauge, current=None, floor=None)
+            )
+            for gauge in rule.gauges(state, settings, now)
+        )
         trouble = ""
     except Exception as error:  # noqa: BLE001  # a rule of the user's own may raise anything
         gauges, trouble = (), f"{type(error).__name__}: {error}"

@@ -34,6 +34,7 @@ class GuardedAccount:
     :ivar account: the account.
     :ivar risk_engine: guards it.
     :ivar balances: follows its balance.
+    :ivar is_reported: whether the broker has said in this run what the account holds and has traded.
     :param broker_clock: gives the broker's time.
     """
 
@@ -47,6 +48,7 @@ class GuardedAccount:
         self.account = account
         self.risk_engine = risk_engine
         self.balances = balances
+        self.is_reported = False
         self._broker_clock = broker_clock
         self._now = broker_clock.now
 

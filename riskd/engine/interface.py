@@ -25,6 +25,9 @@ class IOperatedAccount(Interface):
     """One account, as an operator sees it and acts on it."""
 
     account_state = Attribute("the AccountState, pending announcements included")
+    is_reported = Attribute(
+        "whether the broker has said in this run what the account holds and has traded"
+    )
     rules = Attribute("the rules in force, a tuple of RuleInForce")
 
     def unlock(reason: str, operator: str) -> bool:

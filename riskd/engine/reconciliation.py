@@ -225,6 +225,7 @@ class ReconciliationLoop:
         listing = await reconcile(guarded, self._broker, self.trail, urgent=urgent)
         if listing.is_complete:
             self._asked_at[account_id] = began
+            guarded.is_reported = True
         return listing
 
     def request(self, guarded: GuardedAccount) -> Deferred[bool]:

@@ -347,6 +347,11 @@ class _RecordedAccount:
         return self._account.account_state
 
     @property
+    def is_reported(self) -> bool:
+        """Whether the broker has said in this run what the account holds."""
+        return self._account.is_reported
+
+    @property
     def rules(self) -> tuple[RuleInForce, ...]:
         """The rules in force."""
         return self._account.rules

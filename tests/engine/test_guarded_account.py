@@ -23,6 +23,17 @@ class OperatorTests(GuardTestCase):
         self.assertEqual(account.account_state, self.daemon.state)
         self.assertEqual([one.rule.rule_id for one in account.rules], ["RULE-003"])
 
+    def test_the_broker_has_reported_an_account_once_it_has_answered_in_this_run(self) -> None:
+        self.assertTrue(self.daemon.engine.operated_accounts[ACCOUNT].is_reported)
+        self.daemon.kill()
+        self.daemon.gateway.faults = Faults(failed_reads=1.0)
+        self.daemon.restart()
+        self.daemon.advance(30)
+        self.assertFalse(self.daemon.engine.operated_accounts[ACCOUNT].is_reported)
+        self.daemon.gateway.faults = Faults()
+        self.daemon.advance(30)
+        self.assertTrue(self.daemon.engine.operated_accounts[ACCOUNT].is_reported)
+
     def test_flatten_closes_everything_and_locks_nothing(self) -> None:
         self.daemon.trade(BUY, 1)
         self.daemon.engine.accounts[ACCOUNT].flatten("lunch", "trader")

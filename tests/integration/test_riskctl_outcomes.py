@@ -75,7 +75,7 @@ async def test_of_a_broker_that_does_not_answer_nothing_is_said_to_be_flat(
     """The daemon listens, and the broker has answered nothing yet."""
     config, state = tmp_path / "riskd.toml", tmp_path / "state"
     config.write_text(
-        "[[accounts]]\nid = 123\n[practice.faults]\nlost_requests = 1.0\nfailed_reads = 1.0\n"
+        "[rules.daily_realized_loss]\nloss_limit = 500\n[[accounts]]\nid = 123\n[practice.faults]\nlost_requests = 1.0\nfailed_reads = 1.0\n"
     )
     twistd("--port", "0", "--state", str(state), "--config", str(config), waits=False)
     asked = [
@@ -91,3 +91,7 @@ async def test_of_a_broker_that_does_not_answer_nothing_is_said_to_be_flat(
         assert first == f"account 123 {so}"
         assert "the broker has NOT CONFIRMED within 4 seconds that account 123 is flat" in second
     assert await locks(state) == ["enough"]
+    # What the broker has not said is no zero.
+    row = next(line for line in (await ask(state, "status")).splitlines() if " until " in line)
+    assert row.split()[:10] == ["123", *["-"] * 8, "until"]
+    assert "$0.00" not in await ask(state, "rules", "123")

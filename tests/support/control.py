@@ -56,6 +56,7 @@ class FakeAccount:
 
     def __init__(self, account_id: int) -> None:
         self.account_state = AccountState(account_id=account_id)
+        self.is_reported = True
         self.rules: tuple[RuleInForce, ...] = ()
         self.received: list[tuple[object, ...]] = []
         self.confirmed: Deferred[ConfirmedFlatten] | None = None

@@ -22,6 +22,7 @@ from twisted.protocols.amp import AMP, RemoteAmpError, UnhandledCommand
 from twisted.python.failure import Failure
 
 from riskd.app.riskctl.finding import daemon_directory, say
+from riskd.app.riskctl.json_reports import status_json
 from riskd.app.riskctl.outcomes import (
     NotSoError,
     flatten_sentence,
@@ -33,7 +34,6 @@ from riskd.app.riskctl.tables import rules_table, status_table
 from riskd.control.protocol import (
     GUARD_NAME,
     SOCKET_NAME,
-    UNREADABLE,
     FlattenCommand,
     FloorCommand,
     LockCommand,
@@ -41,6 +41,7 @@ from riskd.control.protocol import (
     RulesCommand,
     StatusCommand,
     UnlockCommand,
+    UnreadableAnswerError,
     check_path,
 )
 from riskd.control.reports import StatusReport
@@ -51,8 +52,6 @@ from riskd.model.safe_text import json_text
 
 ANSWER_SECONDS: Final = 5
 """riskd must answer within this time."""
-
-_NOT_ANSWERED: Final = "riskd could not answer, its log may say why: "
 
 _UNKNOWN: Final = "the command may have been carried out, check with riskctl status"
 
@@ -86,7 +85,7 @@ async def show_status(ask: Ask, options: argparse.Namespace) -> str:
     """Return the status of the daemon and all accounts."""
     report = await ask(StatusCommand)
     return (
-        json_text(report)
+        json_text(status_json(report, datetime.now(UTC)))
         if options.json
         else "\n".join(status_table(report, datetime.now(UTC) + _offset(report)))
     )
@@ -189,8 +188,8 @@ def _is_change(options: argparse.Namespace) -> bool:
 
 def _may_be_done(failure: Failure) -> bool:
     """Return whether riskd may have carried out a command that failed: it was sent."""
-    sent = failure.check(ConnectionClosed, DeferredTimeoutError, RemoteAmpError)
-    return sent is not None and failure.check(ConnectError, UnhandledCommand) is None
+    sent = (ConnectionClosed, DeferredTimeoutError, RemoteAmpError, UnreadableAnswerError)
+    return failure.check(*sent) is not None and failure.check(ConnectError) is None
 
 
 def _explain(failure: Failure, directory: Path) -> str:
@@ -209,8 +208,7 @@ def _explain(failure: Failure, directory: Path) -> str:
     if isinstance(error, UnhandledCommand):
         return "this riskd is of another version and does not know the command"
     if isinstance(error, RemoteAmpError):
-        is_ours = error.errorCode == UNREADABLE
-        return f"{'' if is_ours else _NOT_ANSWERED}{error.description}"
+        return f"riskd could not answer, its log may say why: {error.description}"
     failure.trap(UserError)
     return str(error)
 

@@ -17,7 +17,6 @@ from riskd.config.presets import Preset, report_preset
 from riskd.config.values import as_toml
 from riskd.control.reports import (
     AccountReport,
-    FloorReport,
     OrderReport,
     PositionReport,
     RuleReport,
@@ -56,6 +55,10 @@ _TRADES_HEADER: Final = (
 )
 _EQUITY_HEADER: Final = ("AT", "BALANCE", "EQUITY", "NET", "DAY'S HIGH")
 _ENFORCEMENT_HEADER: Final = ("AT", "ACCOUNT", "RULE", "ACTION", "REASON")
+_UNKNOWN: Final = "-"
+_NOT_RECOVERED: Final = (
+    "journal: not read yet; locks that were set before riskd started may be unknown"
+)
 _SENTENCES: Final = {BALANCE: "message", CORRECTION: "message", CLOCK: "reason"}
 """Where the sentence is in lines that have one."""
 
@@ -70,10 +73,13 @@ _FORMULA_STARTS: Final = "=+-@＝＋－＠"  # noqa: RUF001  # a spreadsheet tak
 
 def status_table(report: StatusReport, now: datetime) -> list[str]:
     """Return the status of a daemon as lines for a terminal."""
-    rows = [_status_row(account, now) for account in report.accounts]
+    rows = [
+        _status_row(account, now, is_recovered=report.is_recovered) for account in report.accounts
+    ]
     lines = [
         _daemon_line(report, now),
         _clock_line(report),
+        *([] if report.is_recovered else [_NOT_RECOVERED]),
         "",
         *_table(_STATUS_HEADER, rows, right=range(9)),
     ]
@@ -104,18 +110,23 @@ def _clock_line(report: StatusReport) -> str:
     return f"clock: {offset_words(offset)}{remedy}"
 
 
-def _status_row(account: AccountReport, now: datetime) -> tuple[str, ...]:
+def _status_row(account: AccountReport, now: datetime, *, is_recovered: bool) -> tuple[str, ...]:
+    is_reported = account.is_reported
+    lock = _until(account, now)
+    if not (account.locks or is_recovered):
+        lock = _UNKNOWN
     return (
         str(account.account),
-        dollars(account.realized_pnl),
+        dollars(account.realized_pnl) if is_reported else _UNKNOWN,
         _figure(account.open_pnl, "$"),
         _figure(account.net_pnl, "$"),
         _figure(account.balance, "$"),
         _figure(account.equity, "$"),
-        str(account.trades),
-        str(len(account.positions)),
-        str(len(account.orders)),
-        _until(account, now),
+        *(
+            str(number) if is_reported else _UNKNOWN
+            for number in (account.trades, len(account.positions), len(account.orders))
+        ),
+        lock,
     )
 
 
@@ -133,7 +144,7 @@ def _until(account: AccountReport, now: datetime) -> str:
 def _details(account: AccountReport, now: datetime, *, is_dry_run: bool) -> Iterator[str]:
     details = chain(
         _restrictions(account, now, is_dry_run=is_dry_run),
-        _floor(account.floor),
+        _floor(account),
         _brokers_view(account),
         map(_position, account.positions),
         map(_order, account.orders),
@@ -159,8 +170,11 @@ def _restrictions(account: AccountReport, now: datetime, *, is_dry_run: bool) ->
         yield f"LOCKED{end}: {lock.reason} ({lock.rule_id})"
 
 
-def _floor(floor: FloorReport | None) -> Iterator[str]:
+def _floor(account: AccountReport) -> Iterator[str]:
     """Yield the floor, how far it is, and what the end of the day would do to it."""
+    floor = account.floor
+    if floor is None and account.has_floor:
+        yield "floor not known yet"
     if floor is not None:
         yield (
             f"floor {dollars(floor.amount)} by {floor.source.words}, "
@@ -172,8 +186,14 @@ def _brokers_view(account: AccountReport) -> Iterator[str]:
     """Yield what is unusual in what the broker says of an account."""
     if account.can_trade is False:
         yield "the broker does not let it trade"
+    if not account.is_reported:
+        yield (
+            "the broker has not reported this account since riskd started; positions and orders are from before"
+            if account.positions or account.orders
+            else "the broker has not reported this account since riskd started"
+        )
     elif account.can_trade is None:
-        yield "the broker has not reported this account yet"
+        yield "the broker has not said yet whether it may trade"
     if account.brokers_balance is not None:
         yield (
             f"the broker says that its balance is {dollars(account.brokers_balance)}, which no trade explains; "
@@ -208,7 +228,16 @@ def rules_table(report: RulesReport) -> list[str]:
     """Return an account's rules and their gauges as lines for a terminal."""
     rows = [row for rule in report.rules for row in _rule_rows(rule)]
     empty = f"account {report.account} has no rules"
-    return _table(_RULES_HEADER, rows, right=(3, 4, 5), empty=empty)
+    lines = _table(_RULES_HEADER, rows, right=(3, 4, 5), empty=empty)
+    if not report.is_reported:
+        lines.append(f"the broker has not reported account {report.account} since riskd started")
+    if report.unwritten:
+        lines.append(
+            printable(
+                f"NOT ON THE DISK ({report.unwritten}): if riskd ends now, a floor may be lower at its next start"
+            )
+        )
+    return lines
 
 
 def _rule_rows(rule: RuleReport) -> list[tuple[str, ...]]:
@@ -230,7 +259,7 @@ def _rule_rows(rule: RuleReport) -> list[tuple[str, ...]]:
 
 def _figure(value: Decimal | None, unit: str) -> str:
     if value is None:
-        return "-"
+        return _UNKNOWN
     if unit == "$":
         return dollars(value)
     # A unit is in the plural, if it has one.
@@ -492,7 +521,8 @@ def _first_enforced(day: date, first: FirstEnforced | None) -> str:
 def compared_days_report(days: Iterable[ComparedDay], names: Sequence[str]) -> dict[str, Any]:
     """Return what would have been enforced first as a value for JSON.
 
-    The list of a day lacks the configurations that do not guard the account.
+    The list of a day lacks the configurations that do not guard the account.  An ``action`` that is false: nothing
+    is enforced.
     """
     return {
         "days": [
@@ -501,7 +531,7 @@ def compared_days_report(days: Iterable[ComparedDay], names: Sequence[str]) -> d
                 "account": each.account,
                 "net_pnl": each.net_pnl,
                 "enforced_first": [
-                    {"config": names[number], "action": first}
+                    {"config": names[number], "action": first or False}
                     for number, first in each.first.items()
                 ],
             }

@@ -295,7 +295,7 @@ class ReplayTests(ZonedTestCase):
         (day,) = json.loads(output)["days"]
         self.assertEqual((status, day["day"], day["account"]), (0, "2026-11-23", ACCOUNT))
         first, second = day["enforced_first"]
-        self.assertEqual(second, {"config": str(self.loose), "action": None})
+        self.assertEqual(second, {"config": str(self.loose), "action": False})
         self.assertEqual(first["config"], str(self.other))
         self.assertEqual(
             (first["action"]["rule_id"], first["action"]["net_pnl"]), ("RULE-001", -1.85)

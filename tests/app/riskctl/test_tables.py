@@ -79,7 +79,7 @@ class TableTests(ZonedTestCase):
                 ),
                 "",
                 "123: LOCKED until 15:00:05: Daily loss (RULE-003)",
-                "123: the broker has not reported this account yet",
+                "123: the broker has not said yet whether it may trade",
                 (
                     "123: the broker says that its balance is $48,500.00, which no trade explains; "
                     "the lower balance counts until the account is flat"
