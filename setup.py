@@ -41,6 +41,16 @@ COMPLETIONS = {
 """Where each shell looks for completions, and how their files are named."""
 
 
+NEEDED = (3, 11)
+if sys.version_info < NEEDED:
+    # pips of that time name the first library that has no version for this Python, before they see python_requires.
+    sys.exit(
+        "riskd needs Python {}.{} or newer; this is Python {}.{}".format(
+            *NEEDED, *sys.version_info
+        )
+    )
+
+
 class BuildPages(Command):
     """Writes the man pages and the completions, and has them installed."""
 
