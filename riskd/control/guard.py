@@ -10,6 +10,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -37,7 +38,13 @@ from riskd.host.users import user_name
 GUARD_COMMANDS: Final = (StatusCommand, RulesCommand, LockCommand, FlattenCommand)
 """None of them lets an account trade that may not: a lock never shortens another."""
 
+MAX_CHANGES: Final = 30
+"""Locks and flattens of one user within :data:`CHANGE_SECONDS`: each is written to the daemon's disk for good."""
+
+CHANGE_SECONDS: Final = 60
+
 _ALLOWED: Final = frozenset(command.commandName for command in GUARD_COMMANDS)
+_CHANGES: Final = frozenset(command.commandName for command in (LockCommand, FlattenCommand))
 
 
 class GroupError(UserError):
@@ -89,29 +96,49 @@ class GuardCommands(Commands):
     """Those of an operator's commands that only guard.
 
     :param refusal: why this client may use none of them; empty if it may.
+    :param may_change: returns whether the client has not changed too much lately; called for each change.
     """
 
-    def __init__(self, operated: IOperated, clock: IReactorTime, refusal: str = "") -> None:
+    def __init__(
+        self,
+        operated: IOperated,
+        clock: IReactorTime,
+        refusal: str = "",
+        may_change: Callable[[], bool] = lambda: True,
+    ) -> None:
         super().__init__(operated, clock)
         self._refusal = refusal
+        self._may_change = may_change
 
     def locateResponder(self, name: bytes) -> Callable[[AmpBox], Any] | None:  # noqa: N802  # AMP's name
         """Return what answers a command; for one that is not allowed, what refuses it."""
         responder: Callable[[AmpBox], Any] | None = super().locateResponder(name)
-        if responder is None or (not self._refusal and name in _ALLOWED):
+        refusal = "" if responder is None else self._refusal_of(name)
+        if not refusal:
             return responder
-        refusal = self._refusal or _not_allowed(name)
 
         def refuse(_request: AmpBox) -> NoReturn:
             raise RemoteAmpError(REFUSED, refusal)
 
         return refuse
 
+    def _refusal_of(self, name: bytes) -> str:
+        if self._refusal:
+            return self._refusal
+        if name not in _ALLOWED:
+            return _not_allowed(name)
+        if name in _CHANGES and not self._may_change():
+            return (
+                f"{MAX_CHANGES} locks and flattens in a minute are enough; try again in a moment"
+            )
+        return ""
+
 
 def _not_allowed(command: bytes) -> str:
     owner = user_name(os.geteuid())
     users = owner if owner == "root" else f"{owner} and root"
-    return f"only {users} may {_word(command)}; {GUARD_NAME} takes {_listed(GUARD_COMMANDS)}"
+    taken = _listed(GUARD_COMMANDS)
+    return f"only {users} may use riskctl {_word(command)}; {GUARD_NAME} takes {taken}"
 
 
 def _word(command: bytes) -> str:
@@ -132,6 +159,7 @@ class GuardFactory(ControlFactory):
     def __init__(self, clock: IReactorTime, operated: IOperated, group: Group) -> None:
         super().__init__(clock, operated)
         self._group = group
+        self._changed: dict[str, deque[float]] = {}
 
     def commands_for(self, transport: Any) -> GuardCommands:
         """Return what carries out the requests of a client."""
@@ -143,9 +171,20 @@ class GuardFactory(ControlFactory):
             refusal = (
                 f"{who} is not in the group {self._group.name}, whose members may use {GUARD_NAME}"
             )
-        commands = GuardCommands(self._operated, self.clock, refusal)
-        commands.operator = self.operator_of(transport)
+        operator = self.operator_of(transport)
+        commands = GuardCommands(
+            self._operated, self.clock, refusal, lambda: self._may_change(operator)
+        )
+        commands.operator = operator
         return commands
+
+    def _may_change(self, operator: str) -> bool:
+        times = self._changed.setdefault(operator, deque(maxlen=MAX_CHANGES))
+        now = self.clock.seconds()
+        if len(times) == MAX_CHANGES and now < times[0] + CHANGE_SECONDS:
+            return False
+        times.append(now)
+        return True
 
 
 def guard_service(

@@ -17,7 +17,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.control import guard
 from riskd.control.commands import Commands
 from riskd.control.guard import (
+    CHANGE_SECONDS,
     GUARD_COMMANDS,
+    MAX_CHANGES,
     Group,
     GroupError,
     GuardCommands,
@@ -78,7 +80,7 @@ class CommandTests(GuardTestCase):
             request = Request(account=123, reason="please", amount=1)  # type: ignore[arg-type]
             self.assertEqual(
                 self.refusal(command, request),
-                f"only riskd and root may {word}; guard.sock takes status, rules, lock and flatten",
+                f"only riskd and root may use riskctl {word}; guard.sock takes status, rules, lock and flatten",
             )
         self.assertEqual(self.account.received, [])
 
@@ -92,6 +94,32 @@ class CommandTests(GuardTestCase):
             assert responder is not None
             self.assertRaises(RemoteAmpError, responder, {})
         self.assertIsNone(GuardCommands(self.daemon, self.clock).locateResponder(b"Nonsense"))
+
+
+class BoundTests(GuardTestCase):
+    """How much one user may write to the daemon's disk."""
+
+    def test_more_locks_and_flattens_than_a_person_gives_are_refused_for_a_minute(self) -> None:
+        request = Request(account=123, reason="enough")
+        for number in range(MAX_CHANGES):
+            self.ask((LockCommand, FlattenCommand)[number % 2], request)
+            self.clock.advance(1)
+        for command in (LockCommand, FlattenCommand):
+            self.assertIn("30 locks and flattens in a minute", self.refusal(command, request))
+        self.assertEqual(len(self.account.received), MAX_CHANGES)
+        # What changes nothing is not bounded, and each user has a bound of their own.
+        self.ask(StatusCommand)
+        self.factory.operator_of = lambda _transport: "joan"
+        self.ask(LockCommand, request)
+        self.factory.operator_of = lambda _transport: "jane"
+        self.clock.advance(CHANGE_SECONDS)
+        self.ask(LockCommand, request)
+
+    def test_refused_commands_do_not_count(self) -> None:
+        for _ in range(2 * MAX_CHANGES):
+            self.refusal(UnlockCommand, Request(account=123, reason="please"))
+            self.clock.advance(1)
+        self.ask(LockCommand, Request(account=123, reason="enough"))
 
 
 class AdmissionTests(GuardTestCase):

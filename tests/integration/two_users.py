@@ -223,7 +223,10 @@ def check_commands(jane: User, bob: User, riskd: User, root: User) -> None:
     assert (status, "is locked until it is unlocked" in said) == (0, True), said
     for arguments in (("unlock", "123", *reason), ("floor", "123", "48500")):
         status, said = jane.riskctl(*arguments)
-        assert (status, f"only riskd and root may {arguments[0]}" in said) == (1, True), said
+        assert (status, f"only riskd and root may use riskctl {arguments[0]}" in said) == (
+            1,
+            True,
+        ), said
     # A shorter lock takes nothing from the longer one.
     jane.riskctl("lock", "123", *reason, "--minutes", "1")
     assert "until it is unlocked" in jane.riskctl("status")[1]
