@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from riskd.app.riskctl.check_config import summary, unguarded
-from riskd.app.riskctl.doctor.findings import Finding, note, ok, quoted, warning, wrong
+from riskd.app.riskctl.doctor.findings import Finding, ok, quoted, warning, wrong
 from riskd.config.loader import load_settings
 from riskd.config.presets import MOST_DAYS, preset_warnings
 from riskd.config.settings import Settings
@@ -48,13 +48,12 @@ def read_configuration(path: Path | None) -> tuple[Settings | None, list[Finding
     except NoFileError as error:
         return None, [wrong(_WHAT, str(error), f"riskctl init -o {quoted(path)}")]
     except ConfigError as error:
-        edit = f"${{EDITOR:-vi}} {quoted(path)} && riskctl check-config {quoted(path)}"
+        edit = f"{_edit(path)} && riskctl check-config {quoted(path)}"
         return None, [wrong(_WHAT, problem, edit) for problem in error.problems]
     return settings, list(_about(path, settings))
 
 
 def _about(path: Path, settings: Settings) -> Iterator[Finding]:
-    edit = f"${{EDITOR:-vi}} {quoted(path)}"
     others = path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     if others:
         yield warning(
@@ -63,7 +62,7 @@ def _about(path: Path, settings: Settings) -> Iterator[Finding]:
             f"chmod go-w {quoted(path)}",
         )
     for problem in unguarded(settings):
-        yield warning(_WHAT, problem, edit)
+        yield warning(_WHAT, problem, _edit(path))
     yield ok(_WHAT, f"{path}: {summary(settings)}")
 
 
@@ -80,7 +79,7 @@ def check_presets(settings: Settings, today: date) -> Iterator[Finding]:
 
 
 def find_key(
-    settings: Settings, environ: MutableMapping[str, str]
+    settings: Settings, configuration: Path, environ: MutableMapping[str, str]
 ) -> tuple[Credentials | None, list[Finding]]:
     """Return the login, and what is to be said of its key."""
     gateway = settings.gateway
@@ -91,10 +90,14 @@ def find_key(
     except CredentialsError as error:
         if gateway.key_file is None:
             says = (
-                f"none here: no key_file, no {KEY_VARIABLE}.  If systemd passes it as {CREDENTIAL}, only the "
-                "service has it; the login is not checked"
+                f"none here: neither key_file nor {KEY_VARIABLE}; if systemd passes it as {CREDENTIAL}, only the "
+                "service has it"
             )
-            return None, [note(_KEY, says)]
+            return None, [warning(_KEY, says, f"{_edit(configuration)}   # add key_file")]
         return None, [wrong(_KEY, str(error), error.mend)]
     place = gateway.key_file or f"the environment's {KEY_VARIABLE}, or systemd's"
     return found, [ok(_KEY, f"{place}, which no other user can read")]
+
+
+def _edit(path: Path) -> str:
+    return f"${{EDITOR:-vi}} {quoted(path)}"

@@ -108,7 +108,9 @@ class Examination:
         path = find_configuration(self._options.config)
         await self._in_thread("installation", lambda: check_installation(machine.python))
         settings = await self._configuration(path)
-        credentials = None if settings is None else await self._key(settings)
+        credentials = None
+        if settings is not None and path is not None:
+            credentials = await self._key(settings, path)
         directory = self._directory(settings, path)
         running = None if directory is None else running_daemon(directory)
         await self._local(path, settings, directory, running)
@@ -131,12 +133,12 @@ class Examination:
             self._report(check_presets(settings, self._machine.now().date()))
         return settings
 
-    async def _key(self, settings: Settings) -> Credentials | None:
+    async def _key(self, settings: Settings, path: Path) -> Credentials | None:
         credentials: Credentials | None = None
 
         def find() -> Iterable[Finding]:
             nonlocal credentials
-            credentials, findings = find_key(settings, os.environ)
+            credentials, findings = find_key(settings, path, os.environ)
             return findings
 
         await self._in_thread("API key", find)

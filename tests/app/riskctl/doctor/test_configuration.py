@@ -17,6 +17,7 @@ from riskd.config.settings import AccountSettings, GatewaySettings, Settings
 from riskd.gateway.projectx import credentials
 from tests.support.directories import temporary_directory
 
+CONFIG = Path("riskd.toml")
 KEY = "a-key-that-nobody-may-see"
 
 
@@ -77,7 +78,7 @@ class KeyTests(SynchronousTestCase):
     def find(self, key_file: str | None, **environ: str) -> tuple[str, Finding]:
         gateway = GatewaySettings(kind="projectx", user_name="jane", key_file=key_file)
         settings = Settings(gateway=gateway, accounts=(AccountSettings(id=7),))
-        found, (finding,) = find_key(settings, environ)
+        found, (finding,) = find_key(settings, CONFIG, environ)
         self.assertNotIn(KEY, finding.says + finding.mend)
         return "" if found is None else found.api_key.reveal(), finding
 
@@ -113,12 +114,13 @@ class KeyTests(SynchronousTestCase):
         self.path.unlink()
         self.path.symlink_to("/etc/hostname")
 
-    def test_a_key_that_only_the_service_has_is_no_fault(self) -> None:
+    def test_a_key_that_only_the_service_may_have_is_a_warning(self) -> None:
         key, finding = self.find(None)
-        self.assertEqual((key, finding.verdict), ("", Verdict.NOTE))
+        self.assertEqual((key, finding.verdict), ("", Verdict.WARNING))
         self.assertIn("systemd", finding.says)
+        self.assertEqual(finding.mend, "${EDITOR:-vi} riskd.toml   # add key_file")
 
     def test_the_practice_gateway_needs_none(self) -> None:
         settings = Settings(accounts=(AccountSettings(id=7),))
-        found, (finding,) = find_key(settings, {})
+        found, (finding,) = find_key(settings, CONFIG, {})
         self.assertEqual((found, finding.verdict), (None, Verdict.OK))
