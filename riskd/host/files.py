@@ -111,10 +111,14 @@ def put_away(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def kind_of(mode: int) -> str:
+    """Return what has a mode and is no regular file, such as ``a pipe``."""
+    return next((words for is_it, words in _KINDS if is_it(mode)), "a device")
+
+
 def _checked(path: Path, found: os.stat_result) -> os.stat_result:
     if not stat.S_ISREG(found.st_mode):
-        kind = next((words for is_it, words in _KINDS if is_it(found.st_mode)), "a device")
-        raise UnsafeFileError(path, f"it is {kind}")
+        raise UnsafeFileError(path, f"it is {kind_of(found.st_mode)}")
     if found.st_uid not in (os.geteuid(), _ROOT, path.parent.stat().st_uid):
         raise UnsafeFileError(path, f"it belongs to another user, with the id {found.st_uid}")
     return found

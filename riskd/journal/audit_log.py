@@ -47,6 +47,9 @@ CORRECTION: Final = "correction"
 DAY: Final = "day"
 """The kind of the lines about trading days: a :class:`riskd.model.day_report.DayReport` each."""
 
+JOURNAL: Final = "journal"
+"""The kind of the lines about what other programs have done to the journal's files."""
+
 OPERATOR_COMMAND: Final = "operator"
 """The kind of the lines about operators' commands."""
 
@@ -59,7 +62,7 @@ class LogLine(msgspec.Struct, frozen=True):
 
     :ivar at: when it happened, in UTC.
     :ivar kind: an event type of the wire, :data:`OPERATOR_COMMAND`, :data:`CORRECTION`,
-        :data:`BALANCE`, :data:`DAY`, :data:`SETTINGS` or :data:`CLOCK`.
+        :data:`BALANCE`, :data:`DAY`, :data:`SETTINGS`, :data:`JOURNAL` or :data:`CLOCK`.
     :ivar data: the details, with every fraction as a ``Decimal``.
     """
 

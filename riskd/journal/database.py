@@ -66,17 +66,13 @@ def open_copy(path: Path, *, is_whole: bool = True) -> Iterator[sqlite3.Connecti
     image[_WRITE_VERSION] = image[_READ_VERSION] = 1
     with (
         closing(sqlite3.connect(":memory:", isolation_level=None)) as connection,
-        _in_time(connection, path, COPY_SECONDS),
+        in_time(connection, path, COPY_SECONDS),
     ):
         connection.deserialize(bytes(image))
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_COPY_VALUE)
         restrict(connection)
         if is_whole:
-            check_version(connection, path)
-            # Pages that refer to each other in a circle are found here, and would have no end below.
-            (result,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-            if result != "ok":
-                raise DamagedError(str(result))
+            check_whole(connection, path)
         yield connection
 
 
@@ -98,7 +94,7 @@ def open_journal(path: Path, *, with_log: bool = True) -> Iterator[sqlite3.Conne
     uri = f"file:{quote(str(path))}?{options}"
     with (
         closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection,
-        _in_time(connection, path, JOURNAL_SECONDS),
+        in_time(connection, path, JOURNAL_SECONDS),
     ):
         check_opened(path, found)
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_JOURNAL_VALUE)
@@ -129,6 +125,21 @@ def check_opened(path: Path, before: os.stat_result) -> None:
         raise UnsafeFileError(path, "it was replaced while it was opened")
 
 
+def check_whole(connection: sqlite3.Connection, path: Path) -> None:
+    """Check the tables and all pages of an open file.
+
+    Pages that refer to each other in a circle are found here; reading them would have no end.
+
+    :raises DamagedError: it is damaged.
+    :raises sqlite3.Error: likewise.
+    :raises NewerSchemaError: a newer riskd wrote it.
+    """
+    check_version(connection, path)
+    (result,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if result != "ok":
+        raise DamagedError(str(result))
+
+
 def restrict(connection: sqlite3.Connection) -> None:
     """Let the file call no SQL function with effects, and check its pages."""
     connection.execute("PRAGMA trusted_schema = OFF")
@@ -136,7 +147,7 @@ def restrict(connection: sqlite3.Connection) -> None:
 
 
 @contextmanager
-def _in_time(connection: sqlite3.Connection, path: Path, seconds: float) -> Iterator[None]:
+def in_time(connection: sqlite3.Connection, path: Path, seconds: float) -> Iterator[None]:
     """Interrupt the connection's statements after so many seconds.
 
     :raises SlowFileError: they were interrupted.
@@ -150,3 +161,5 @@ def _in_time(connection: sqlite3.Connection, path: Path, seconds: float) -> Iter
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
             raise SlowFileError(path, seconds) from None
         raise
+    finally:
+        connection.set_progress_handler(None, 0)

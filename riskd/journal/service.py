@@ -21,9 +21,12 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from riskd.host.disk_thread import DiskThread
+from riskd.host.errors import UserError
+from riskd.host.timing import lasting_loop
 from riskd.journal.interface import IJournal
 from riskd.journal.reader import StateFileError, read_published
 from riskd.journal.store import Recovery, Store
@@ -44,6 +47,9 @@ WRITE_SECONDS: Final = 1.0
 """A write that takes longer is reported as a problem."""
 
 RETRY_SECONDS: Final = 1.0
+
+WATCHED_EVERY: Final = 2.0
+"""How often, in seconds, the journal's files are looked at when there is nothing to write."""
 
 _SLOW_WRITE: Final = "The state file takes over a second to write; lockouts and enforcement actions are announced late"
 _SLOW_COPY: Final = (
@@ -124,11 +130,14 @@ class JournalService(Service):
         self._clients: list[Deferred[None]] = []
         self._in_progress: _Write | None = None
         self._timer: IDelayedCall | None = None
+        self._watch = lasting_loop(clock, self._look_at_files, _log)
+        self._is_looking = False
 
     def startService(self) -> None:
         """Start the disk thread."""
         super().startService()
         self._thread.start()
+        self._watch.start(WATCHED_EVERY, now=False)
 
     def recover(
         self,
@@ -229,6 +238,8 @@ class JournalService(Service):
     def stopService(self) -> Deferred[None]:
         """Write and publish the final states, and close the journal."""
         super().stopService()
+        if self._watch.running:
+            self._watch.stop()
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         return Deferred.fromCoroutine(self._finish())
@@ -243,6 +254,24 @@ class JournalService(Service):
         _fire(last, _STOPPED if why_not is None else why_not)
         await self._thread.run(self._store.close)
         self._thread.stop()
+
+    def _look_at_files(self) -> None:
+        """Write now if others have changed the journal's files meanwhile."""
+        if not self._is_recovered or self._in_progress or self._is_looking:
+            return
+
+        def looked(change: str) -> None:
+            self._is_looking = False
+            if change:
+                self._unpublished = _Unpublished.STATES
+                self._write_now()
+
+        def failed(failure: Failure) -> None:
+            self._is_looking = False
+            _log.failure("internal error in looking at the journal's files", failure)
+
+        self._is_looking = True
+        self._thread.run(self._store.change).addCallbacks(looked, failed)
 
     def _is_publication_due(self) -> bool:
         age = self._clock.seconds() - self._published_at
@@ -336,8 +365,9 @@ class JournalService(Service):
                 self._take_over(outcome)
             elif not self._store.has_all_quotes:
                 self._unpublished = max(self._unpublished, _Unpublished.QUOTES)
+            replaced = self._report_replacement()
         except Exception as error:  # noqa: BLE001  # the journal must go on; it tries again
-            if not isinstance(error, sqlite3.Error | OSError):
+            if not isinstance(error, sqlite3.Error | OSError | UserError):
                 _log.failure("internal error in the journal")
             self._unpublished = _Unpublished.STATES
             self._write_within(RETRY_SECONDS)
@@ -346,9 +376,19 @@ class JournalService(Service):
         if write.publishes and may_write:
             self._published_at = self._clock.seconds()
             # A problem is over once a copy was made in time for a handshake.
-            if outcome is True and self._published_at - begun < HANDSHAKE_SECONDS:
+            is_over = outcome is True and self._published_at - begun < HANDSHAKE_SECONDS
+            if is_over and not replaced:
                 self._report_problem("")
         return "" if may_write else None
+
+    def _report_replacement(self) -> bool:
+        """Report what others have done to the journal; return whether they have."""
+        problem = self._store.take_problem()
+        if problem:
+            # It ends with the next publication.
+            self._unpublished = _Unpublished.STATES
+            self._report_problem(problem)
+        return bool(problem)
 
     def _take_over(self, recovery: Recovery) -> None:
         """Hand the journal's content to the engine.

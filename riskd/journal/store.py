@@ -19,7 +19,8 @@ import msgspec
 
 from riskd.host.errors import UserError
 from riskd.host.files import create_private, open_regular, put_away
-from riskd.journal.database import SUFFIXES, check_files, check_opened, restrict
+from riskd.journal.audit_log import JOURNAL
+from riskd.journal.database import SUFFIXES, check_files, check_opened, check_whole, restrict
 from riskd.journal.differences import Statement, differences, mark_statement
 from riskd.journal.ownership import PRIVATE_FACTS, OtherGatewayError, Owner, Record
 from riskd.journal.reader import (
@@ -27,6 +28,7 @@ from riskd.journal.reader import (
     Snapshot,
     StateFileError,
     may_pass,
+    published_mark,
     read_published,
     read_snapshot,
     words_of,
@@ -38,11 +40,11 @@ from riskd.journal.schema import (
     PUBLISHED_TABLES,
     DamagedError,
     as_stamp,
-    check_version,
     empty_database,
     migrate,
 )
-from riskd.model.account import AccountState
+from riskd.journal.watch import JournalWatch, copy_whole
+from riskd.model.account import AccountState, with_risk
 from riskd.model.equity import EquityMark
 from riskd.model.wire import encode_data
 
@@ -55,6 +57,8 @@ _COPY: Final = "copy"
 _NEW_NAME: Final = f"{JOURNAL_NAME}.new"
 
 _PUT_FACT: Final = "INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)"
+
+_ADD_LOG_ENTRY: Final = "INSERT INTO log (account_id, at, kind, data) VALUES (?, ?, ?, ?)"
 
 KEPT_HISTORY: Final = timedelta(days=2 * 366)
 """How long executions and the equity of each minute are kept."""
@@ -107,10 +111,13 @@ class Store:
         self._owner = owner
         self._path = directory / JOURNAL_NAME
         self._connection: sqlite3.Connection | None = None
+        self._watch = JournalWatch(self._path)
+        self._problem = ""
         self._written: dict[int, AccountState] = {}
         self._facts: dict[str, str] = {}
         self._quotes_written_at: datetime | None = None
         self._is_published = False
+        self._published_mark: object = None
         self._has_clock_offset = False
         # The figures of the last write, for the copy.
         self._marks: tuple[Statement, ...] = ()
@@ -148,6 +155,7 @@ class Store:
         self._written, self._facts = dict(snapshot.accounts), {}
         self._commits = snapshot.commits
         self._has_clock_offset = snapshot.clock_offset is not None
+        self._watch.note(self._journal)
         return Recovery(snapshot.accounts)
 
     def write(
@@ -170,6 +178,29 @@ class Store:
         :raises sqlite3.Error: the write failed as a whole; the journal is as before.
         """
         states, marks = list(states), tuple(marks)
+        at = None if clock_offset is None else now + timedelta(seconds=float(clock_offset))
+        change = self.change()
+        if change:
+            self._renew(states, gateway_name, now, at or now, change)
+        has_written = self._write(states, gateway_name, now, at, marks, all_quotes, clock_offset)
+        if has_written:
+            self._watch.note(self._journal)
+        return has_written
+
+    def _write(
+        self,
+        states: list[AccountState],
+        gateway_name: str,
+        now: datetime,
+        at: datetime | None = None,
+        marks: tuple[EquityMark, ...] = (),
+        all_quotes: bool = True,
+        clock_offset: str | None = None,
+    ) -> bool:
+        """Write ``states``; the parameters are those of :meth:`write`.
+
+        :param at: the broker's time; ``None`` while it is unknown.
+        """
         takes_quotes = all_quotes or not self._has_fresh_quotes(now)
         self.has_all_quotes = takes_quotes or all(
             state.quotes == self._known(state).quotes for state in states
@@ -193,7 +224,6 @@ class Store:
         # as_of and commits come later: alone they are no reason for a write.
         if not statements and facts.items() <= self._facts.items():
             return False
-        at = None if clock_offset is None else now + timedelta(seconds=float(clock_offset))
         if at is not None:
             minute = at.replace(second=0, microsecond=0)
             statements += [mark_statement(mark, minute) for mark in marks]
@@ -227,7 +257,7 @@ class Store:
         :raises sqlite3.Error: the copy could not be made; the copy before stays.
         :raises OSError: likewise.
         """
-        if self._is_published:
+        if self._is_published and published_mark(self.directory) == self._published_mark:
             return False
         temporary = self.directory / _TEMPORARY_NAME
         with os.fdopen(create_private(temporary), "wb") as file:
@@ -242,7 +272,7 @@ class Store:
         # A reader that has the copy before open keeps it.
         temporary.replace(published)
         sync(self.directory)
-        self._is_published = True
+        self._is_published, self._published_mark = True, published_mark(self.directory)
         return True
 
     def close(self) -> None:
@@ -297,13 +327,10 @@ class Store:
         journal = self._connection
         check_opened(path, found)
         restrict(journal)
-        check_version(journal, path)
+        check_whole(journal, path)
         # WAL: someone who reads the journal never delays a write.  FULL: a commit survives a power cut.
         journal.execute("PRAGMA journal_mode = WAL")
         journal.execute("PRAGMA synchronous = FULL")
-        (result,) = journal.execute("PRAGMA quick_check(1)").fetchone()
-        if result != "ok":
-            raise DamagedError(result)
         migrate(journal, path)
         journal.execute(f"ATTACH ':memory:' AS {_COPY}")
         return read_snapshot(journal)
@@ -361,11 +388,91 @@ class Store:
         try:
             self._open_whole(new)
             self._record_owner()
-            self.write(accounts.values(), self._owner.gateway.kind if self._owner else "", now)
+            kind = self._owner.gateway.kind if self._owner else ""
+            self._write(list(accounts.values()), kind, now)
         finally:
             # Closing checkpoints the log, so that all of it is in the one file.
             self.close()
-        self._set_aside(now)
+        self._put_in_place(new, now, "damaged")
+        return Recovery(
+            accounts, f"The journal {self._path} is damaged ({why}) and was set aside; {outcome}"
+        )
+
+    def change(self) -> str:
+        """Return what others have done to the journal's files, as a clause."""
+        return "" if self._connection is None else self._watch.change(self._connection)
+
+    def take_problem(self) -> str:
+        """Return what others have done to the journal since the last call, as a sentence."""
+        problem, self._problem = self._problem, ""
+        return problem
+
+    def _renew(
+        self,
+        states: Iterable[AccountState],
+        gateway_name: str,
+        now: datetime,
+        at: datetime,
+        change: str,
+    ) -> None:
+        """Write the journal again, from memory and from what SQLite still reads of it.
+
+        Until the new one is in its place the old one stays open, so that a failure can be repeated.
+
+        :param at: the broker's time.
+        :param change: what others have done to it.
+        """
+        accounts = {**self._written, **{state.account_id: state for state in states}}
+        old, known, facts, commits = self._journal, self._written, self._facts, self._commits
+        new = self.directory / _NEW_NAME
+        try:
+            found = self._begin_copy(old, new)
+            # The memory has only the latest entries of the log, and the journal is not read for it.
+            logs = {key: state.risk.log for key, state in known.items()}
+            self._written = {
+                key: with_risk(state, log=logs.get(key, ()))
+                for key, state in found.accounts.items()
+            }
+            self._facts, self._commits = {}, max(commits, found.commits)
+            problem = f"The journal {self._path} {change}"
+            with self._journal as journal:
+                journal.execute("BEGIN IMMEDIATE")
+                journal.executemany(_ADD_LOG_ENTRY, _log_entries(accounts, at, problem))
+            self._write(list(accounts.values()), gateway_name, now)
+            self.close()
+            self._put_in_place(new, now, "replaced")
+        except BaseException:
+            self.close()
+            self._connection = old
+            self._written, self._facts, self._commits = known, facts, commits
+            raise
+        # Only now: SQLite removes no file of a journal that has moved.
+        old.close()
+        self._is_published = False
+        self._problem = f"{problem}; riskd has written it again, and no lock is lost"
+
+    def _begin_copy(self, old: sqlite3.Connection, new: Path) -> Snapshot:
+        """Open a new journal with what ``old`` still reads, or else without content."""
+        for suffix in SUFFIXES:
+            put_away(new.with_name(new.name + suffix))
+        if copy_whole(old, new):
+            try:
+                return self._open_owned(new)
+            except (UserError, *DAMAGES):
+                self.close()
+                for suffix in SUFFIXES:
+                    put_away(new.with_name(new.name + suffix))
+        return self._open_owned(new)
+
+    def _open_owned(self, path: Path) -> Snapshot:
+        self._connection = None
+        snapshot = self._open_whole(path)
+        self._record_owner()
+        return snapshot
+
+    def _put_in_place(self, new: Path, now: datetime, why: str) -> None:
+        """Give a new journal the journal's name, and open it."""
+        self._set_aside(now, why)
         new.replace(self._path)
         sync(self.directory)
         try:
@@ -373,16 +480,14 @@ class Store:
         except BaseException:
             self.close()
             raise
-        return Recovery(
-            accounts, f"The journal {self._path} is damaged ({why}) and was set aside; {outcome}"
-        )
+        self._watch.note(self._journal)
 
-    def _set_aside(self, now: datetime) -> None:
-        """Give the damaged journal a second name, and its log another.
+    def _set_aside(self, now: datetime, why: str) -> None:
+        """Give the journal before a second name, and its log another.
 
         SQLite would apply a log that is left in place to the new journal.
         """
-        aside = f"{JOURNAL_NAME}.damaged-{now:%Y%m%dT%H%M%S%fZ}"
+        aside = f"{JOURNAL_NAME}.{why}-{now:%Y%m%dT%H%M%S%fZ}"
         for suffix in SUFFIXES[1:]:
             part = self._path.with_name(JOURNAL_NAME + suffix)
             if os.path.lexists(part):
@@ -412,6 +517,13 @@ def _with_quotes_of(known: AccountState, state: AccountState) -> AccountState:
         newer = {key: quote for key, quote in state.quotes.items() if key in outdated}
         quotes = {key: quote for key, quote in quotes.items() if key not in outdated} | newer
     return msgspec.structs.replace(state, quotes=quotes)
+
+
+def _log_entries(
+    accounts: Iterable[int], at: datetime, reason: str
+) -> list[tuple[int, int, str, str]]:
+    data = msgspec.json.encode({"reason": reason}).decode()
+    return [(account_id, as_stamp(at), JOURNAL, data) for account_id in accounts]
 
 
 def sync(path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
 
 import msgspec
@@ -66,8 +68,9 @@ class SalvageTests(DamageTestCase):
             for number in (1, 456)
         ]
         self.write(*others)
-        self.store._journal.execute("UPDATE flattenings SET data = '{}' WHERE account_id = 1")
         self.damage(lambda content: content)
+        with closing(sqlite3.connect(self.journal, isolation_level=None)) as journal:
+            journal.execute("UPDATE flattenings SET data = '{}' WHERE account_id = 1")
         self.forget_commits()
         self.open()
         self.assertEqual(set(self.recovery.accounts), {123, 456})

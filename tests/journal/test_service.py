@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.journal.audit_log import read_log
 from riskd.journal.reader import Snapshot, StateFileError, read_published
+from riskd.journal.schema import JOURNAL_NAME, PUBLISHED_NAME
 from riskd.journal.service import JournalService
 from riskd.journal.store import Recovery, Store
 from riskd.model.account import AccountState, LogEntry, RiskState, apply
@@ -108,13 +109,14 @@ class RhythmTests(ServiceTestCase):
         self.assertEqual(self.store.writes - before, 1)
         self.assertEqual(len(self.snapshot().accounts[123].trades), 50)
 
-    def test_without_a_change_the_disk_is_not_used(self) -> None:
+    def test_without_a_change_nothing_is_written(self) -> None:
         self.clock.pump([0.1] * 100)
-        runs = self.disk.runs
+        writes, runs = self.store.writes, self.disk.runs
         for _ in range(100):
             self.successResultOf(self.service.published())
-        self.clock.pump([1] * 100)
         self.assertEqual(self.disk.runs, runs)
+        self.clock.pump([1] * 100)
+        self.assertEqual(self.store.writes, writes)
 
     def test_quotes_alone_are_written_each_second_and_published_each_five(self) -> None:
         self.clock.advance(1)
@@ -213,6 +215,7 @@ class HandshakeTests(ServiceTestCase):
     def test_a_client_while_quotes_are_published_waits_for_the_next_copy(self) -> None:
         self.clock.advance(1)
         self.disk.is_slow = True
+        self.service._watch.stop()
         self.clock.advance(6)
         self.apply("MarketQuote", last=1)
         self.service.changed(only_quotes=True)
@@ -420,6 +423,41 @@ class DurableTests(ServiceTestCase):
         self.clock.advance(1)
         self.disk.catch_up(len(self.disk.waiting))
         self.assertEqual(set(self.snapshot().accounts[123].trades), {1, 2})
+
+    def test_a_deleted_journal_is_an_error_and_written_again_at_once(self) -> None:
+        self.apply("lockout_set", rule_id="RULE-003")
+        self.successResultOf(self.service.make_durable())
+        self.clock.pump([0.5] * 8)
+        self.assertEqual(self.problems, [])
+        # With nothing to write.
+        for name in (JOURNAL_NAME, PUBLISHED_NAME):
+            (self.directory / name).unlink()
+        self.clock.pump([0.5] * 8)
+        (problem,) = self.problems
+        self.assertIn("was deleted; riskd has written it again, and no lock is lost", problem)
+        self.assertEqual(set(self.snapshot().accounts[123].lockouts), {"RULE-003"})
+        # It is over with the next publication; the daemon's own status is a change.
+        self.apply("daemon_status", message=problem)
+        self.service.changed()
+        self.clock.advance(1)
+        self.assertEqual(self.problems[1:], [""])
+
+    def test_a_journal_that_cannot_be_written_again_is_a_problem_until_it_can(self) -> None:
+        self.apply("lockout_set", rule_id="RULE-003")
+        self.successResultOf(self.service.make_durable())
+        (self.directory / JOURNAL_NAME).unlink()
+
+        def fail(*_arguments: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        failing = self.patch(CountingStore, "_put_in_place", fail)
+        self.apply("lockout_set", rule_id="RULE-007")
+        self.successResultOf(self.service.make_durable())
+        self.assertIn("cannot be written: [Errno 28] No space left", self.problems[-1])
+        failing.restore()
+        self.clock.pump([0.5] * 6)
+        self.assertIn("was deleted", self.problems[1])
+        self.assertEqual(set(self.snapshot().accounts[123].lockouts), {"RULE-003", "RULE-007"})
 
     def test_a_lasting_problem_is_reported_once(self) -> None:
         self.clock.advance(1)

@@ -169,7 +169,7 @@ class WriteTests(StoreTestCase):
     def test_a_failed_write_changes_nothing_and_can_be_repeated(self) -> None:
         self.write(full_state())
         self.store._journal.execute(
-            "CREATE TRIGGER no BEFORE INSERT ON trades BEGIN SELECT RAISE(ABORT, 'no'); END"
+            "CREATE TEMP TRIGGER no BEFORE INSERT ON main.trades BEGIN SELECT RAISE(ABORT, 'no'); END"
         )
         state = full_state()
         for event in (
@@ -379,7 +379,7 @@ class DamageTests(DamageTestCase):
 
     def test_a_full_disk_during_the_recovery_loses_no_lock(self) -> None:
         self.damage(lambda content: content[: len(content) // 2])
-        for step in ("_open_whole", "write", "_set_aside"):
+        for step in ("_open_whole", "_write", "_set_aside"):
             store = Store(self.directory)
             real = getattr(store, step)
             calls = []
@@ -397,7 +397,7 @@ class DamageTests(DamageTestCase):
 
     def test_a_crash_during_the_recovery_loses_no_lock(self) -> None:
         self.damage(lambda content: content[: len(content) // 2])
-        self.store._set_aside(NOON)
+        self.store._set_aside(NOON, "damaged")
         self.assert_locks_kept()
 
     def test_an_event_that_cannot_be_decoded_loses_no_lock(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import stat
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
@@ -181,10 +182,20 @@ class StoreTestCase(SynchronousTestCase):
         """Leave the files as a killed process leaves them: without a checkpoint."""
         aside = temporary_directory(self)
         copy = aside / "copy"
-        shutil.copytree(self.directory, copy)
+        shutil.copytree(self.directory, copy, symlinks=True, ignore=_special_files)
         self.store.close()
         shutil.rmtree(self.directory)
-        shutil.copytree(copy, self.directory)
+        shutil.copytree(copy, self.directory, symlinks=True)
+
+
+def _special_files(directory: str, names: list[str]) -> list[str]:
+    """Return those of ``names`` that cannot be copied: pipes, sockets, and files of a terabyte."""
+    found = {name: Path(directory, name).lstat() for name in names}
+    return [
+        name
+        for name, status in found.items()
+        if stat.S_ISFIFO(status.st_mode) or stat.S_ISSOCK(status.st_mode) or status.st_size > 2**30
+    ]
 
 
 class DamageTestCase(StoreTestCase):

@@ -145,6 +145,8 @@ class PracticeDaemon:
             account.risk_engine.stop()
         self.engine._broadcast = lambda _event: None
         self.gateway.stop()
+        if self.journal._watch.running:
+            self.journal._watch.stop()
         for call in tuple(self.clock.getDelayedCalls()):
             call.cancel()
         # What is still under way must not open the journal again and overwrite the next daemon's.

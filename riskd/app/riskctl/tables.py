@@ -28,6 +28,7 @@ from riskd.journal.audit_log import (
     CLOCK,
     CORRECTION,
     DAY,
+    JOURNAL,
     OPERATOR_COMMAND,
     SETTINGS,
     LogLine,
@@ -59,7 +60,7 @@ _UNKNOWN: Final = "-"
 _NOT_RECOVERED: Final = (
     "journal: not read yet; locks that were set before riskd started may be unknown"
 )
-_SENTENCES: Final = {BALANCE: "message", CORRECTION: "message", CLOCK: "reason"}
+_SENTENCES: Final = {BALANCE: "message", CORRECTION: "message", CLOCK: "reason", JOURNAL: "reason"}
 """Where the sentence is in lines that have one."""
 
 _CSV_HEADER: Final = ("at", "kind", "rule_id", "action", "reason", "success", "until", "details")
