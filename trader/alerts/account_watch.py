@@ -20,11 +20,17 @@ from riskd.model.events import (
     LockoutCleared,
     LockoutSet,
 )
-from riskd.model.formatting import ACTIONS, counted, describe
+from riskd.model.formatting import ACTIONS, describe
 from riskd.model.money import ZERO
 from trader.alerts.alert import Alert, Kind, make_alert
+from trader.alerts.day_summary import (
+    EndedDay,
+    published_figures,
+    summary_fields,
+    summary_words,
+)
 from trader.alerts.limit_marks import LimitMarks
-from trader.model.formatting import UNKNOWN, money, until
+from trader.model.formatting import until
 from trader.model.gauge_words import figure, usage_words
 from trader.model.limit_usage import LimitUsage, can_be_neared, limit_usages
 from trader.model.summary import state_words
@@ -34,6 +40,9 @@ _UNENDING: Final = "an operator unlocks it"
 _OUTCOMES: Final = {True: "ENFORCED", False: "ENFORCEMENT FAILED"}
 _DRY_RUN: Final = "NOT ENFORCED (dry run)"
 _SECONDS: Final = "s"
+_LOOKS_AT_DAY: Final = 5
+"""After so many seconds a summary does without figures that are not published."""
+
 _MANY: Final = 5_000
 """Actions that are remembered; an account has fewer in a day."""
 
@@ -54,9 +63,11 @@ class AccountWatch:
         self._reset: DailyReset | None = None
         self._before: AccountState | None = None
         self._file_problem = ""
+        self._ended_day: EndedDay | None = None
+        self._looks_at_day = 0
 
     def look(self, view: View, now: datetime, event: EventData | None = None) -> list[Alert]:
-        """Return the news since the last look, but those of limits.
+        """Return the news since the last look, but those of limits and of a day's end.
 
         What the first view has is no news; it is in the alert that the watch has begun.
 
@@ -72,9 +83,32 @@ class AccountWatch:
         news = [*self._file(view, now), *self._begin(view, now)]
         news += self._actions_of(view)
         news += self._locks_of(view, now, event)
-        news += self._day_of(view, now)
+        self._note_day(view)
         self._before = view.account
         return news
+
+    @property
+    def has_ended_day(self) -> bool:
+        """Whether :meth:`look_at_day` has something to wait for."""
+        return self._ended_day is not None
+
+    def look_at_day(self, copy: AccountState | None, now: datetime) -> list[Alert]:
+        """Return the summary of a day that has ended, once the copy has its figures.
+
+        To be called each second.  The summary does not wait for long.
+
+        :param copy: the account in the published copy; ``None`` if that cannot be read.
+        """
+        day = self._ended_day
+        if day is None:
+            return []
+        figures = None if copy is None else published_figures(day, copy)
+        self._looks_at_day += 1
+        if figures is None and self._looks_at_day < _LOOKS_AT_DAY:
+            return []
+        self._ended_day = None
+        fields = summary_fields(day, figures)
+        return [self._alert(Kind.SUMMARY, now, summary_words(fields), **fields)]
 
     def look_at_limits(self, view: View, now: datetime) -> list[Alert]:
         """Return the limits whose use has become news.
@@ -159,7 +193,7 @@ class AccountWatch:
             cleared = describe(event, until) if isinstance(event, LockoutCleared) else ""
             yield self._alert(Kind.LOCKOUT_ENDED, now, cleared or "Trading resumed")
 
-    def _day_of(self, view: View, now: datetime) -> Iterable[Alert]:
+    def _note_day(self, view: View) -> None:
         reset = view.account.last_reset
         if not self._is_begun or reset is None or reset == self._reset:
             return
@@ -167,8 +201,7 @@ class AccountWatch:
         self._reset = reset
         if is_later:
             self._marks.begin_day()
-            fields = _day_fields(reset, self._before)
-            yield self._alert(Kind.SUMMARY, now, _day_words(fields), **fields)
+            self._ended_day, self._looks_at_day = EndedDay(reset, self._before), 0
 
 
 def _limit_fields(usage: LimitUsage) -> dict[str, str]:
@@ -178,43 +211,3 @@ def _limit_fields(usage: LimitUsage) -> dict[str, str]:
         "figures": usage_words(usage),
         "left": figure(usage.headroom, usage.unit),
     }
-
-
-def _day_fields(reset: DailyReset, before: AccountState | None) -> dict[str, str]:
-    """Return the figures of the day that has ended.
-
-    :param before: the account during that day; ``None`` if this program has not seen it.
-    """
-    fields = dict.fromkeys(("charges", "best", "worst", "enforced"), UNKNOWN)
-    if before is not None and not _has_begun(before, reset):
-        trades = before.trades.values()
-        pnls = [trade.profit_and_loss for trade in trades]
-        actions = [each for each in before.enforcement if before.is_of_trading_day(each.timestamp)]
-        fields["enforced"] = str(len(actions))
-        # Trades of before this program ran are in the copy; without it, some may be missing.
-        if len(pnls) == reset.previous_trade_count:
-            fields["charges"] = money(sum((trade.charges for trade in trades), ZERO)).lstrip("+")
-            if pnls:
-                fields["best"], fields["worst"] = money(max(pnls)), money(min(pnls))
-    return {
-        "pnl": money(reset.previous_pnl),
-        "trades": str(reset.previous_trade_count),
-        **fields,
-    }
-
-
-def _has_begun(account: AccountState, reset: DailyReset) -> bool:
-    """Return whether the day of ``account`` is the one that began with ``reset``."""
-    return account.day_began is not None and account.day_began >= reset.reset_time
-
-
-def _day_words(fields: dict[str, str]) -> str:
-    trades = counted(int(fields["trades"]), "trade")
-    text = f"the trading day has ended: realized {fields['pnl']} in {trades}"
-    if fields["best"] != UNKNOWN:
-        text += f", best {fields['best']}, worst {fields['worst']}"
-    if fields["charges"] != UNKNOWN:
-        text += f"; fees and commissions of these {fields['charges']}"
-    if fields["enforced"] != UNKNOWN:
-        text += f"; {counted(int(fields['enforced']), 'enforcement')}"
-    return text

@@ -115,7 +115,8 @@ FACTS: Final[Mapping[Kind, KindFacts]] = {
         Urgency.INFO,
         {
             "pnl": "+120.50",
-            "charges": "14.80",
+            "net": "+105.70",
+            "balance": "$50,105.70",
             "trades": "6",
             "best": "+80.00",
             "worst": "-45.50",

@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from riskd.host.timing import lasting_loop
 from riskd.journal.discovery import gateway_words
 from riskd.journal.reader import StateFileError
+from riskd.model.account import AccountState
 from riskd.model.clock_offset import ERROR as WRONG_CLOCK
 from riskd.model.clock_offset import offset_words
 from riskd.model.events import (
@@ -201,9 +202,20 @@ class Watcher:
         for account_id, (session, watch) in self._sessions.items():
             session.poll_file()
             self._look(account_id)
-            for alert in watch.look_at_limits(self._view(session), session.now()):
+            now = session.now()
+            news = watch.look_at_limits(self._view(session), now)
+            if watch.has_ended_day:
+                news += watch.look_at_day(self._copy_of(account_id), now)
+            for alert in news:
                 self._pass_on(alert)
         self.on_tick()
+
+    def _copy_of(self, account_id: int) -> AccountState | None:
+        """Return an account in the published copy."""
+        try:
+            return self._followed.read().accounts.get(account_id)
+        except StateFileError:
+            return None
 
     def _look(self, account_id: int, event: EventData | None = None) -> None:
         session, watch = self._sessions[account_id]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -10,7 +10,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from riskd.model.account import Limit
+from riskd.model.account import AccountState, Limit
+from riskd.model.day_figures import DayFigures
 from riskd.model.events import Event, EventData
 from riskd.testing import make_event
 from tests.support.console import BEGIN, SessionTestCase, at
@@ -272,30 +273,66 @@ class DayTests(AccountWatchTestCase):
         "daily_reset",
         {"reset_time": at(100), "previous_pnl": 34.50, "previous_trade_count": 2},
     )
+    day = date(2025, 1, 17)
 
-    def test_it_has_the_day_in_one_line(self) -> None:
+    def copy(self, **figures: str) -> AccountState:
+        """Return the copy after the reset, with figures of the day if any are given."""
+        state = self.file.publish(self.reset, seconds=101)
+        if not figures:
+            return state
+        amounts = {name: Decimal(value) for name, value in figures.items()}
+        return msgspec.structs.replace(state, days={self.day: DayFigures(**amounts)})
+
+    def summary(self, *copies: AccountState | None) -> list[str]:
+        """Return the text of the summary in the seconds in which the copy is like this."""
+        news = [each for copy in copies for each in self.watch.look_at_day(copy, self.now)]
+        self.assertTrue(all(each.kind is Kind.SUMMARY for each in news))
+        return [each.fields["text"] for each in news]
+
+    def end_day(self) -> None:
         self.begin()
         self.receive("GatewayUserTrade", id=1, profitAndLoss=80, executionTime=at(1))
         self.receive("GatewayUserTrade", id=2, profitAndLoss=-45.50, executionTime=at(2))
         self.receive("enforcement_action", timestamp=at(3))
-        self.alerts.clear()
         self.wait(100)
         self.receive_event(self.reset)
+
+    def test_it_has_the_day_in_one_line_with_what_is_published_a_moment_later(self) -> None:
+        self.end_day()
+        self.assertTrue(self.watch.has_ended_day)
+        before = self.file.read().accounts[123]
+        published = self.copy(net="30.10", close="50030.10")
         self.assertEqual(
-            self.of(Kind.SUMMARY).fields["text"],
-            "the trading day has ended: realized +34.50 in 2 trades, best +80.00, worst -45.50; "
-            "fees and commissions of these 0.00; 1 enforcement",
+            self.summary(before, None, published),
+            [
+                (
+                    "the trading day has ended: realized +34.50 in 2 trades, best +80.00, worst -45.50, "
+                    "net of fees +30.10, balance $50,030.10, 1 enforcement"
+                )
+            ],
         )
         self.receive_event(self.reset)
-        self.assertEqual(len(self.alerts), 1)
+        self.assertFalse(self.watch.has_ended_day)
+        self.assertEqual(self.summary(published), [])
+
+    def test_it_does_not_wait_for_long_and_says_what_it_knows(self) -> None:
+        self.end_day()
+        self.assertEqual(self.summary(*[self.copy()] * 4), [])
+        (text,) = self.summary(None)
+        self.assertTrue(text.endswith("worst -45.50, 1 enforcement"), text)
 
     def test_trades_that_were_not_seen_leave_their_figures_out(self) -> None:
         self.begin()
         self.wait(100)
         self.receive_event(self.reset)
         self.assertEqual(
-            self.of(Kind.SUMMARY).fields["text"],
-            "the trading day has ended: realized +34.50 in 2 trades; 0 enforcements",
+            self.summary(self.copy(net="30.10")),
+            [
+                (
+                    "the trading day has ended: realized +34.50 in 2 trades, net of fees +30.10, "
+                    "0 enforcements"
+                )
+            ],
         )
 
     def test_a_reset_during_a_disconnection_is_news_afterwards(self) -> None:
@@ -304,9 +341,11 @@ class DayTests(AccountWatchTestCase):
         self.wait(200)
         self.file.publish(self.reset, seconds=150)
         self.connect()
-        self.assertEqual(self.kinds(), [Kind.SUMMARY])
+        self.assertEqual(self.kinds(), [])
+        self.assertTrue(self.watch.has_ended_day)
 
     def test_a_reset_of_before_the_beginning_is_no_news(self) -> None:
         self.file.publish(self.reset, seconds=150)
         self.connect()
         self.assertEqual(self.kinds(), [Kind.STARTED])
+        self.assertFalse(self.watch.has_ended_day)

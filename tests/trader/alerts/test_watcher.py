@@ -212,6 +212,8 @@ class DayTests(WatcherTestCase):
         self.clock.advance(60)
         reset = {"reset_time": at(60), "previous_pnl": 12.50, "previous_trade_count": 1}
         self.receive(make_event("daily_reset", reset))
+        for _ in range(5):
+            self.watcher._tick()
         self.assertEqual(self.sent[-1].kind, Kind.SUMMARY)
         self.assertEqual(self.sent[-1].fields["best"], "+12.50")
 
