@@ -36,7 +36,7 @@ from riskd.control.reports import (
 from riskd.engine.firm_floor import objection
 from riskd.engine.interface import ConfirmedFlatten, IOperated, IOperatedAccount
 from riskd.host.timing import done_within
-from riskd.model.events import Status
+from riskd.model.events import DaemonStatus, Status
 from riskd.model.lockouts import is_locked
 from riskd.model.safe_text import printable
 from riskd.rules.builtin.maximum_loss import nearest_floor
@@ -109,6 +109,7 @@ class Commands(CommandLocator):
                 rules=reports,
                 is_reported=account.is_reported,
                 unwritten=await self._written(),
+                trouble=_trouble(account),
             )
             return {"answer": report}
 
@@ -183,14 +184,12 @@ class Commands(CommandLocator):
             written = Deferred.fromCoroutine(self._written())
             flattened = await self._confirmed(account, confirmed)
             unwritten = await written
-            state = account.account_state
-            status = state.daemon
             return {
                 "answer": Outcome(
                     account=self._report(account),
                     unwritten=unwritten,
                     flattened=flattened,
-                    trouble=status.message if status and status.status is Status.ERROR else "",
+                    trouble=_trouble(account),
                     **facts,
                 )
             }
@@ -271,6 +270,13 @@ class Commands(CommandLocator):
                 f"riskd does not follow account {request.account}, only {', '.join(map(str, accounts))}"
             )
         return accounts[request.account]
+
+
+def _trouble(account: IOperatedAccount) -> str:
+    """Return what is wrong with the daemon; an empty text if nothing is."""
+    # Each account's state has the daemon's latest status.
+    status: DaemonStatus | None = account.account_state.daemon
+    return status.message if status is not None and status.status is Status.ERROR else ""
 
 
 def _one_line(reason: str) -> str:

@@ -206,12 +206,14 @@ class RulesReport(msgspec.Struct, frozen=True, kw_only=True):
 
     :ivar is_reported: see :class:`AccountReport`; until then no gauge has a current value.
     :ivar unwritten: why the figures are not on the disk; empty if they are.
+    :ivar trouble: what is wrong with the daemon, in its words; empty if nothing is.
     """
 
     account: int
     rules: tuple[RuleReport, ...]
     is_reported: bool = True
     unwritten: str = ""
+    trouble: str = ""
 
 
 def report_account(

@@ -74,8 +74,11 @@ def unlock_sentence(outcome: Outcome) -> str:
             f"account {account.account} is locked again {_end_of_lock(account)}: {lock.reason}"
         )
     is_so = "was" if locked_again else "is"
+    plan = account.flattening
+    # An unlock does not keep open what the lock was to close.
+    goes_on = f"; riskd goes on closing what it held ({plan.reason})" if plan else ""
     return _sentence(
-        f"account {account.account} {is_so} unlocked{beyond}",
+        f"account {account.account} {is_so} unlocked{beyond}{goes_on}",
         _not_on_the_disk("the unlock", outcome),
         locked_again,
     )

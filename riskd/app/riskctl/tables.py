@@ -232,6 +232,10 @@ def rules_table(report: RulesReport) -> list[str]:
     lines = _table(_RULES_HEADER, rows, right=(3, 4, 5), empty=empty)
     if not report.is_reported:
         lines.append(f"the broker has not reported account {report.account} since riskd started")
+    if report.trouble:
+        lines.append(
+            printable(f"riskd reports an ERROR, so that figures may be old: {report.trouble}")
+        )
     if report.unwritten:
         lines.append(
             printable(

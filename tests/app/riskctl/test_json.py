@@ -186,6 +186,12 @@ class StatusAndRulesTests(ShapeTestCase, AskingTestCase):
         self.daemon.on_disk = succeed("full")
         self.assertIn("NOT ON THE DISK (full): if riskd ends now", self.ask("rules", "123"))
 
+    def test_rules_of_a_daemon_in_trouble_say_so(self) -> None:
+        for status in (Status.RUNNING, Status.ERROR):
+            self.account.apply(DaemonStatus(status=status, message="No feed", timestamp=NOW))
+            is_said = "figures may be old: No feed" in self.ask("rules", "123")
+            self.assertEqual(is_said, status is Status.ERROR)
+
 
 class OfflineTests(ShapeTestCase):
     def run_main(self, *arguments: str) -> str:

@@ -18,7 +18,7 @@ from riskd.app.riskctl.outcomes import (
     unlock_sentence,
 )
 from riskd.control.protocol import Outcome
-from riskd.control.reports import FlattenReport, report_account
+from riskd.control.reports import FlatteningReport, FlattenReport, report_account
 from riskd.host.errors import UserError
 from riskd.model.account import AccountState, apply
 from riskd.model.events import Event, LockoutSet
@@ -98,6 +98,15 @@ class OutcomeTests(SynchronousTestCase):
         error = self.assertRaises(UserError, unlock_sentence, outcome())
         self.assertEqual(str(error), "account 123 is not locked")
         self.assertNotIsInstance(error, NotSoError)
+
+    def test_an_unlock_names_the_flatten_that_goes_on(self) -> None:
+        plan = FlatteningReport(rule_id="OPERATOR", reason="lunch", begun=NOW)
+        unlocked = outcome(was_locked=True)
+        account = msgspec.structs.replace(unlocked.account, flattening=plan)
+        self.assertEqual(
+            unlock_sentence(msgspec.structs.replace(unlocked, account=account)),
+            "account 123 is unlocked; riskd goes on closing what it held (lunch)",
+        )
 
     def test_an_unlock_that_is_not_on_the_disk(self) -> None:
         so, lost = self.doubts(unlock_sentence, outcome(was_locked=True, unwritten=FULL))
