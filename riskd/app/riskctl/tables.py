@@ -154,7 +154,8 @@ def _details(account: AccountReport, now: datetime, *, is_dry_run: bool) -> Iter
 
 
 def _restrictions(account: AccountReport, now: datetime, *, is_dry_run: bool) -> Iterator[str]:
-    """Yield what riskd holds an account to."""
+    """Yield what riskd holds an account to, and in a dry run does not."""
+    not_held = "; not enforced, this is a dry run" if is_dry_run else ""
     if account.flattening is not None:
         plan = account.flattening
         # A dry run keeps the flatten of an enforcing riskd, which goes on with it after a restart.
@@ -165,10 +166,10 @@ def _restrictions(account: AccountReport, now: datetime, *, is_dry_run: bool) ->
     if account.reduce_only is not None:
         since = when(account.reduce_only.since, now)
         for rule_id, reason in account.reduce_only.reasons.items():
-            yield f"REDUCE ONLY since {since}: {reason} ({rule_id})"
+            yield f"REDUCE ONLY since {since}: {reason} ({rule_id}){not_held}"
     for lock in account.locks:
         end = "" if lock.locked_until is None else f" until {when(lock.locked_until, now)}"
-        yield f"LOCKED{end}: {lock.reason} ({lock.rule_id})"
+        yield f"LOCKED{end}: {lock.reason} ({lock.rule_id}){not_held}"
 
 
 def _floor(account: AccountReport) -> Iterator[str]:

@@ -269,6 +269,20 @@ class TableTests(ZonedTestCase):
             "123: flatten that waits for a riskd that enforces, since 13:00:00: Too many (RULE-001)",
         )
 
+    def test_a_dry_run_does_not_claim_to_hold_an_account_to_its_lock(self) -> None:
+        """An enforcing riskd has set the lock before."""
+        account = FakeAccount(123)
+        account.lock("lunch", "jane", None)
+        for is_dry_run, more in ((False, ""), (True, "; not enforced, this is a dry run")):
+            report = StatusReport(
+                version="0.1.0",
+                gateway="practice",
+                daemon=None,
+                accounts=(report_account(account.account_state, NOW),),
+                dry_run=is_dry_run,
+            )
+            self.assertIn(f"123: LOCKED: lunch (OPERATOR){more}", status_table(report, NOW))
+
     def test_the_rules_list_gauges_and_problems(self) -> None:
         gauges = (
             GaugeReport(
