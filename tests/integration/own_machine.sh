@@ -16,24 +16,30 @@ cp -a /etc /srv/etc
 mount --bind /srv/etc /etc
 for directory in /opt /var/lib /var/log; do mount -t tmpfs -o mode=755 tmpfs "$directory"; done
 
-# Directories above the paths that only root may enter are replaced by ones with nothing else in them.
+# A directory that only root may enter is replaced by one with nothing in it but what leads to the paths.
 shut=()
 for number in "${!paths[@]}"; do
     mkdir "/srv/$number"
     mount --bind "${paths[number]}" "/srv/$number"
-    above=/
-    IFS=/ read -ra names <<<"$(dirname "${paths[number]}")"
+    entered=/
+    IFS=/ read -ra names <<<"${paths[number]}"
     for name in "${names[@]:1}"; do
-        above=${above%/}/$name
-        if [ $((8#$(stat -c %a "$above") % 2)) = 0 ]; then shut+=("$above"); break; fi
+        entered=${entered%/}/$name
+        if [ $((8#$(stat -c %a "$entered") % 2)) = 0 ]; then shut+=("$entered"); break; fi
     done
 done
 for directory in $(printf '%s\n' "${shut[@]:-}" | sort -u); do
     mount -t tmpfs -o mode=755 tmpfs "$directory"
 done
 for number in "${!paths[@]}"; do
-    [ -d "${paths[number]}" ] || mkdir -p "${paths[number]}"
-    mount --bind "/srv/$number" "${paths[number]}"
+    path=${paths[number]}
+    mkdir -p "$path"
+    if [ $((8#$(stat -c %a "/srv/$number") % 2)) = 1 ]; then mount --bind "/srv/$number" "$path"; continue; fi
+    for entry in "/srv/$number"/* "/srv/$number"/.[!.]*; do
+        [ -e "$entry" ] || continue
+        if [ -d "$entry" ]; then mkdir -p "$path/${entry##*/}"; else touch "$path/${entry##*/}"; fi
+        mount --bind "$entry" "$path/${entry##*/}"
+    done
 done
 
 exec "$@"

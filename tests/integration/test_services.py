@@ -49,9 +49,11 @@ limit = 1
 
 
 @pytest.fixture
-def notices(monkeypatch: pytest.MonkeyPatch) -> Iterator[ReceivedNotices]:
+def notices(monkeypatch: pytest.MonkeyPatch, state_home: Path) -> Iterator[ReceivedNotices]:
     """Receive what programs that are started from now on send to their service manager."""
-    with closing(ReceivedNotices()) as received:
+    # Only Linux has names that are no paths.
+    path = None if sys.platform == "linux" else state_home / "notify"
+    with closing(ReceivedNotices(path)) as received:
         monkeypatch.setenv("NOTIFY_SOCKET", received.variable)
         yield received
 
