@@ -250,8 +250,13 @@ class JournalService(Service):
             writers=self._writers, clients=self._clients, publishes=True, takes_all_quotes=True
         )
         why_not = await self._perform(last)
+        if why_not is None:
+            why_not = _STOPPED
+        if why_not:
+            # A problem that was reported before is not logged again, and locks may be lost now.
+            _log.error("the last changes are lost, they are not on the disk: {why}", why=why_not)
         # Even if it has failed: no other write will follow.
-        _fire(last, _STOPPED if why_not is None else why_not)
+        _fire(last, why_not)
         await self._thread.run(self._store.close)
         self._thread.stop()
 

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.journal.audit_log import read_log
@@ -595,6 +596,16 @@ class BeginningAndEndTests(ServiceTestCase):
             self.successResultOf(each)
         self.assertEqual(set(self.snapshot().accounts[123].lockouts), {"R1"})
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_what_the_last_write_loses_is_logged(self) -> None:
+        self.clock.advance(1)
+        self.store.fault = OSError(28, "No space left on device")
+        self.apply("lockout_set", rule_id="RULE-003")
+        self.successResultOf(self.service.make_durable())
+        with capturedLogs() as logged:
+            self.successResultOf(self.service.stopService())
+        (lost,) = [event for event in logged if "are lost" in str(event["log_format"])]
+        self.assertIn("No space left on device", lost["why"])
 
     def test_after_the_stop_nothing_waits_and_no_problem_is_reported(self) -> None:
         self.clock.advance(1)
