@@ -1,4 +1,4 @@
-"""What the command lines have in common, and where the settings files are.
+"""What the command lines have in common.
 
 At build time the makers of man pages and of completions read the command lines, so this needs nothing but the
 standard library.
@@ -7,22 +7,9 @@ standard library.
 from __future__ import annotations
 
 import argparse
-import os
-from pathlib import Path
 from typing import Final
 
 MAX_ACCOUNT_ID: Final = 2**63 - 1
-
-
-def configuration_directory() -> Path:
-    """Return the directory of the settings files.
-
-    Source: the XDG Base Directory Specification, ``XDG_CONFIG_HOME``.
-    """
-    home = os.environ.get("XDG_CONFIG_HOME", "")
-    # The specification says to ignore a path that is not absolute.
-    base = Path(home) if Path(home).is_absolute() else Path.home() / ".config"
-    return base / "riskd"
 
 
 def account_argument(text: str) -> int:

@@ -19,6 +19,7 @@ import msgspec
 from riskd.host.errors import UserError
 from riskd.journal.daemon_file import DaemonRecord, is_running, read_daemon
 from riskd.journal.gateway_identity import PRACTICE, GatewayIdentity
+from riskd.journal.ownership import inspect
 from riskd.journal.reader import Snapshot, StateFileError, read_published
 from riskd.journal.schema import PUBLISHED_NAME
 from riskd.journal.state_directory import default_directory
@@ -104,8 +105,20 @@ def running_daemon(directory: Path) -> RunningDaemon | None:
 
 
 def daemon_of(gateway: GatewayIdentity) -> RunningDaemon | None:
-    """Return the daemon that runs on the default state directory of ``gateway``."""
-    return running_daemon(default_directory() / gateway.key)
+    """Return the daemon that runs for ``gateway``.
+
+    It has the default state directory, or another one whose files record this gateway.
+    """
+    root = default_directory()
+    usual = running_daemon(root / gateway.key)
+    others = (each for each in running_daemons(root) if _is_of(each.directory, gateway))
+    return usual or next(others, None)
+
+
+def _is_of(directory: Path, gateway: GatewayIdentity) -> bool:
+    with suppress(OSError, UserError):
+        return inspect(directory).text("gateway_key") == gateway.key
+    return False
 
 
 def choose_daemon(

@@ -304,13 +304,21 @@ async def test_a_disk_that_does_not_answer(
 
 @pytest_twisted.ensureDeferred
 async def test_a_riskd_that_runs_is_asked_and_not_disturbed(
-    patient: Patient, gateway: Gateway, twistd: Callable[..., Twistd]
+    patient: Patient,
+    gateway: Gateway,
+    twistd: Callable[..., Twistd],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     daemon = twistd("--port", "0", "--config", os.fspath(patient.config))
     assert await patient.examine() == (0, [])
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         # The usual port does not matter to a riskd that listens on another one.
         assert await patient.examine(port=taken.getsockname()[1]) == (0, [])
+    # Another user, here the root of the machine, is sent to the one who runs it, and learns how it is.
+    with monkeypatch.context() as stranger:
+        stranger.setattr(os, "geteuid", lambda: 54321)
+        fault = await patient.only_fault()
+    assert fault.what == "user"
     # No login, no logout, no hub that ended.
     assert daemon.log.count("logged in") == 1
     assert daemon.log.count("hub: connected") == 2

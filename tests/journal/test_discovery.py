@@ -10,6 +10,7 @@ from riskd.journal import discovery
 from riskd.journal.discovery import (
     SeveralDaemonsError,
     choose_daemon,
+    daemon_of,
     gateway_words,
     published_copies,
     running_daemons,
@@ -17,6 +18,7 @@ from riskd.journal.discovery import (
 )
 from riskd.journal.schema import PUBLISHED_NAME
 from tests.support.state_directories import (
+    OTHER_LOGIN,
     PAPER,
     REAL,
     StateHomeTestCase,
@@ -52,6 +54,20 @@ class DaemonTests(StateHomeTestCase):
         self.assertEqual(self.chosen(123), 9000)
         write_record(self.root / "practice", 123, port=9001)
         self.assertIn(str(self.system), self.several(123))
+
+    def test_the_daemon_of_a_gateway_is_found_by_its_directory_or_by_its_files(self) -> None:
+        self.assertIsNone(daemon_of(REAL))
+        write_state(self.system, REAL)
+        write_record(self.system, 123, kind="projectx")
+        found = daemon_of(REAL)
+        self.assertEqual(found and found.directory, self.system)
+        self.assertIsNone(daemon_of(OTHER_LOGIN))
+        write_record(self.root / REAL.key, 123, kind="projectx")
+        found = daemon_of(REAL)
+        self.assertEqual(found and found.directory, self.root / REAL.key)
+        write_record(self.root / REAL.key, 123, kind="projectx", is_dead=True)
+        write_record(self.system, 123, kind="projectx", is_dead=True)
+        self.assertIsNone(daemon_of(REAL))
 
     def test_a_directory_that_may_not_be_opened_is_passed_over(self) -> None:
         write_record(self.system, 123, port=9000)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import msgspec
 
+from riskd.host.directories import configuration_directory
 from riskd.host.errors import UserError
 from trader.alerts.arguments import make_parser
 from trader.alerts.settings import Settings, read_settings
 from trader.alerts.targets import TARGET_NAME, Target, TargetError, make_targets, read_targets
-from trader.arguments import configuration_directory
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):

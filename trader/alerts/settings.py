@@ -11,10 +11,11 @@ from urllib.parse import urlsplit
 import msgspec
 
 from riskd.config.toml import NoFileError, TableReader, read_text
+from riskd.host.directories import configuration_directory
 from riskd.host.private_file import PrivateFileError, read_private_file
 from trader.alerts.alert import Kind
 from trader.alerts.words import check_words
-from trader.arguments import MAX_ACCOUNT_ID, configuration_directory
+from trader.arguments import MAX_ACCOUNT_ID
 from trader.client import check_url
 
 FILE_NAME: Final = "alerts.toml"

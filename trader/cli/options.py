@@ -11,8 +11,9 @@ from typing import Annotated
 import msgspec
 
 from riskd.config.toml import ConfigError, NoFileError, TableReader, read_text
+from riskd.host.directories import configuration_directory
 from riskd.journal.state_directory import default_directory
-from trader.arguments import MAX_ACCOUNT_ID, configuration_directory
+from trader.arguments import MAX_ACCOUNT_ID
 from trader.cli.arguments import Theme, make_parser
 from trader.client import check_url
 from trader.model.followed_daemon import FollowedDaemon

@@ -250,7 +250,7 @@ def _add_first_steps(commands: Any, json: argparse.ArgumentParser) -> None:
         "--config",
         type=Path,
         metavar="FILE",
-        help="the configuration (default: riskd.toml, if it is here)",
+        help="the configuration (default: riskd.toml here, or in ~/.config/riskd)",
     )
     doctor.set_defaults(run=Later("riskd.app.riskctl.doctor.examination", "run"))
 

@@ -22,6 +22,7 @@ from riskd.gateway.projectx.credentials import (
     CredentialsError,
     find_credentials,
 )
+from riskd.host.directories import configuration_directory
 from riskd.rules.plugins import find_rules
 
 USUAL_NAME: Final = "riskd.toml"
@@ -30,17 +31,19 @@ _KEY: Final = "API key"
 
 
 def find_configuration(named: Path | None) -> Path | None:
-    """Return the configuration to check: the named one, else that of this directory."""
+    """Return the configuration to check: the named one, else that in a usual place."""
     if named is not None:
         return named
-    return Path(USUAL_NAME) if os.path.lexists(USUAL_NAME) else None
+    usual = (Path(USUAL_NAME), configuration_directory() / USUAL_NAME)
+    return next((path for path in usual if os.path.lexists(path)), None)
 
 
 def read_configuration(path: Path | None) -> tuple[Settings | None, list[Finding]]:
     """Return the settings, and what is to be said of the file."""
     if path is None:
         says = (
-            f"no --config, and no {USUAL_NAME} here: riskd would trade paper, and guard no account"
+            f"no --config, and no {USUAL_NAME} here or in {configuration_directory()}: without one riskd trades "
+            "paper, and guards no account"
         )
         return None, [warning(_WHAT, says, "riskctl init")]
     try:

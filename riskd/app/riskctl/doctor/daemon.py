@@ -6,6 +6,7 @@ While it runs it is logged in, and a second login could end its own: then the do
 from __future__ import annotations
 
 import os
+import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,11 +14,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from riskd import __version__
-from riskd.app.riskctl.doctor.findings import Finding, ok, warning, wrong
+from riskd.app.riskctl.doctor.findings import Finding, ok, quoted, warning, wrong
 from riskd.app.riskctl.online import run_with_daemon
 from riskd.control.protocol import StatusCommand
 from riskd.control.reports import StatusReport
 from riskd.host.errors import UserError
+from riskd.host.users import user_name
+from riskd.journal.daemon_file import DAEMON_NAME
 from riskd.journal.discovery import RunningDaemon
 from riskd.model.events import DaemonStatus
 
@@ -69,6 +72,22 @@ def _is_same(process: Path, named: Path, configuration: Path) -> bool:
         return named.name == configuration.name and not named.is_absolute()
     except OSError:
         return False
+
+
+def check_user(running: RunningDaemon, me: int | None = None) -> Iterator[Finding]:
+    """Yield a warning if a daemon runs under another user.
+
+    :param me: the user's number; by default that of this process.
+    """
+    # The daemon itself wrote the file; who owns a process that no other may examine, /proc does not say.
+    owner = (running.directory / DAEMON_NAME).stat().st_uid
+    if owner != (os.geteuid() if me is None else me):
+        name = user_name(owner)
+        yield warning(
+            "user",
+            f"riskd, process {running.record.pid}, runs under {name}, whose key and state are not checked",
+            f"sudo -u {name} {' '.join(map(quoted, sys.argv))}",
+        )
 
 
 async def ask_daemon(reactor: Any, running: RunningDaemon) -> tuple[StatusReport | None, str]:

@@ -24,7 +24,7 @@ from riskd.app.riskctl.doctor.configuration import (
     find_key,
     read_configuration,
 )
-from riskd.app.riskctl.doctor.daemon import ask_daemon, check_daemon, daemons_of
+from riskd.app.riskctl.doctor.daemon import ask_daemon, check_daemon, check_user, daemons_of
 from riskd.app.riskctl.doctor.findings import Finding, note, ok, quoted, worst, wrong
 from riskd.app.riskctl.doctor.installation import check_installation
 from riskd.app.riskctl.doctor.port import check_port
@@ -34,7 +34,13 @@ from riskd.config.settings import Settings
 from riskd.control.reports import StatusReport
 from riskd.gateway.broker_text import broker_text
 from riskd.gateway.projectx.credentials import Credentials
-from riskd.journal.discovery import USUAL_PORT, RunningDaemon, running_daemon, running_daemons
+from riskd.journal.discovery import (
+    USUAL_PORT,
+    RunningDaemon,
+    daemon_of,
+    running_daemon,
+    running_daemons,
+)
 from riskd.journal.gateway_identity import PRACTICE, GatewayIdentity, gateway_identity
 from riskd.journal.state_directory import default_directory
 
@@ -108,17 +114,25 @@ class Examination:
         path = find_configuration(self._options.config)
         await self._in_thread("installation", lambda: check_installation(machine.python))
         settings = await self._configuration(path)
-        credentials = None
-        if settings is not None and path is not None:
-            credentials = await self._key(settings, path)
         directory = self._directory(settings, path)
         running = None if directory is None else running_daemon(directory)
-        await self._local(path, settings, directory, running)
+        is_mine = running is None or await self._is_mine(running)
+        credentials = None
+        if settings is not None and path is not None and is_mine:
+            credentials = await self._key(settings, path)
+        # What is right for the user of that riskd is wrong for this one.
+        await self._local(path, settings if is_mine else None, directory, running)
         if settings is not None and settings.gateway.kind == "projectx" and path is not None:
             await self._broker(path, settings, credentials, running)
         elif running is not None:
             await self._daemon(running)
         return worst(self._found)
+
+    async def _is_mine(self, running: RunningDaemon) -> bool:
+        """Return whether a daemon runs under the user of this program; report if not."""
+        before = len(self._found)
+        await self._in_thread("user", lambda: check_user(running))
+        return len(self._found) == before
 
     async def _configuration(self, path: Path | None) -> Settings | None:
         settings: Settings | None = None
@@ -145,7 +159,10 @@ class Examination:
         return credentials
 
     def _directory(self, settings: Settings | None, path: Path | None) -> Path | None:
-        """Return the state directory: the named one, else that of the gateway."""
+        """Return the state directory: the named one, else that of the gateway.
+
+        That of a riskd that runs comes first, wherever it is.
+        """
         if self._options.state is not None:
             return Path(self._options.state).absolute()
         if path is None:
@@ -153,7 +170,9 @@ class Examination:
             return default_directory() / PRACTICE
         if settings is None:
             return None
-        return default_directory() / identity_of(settings).key
+        identity = identity_of(settings)
+        running = daemon_of(identity)
+        return default_directory() / identity.key if running is None else running.directory
 
     async def _local(
         self,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import stat
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from typing import Any, Final
 from riskd.app.riskctl.doctor.findings import Finding, ok, quoted, warning, wrong
 from riskd.control.protocol import SOCKET_NAME, check_path
 from riskd.host.errors import UserError
+from riskd.host.users import user_name
 from riskd.journal.discovery import RunningDaemon
 from riskd.journal.gateway_identity import GatewayIdentity
 from riskd.journal.ownership import LOCK_NAME, decide, inspect
@@ -47,7 +47,7 @@ def check_state(
             yield wrong(
                 _WHAT,
                 f"{path} cannot be made: {above} takes no directory of yours",
-                f"sudo install -d -o {_user(os.geteuid())} {quoted(path)}",
+                f"sudo install -d -o {user_name(os.geteuid())} {quoted(path)}",
             )
         return
     # The default directories have one above them, in which another user could exchange them.
@@ -72,8 +72,8 @@ def _unsafe(path: Path) -> Iterator[Finding]:
     if found.st_uid not in (me, _ROOT):
         yield wrong(
             _WHAT,
-            f"{path} belongs to {_user(found.st_uid)}, who could replace the journal",
-            f"sudo chown -R {_user(me)} {quoted(path)}",
+            f"{path} belongs to {user_name(found.st_uid)}, who could replace the journal",
+            f"sudo chown -R {user_name(me)} {quoted(path)}",
         )
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         yield wrong(
@@ -84,8 +84,8 @@ def _unsafe(path: Path) -> Iterator[Finding]:
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
         yield wrong(
             _WHAT,
-            f"{path} cannot be written by {_user(me)}",
-            f"sudo chown -R {_user(me)} {quoted(path)} && chmod u+rwx {quoted(path)}",
+            f"{path} cannot be written by {user_name(me)}",
+            f"sudo chown -R {user_name(me)} {quoted(path)} && chmod u+rwx {quoted(path)}",
         )
 
 
@@ -114,8 +114,8 @@ def _unusable(path: Path, gateway: GatewayIdentity) -> Iterator[Finding]:
     if journal.exists() and not os.access(journal, os.R_OK | os.W_OK):
         yield wrong(
             _WHAT,
-            f"{journal} cannot be written by {_user(os.geteuid())}",
-            f"sudo chown -R {_user(os.geteuid())} {quoted(path)}",
+            f"{journal} cannot be written by {user_name(os.geteuid())}",
+            f"sudo chown -R {user_name(os.geteuid())} {quoted(path)}",
         )
 
 
@@ -165,10 +165,3 @@ def check_disk(path: Path, usage: Callable[[Path], Any] = shutil.disk_usage) -> 
 def _nearest(path: Path) -> Path:
     """Return the nearest directory above a path, or the path itself, that exists."""
     return next(each for each in (path, *path.absolute().parents) if each.exists())
-
-
-def _user(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)

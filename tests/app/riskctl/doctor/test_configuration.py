@@ -34,7 +34,12 @@ class ConfigurationTests(SynchronousTestCase):
         before = Path.cwd()
         self.addCleanup(os.chdir, before)
         os.chdir(self.path.parent)
+        self.patch(os, "environ", {"XDG_CONFIG_HOME": str(self.path.parent / "config")})
         self.assertIsNone(find_configuration(None))
+        users = self.path.parent / "config/riskd/riskd.toml"
+        users.parent.mkdir(parents=True)
+        users.touch()
+        self.assertEqual(find_configuration(None), users)
         self.path.touch()
         self.assertEqual(find_configuration(None), Path("riskd.toml"))
         self.assertEqual(find_configuration(Path("other.toml")), Path("other.toml"))

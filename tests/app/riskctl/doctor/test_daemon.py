@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import getpass
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd import __version__
-from riskd.app.riskctl.doctor.daemon import check_daemon, daemons_of
+from riskd.app.riskctl.doctor.daemon import check_daemon, check_user, daemons_of
 from riskd.app.riskctl.doctor.findings import Verdict
 from riskd.control.reports import StatusReport
-from riskd.journal.daemon_file import DaemonRecord
+from riskd.journal.daemon_file import DaemonRecord, write_daemon
 from riskd.journal.discovery import RunningDaemon
 from riskd.model.events import DaemonStatus, Status
 from tests.support.directories import temporary_directory
@@ -56,6 +58,21 @@ class ProcessTests(SynchronousTestCase):
         (self.proc / "self").mkdir()
         self.assertEqual(daemons_of(self.config, self.proc), [])
         self.assertEqual(daemons_of(self.config, self.proc / "none"), [])
+
+
+class UserTests(SynchronousTestCase):
+    def test_a_riskd_of_another_user_is_to_be_examined_by_that_one(self) -> None:
+        directory = temporary_directory(self)
+        write_daemon(directory, RUNNING.record)
+        running = RunningDaemon(directory=directory, record=RUNNING.record)
+        self.patch(sys, "argv", ["/opt/riskd/bin/riskctl", "doctor", "--config", "my file"])
+        self.assertEqual(list(check_user(running)), [])
+        (fault,) = check_user(running, me=54321)
+        me = getpass.getuser()
+        self.assertIn(f"process 77, runs under {me}", fault.says)
+        self.assertEqual(
+            fault.mend, f"sudo -u {me} /opt/riskd/bin/riskctl doctor --config 'my file'"
+        )
 
 
 class ReportTests(SynchronousTestCase):

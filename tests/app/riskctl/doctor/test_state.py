@@ -55,7 +55,7 @@ class StateTests(SynchronousTestCase):
         self.path.mkdir()
         os.chown(self.path, STRANGER, STRANGER)
         fault = self.fault()
-        self.assertIn(f"belongs to {STRANGER}", fault.says)
+        self.assertIn(f"belongs to uid {STRANGER}", fault.says)
         self.assertEqual(fault.mend, f"sudo chown -R root {self.path}")
 
     def test_a_directory_that_others_may_write_is_found_in_each_mode(self) -> None:
