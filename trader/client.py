@@ -364,6 +364,8 @@ class _EventProtocol(ClientProtocol):
         if not wasClean:
             # A daemon that is suddenly gone gives no reason; a failed handshake may have one.
             reason = None if was_open else self.wasNotCleanReason
+            if self.wasOpenHandshakeTimeout:
+                reason = "it does not answer"
         if self.factory.client is not None:
             self.factory.client.connection_closed(self._refusal or self._hang or reason or "")
 

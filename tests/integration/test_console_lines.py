@@ -12,7 +12,7 @@ import pytest
 
 from riskd.testing import DaemonHarness
 from tests.support.pseudo_terminal import MAIN, PseudoTerminal
-from tests.support.waiting import DEADLINE_SECONDS
+from tests.support.waiting import DEADLINE_SECONDS, wait_until
 
 
 class Program:
@@ -120,6 +120,12 @@ def test_the_hook_receives_the_event_and_its_failure_is_in_the_feed(
     assert b"\a" in terminal.written
     event = json.loads(received.read_text())
     assert (event["type"], event["data"]["reason"]) == ("lockout_set", "hooked")
+    # An error of the daemon and its end, which waits until the hook may run again.
+    error = {"status": "ERROR", "message": "No broker"}
+    shared_harness.trigger_test_event("daemon_status", error)
+    wait_until(lambda: "No broker" in received.read_text())
+    assert json.loads(received.read_text())["data"]["status"] == "ERROR"
+    shared_harness.trigger_test_event("daemon_status", {"status": "RUNNING"})
     shared_harness.trigger_test_event("lockout_cleared", {"accountId": 456})
     terminal.press("q")
     assert terminal.exit_status() == 0

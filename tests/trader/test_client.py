@@ -205,6 +205,13 @@ class StatusTests(ClientTestCase):
         self.assertTrue(reason.startswith("cannot connect to daemon: "), reason)
         self.assertIn("503", reason)
 
+    def test_a_daemon_that_accepts_and_does_not_answer_is_reported_as_such(self) -> None:
+        self.client.connect()
+        server = self.endpoint.accept()
+        self.clock.pump([0.2] * 30)
+        self.assertFalse(server.transport.connected)
+        self.assertEqual(self.statuses, [(False, "cannot connect to daemon: it does not answer")])
+
     def test_an_answer_to_the_handshake_that_is_too_long_ends_the_connection(self) -> None:
         self.client.connect()
         server = self.endpoint.accept()
@@ -438,6 +445,21 @@ class EventTests(ClientTestCase):
             [(kind, data.get("id")) for kind, data in self.events],
             [("GatewayUserTrade", 1), ("daemon_status", None)],
         )
+
+    def test_a_client_of_every_account_receives_the_events_of_all(self) -> None:
+        received: list[Event | None] = []
+        self.client = DaemonClient(
+            None,
+            lambda _type, _data: None,
+            reactor=self.clock,
+            endpoint=self.endpoint,
+            take_event=lambda _type, read: received.append(read()),
+        )
+        server = self.connect()
+        for account_id in (123, 456):
+            server.send_event("GatewayUserTrade", accountId=account_id)
+        server.send_event("daemon_status")
+        self.assertEqual([event and event.account_id for event in received], [123, 456, None])
 
     def test_all_nine_events_are_passed_on(self) -> None:
         server = self.connect()

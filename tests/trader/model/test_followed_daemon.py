@@ -31,7 +31,7 @@ class FollowingTestCase(StateHomeTestCase):
         self.paper, self.real = self.root / "practice", self.root / REAL.key
 
     def follow(
-        self, account_id: int = 123, url: str | None = None, state: Path | None = None
+        self, account_id: int | None = 123, url: str | None = None, state: Path | None = None
     ) -> FollowedDaemon:
         return FollowedDaemon(account_id, url, state, self.root)
 
@@ -117,6 +117,41 @@ class LocateTests(FollowingTestCase):
         write_record(self.real, 123, port=9000, kind="projectx", is_dead=True)
         write_record(self.paper, 123, port=9001)
         self.assertEqual(followed.locate(), "ws://localhost:9000")
+
+
+class AnyAccountTests(FollowingTestCase):
+    """A program that watches whatever accounts a daemon has."""
+
+    def test_it_connects_to_the_daemon_that_runs(self) -> None:
+        write_record(self.paper, 456, port=9000)
+        self.assertEqual(self.follow(None).locate(), "ws://localhost:9000")
+
+    def test_of_several_it_takes_that_of_the_usual_port_and_no_other(self) -> None:
+        write_record(self.paper, 456, port=9000)
+        write_record(self.real, 123, port=9001, kind="projectx")
+        error = self.assertRaises(SeveralDaemonsError, self.follow(None).locate)
+        self.assertIn("several riskd run: ", str(error))
+        write_record(self.real, 123, kind="projectx")
+        self.assertEqual(self.follow(None).locate(), DEFAULT_URL)
+
+    def test_without_a_daemon_it_reads_the_latest_state(self) -> None:
+        self.assertIn("no last known state", self.problem(self.follow(None)))
+        write_state(self.paper, PAPER, locked(456))
+        self.assertEqual(set(self.follow(None).read().accounts), {456})
+
+    def test_by_a_url_it_finds_the_state_of_the_daemon_there(self) -> None:
+        write_state(self.paper, PAPER, locked(456))
+        write_record(self.paper, 456, port=9000)
+        write_state(self.real, REAL, locked(123))
+        followed = self.follow(None, url="ws://localhost:9000")
+        self.assertEqual(self.kind_of(followed), "practice")
+
+    def test_after_a_broker_it_does_not_turn_to_practice(self) -> None:
+        followed = self.follow(None)
+        followed.admit(handshake(self.real, "projectx", "real"))
+        practice = handshake(self.paper, "practice", "p")
+        error = self.assertRaises(UserError, followed.admit, practice)
+        self.assertIn("this program shows any account of projectx", str(error))
 
 
 class AdmitTests(FollowingTestCase):
