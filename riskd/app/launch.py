@@ -23,6 +23,7 @@ from riskd.config.settings import Faults, Settings
 from riskd.host.errors import UserError
 from riskd.host.loopback import check_interface, listen
 from riskd.host.timing import use_steady_clock
+from riskd.host.working_directory import check_directory_exists, check_writable
 from riskd.journal.state_directory import StateDirectory
 from riskd.practice.gateway import PracticeGateway
 from riskd.rules.interface import IRule
@@ -80,14 +81,37 @@ class Options(BaseOptions):
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """Read the command line; a mistake ends the program with one line that names it."""
         try:
+            check_directory_exists()
             super().parseOptions(options)
         except (UsageError, UserError) as error:
             mistake = str(error).removeprefix("Parameter type enforcement failed: ")
             self.refuse(f"{mistake} (see twistd {self.program} --help)")
+        try:
+            check_files_of_twistd(getattr(self, "parent", None) or {})
+        except UserError as error:
+            self.refuse(
+                f"{error} (start it in a directory of your own, or name other files: "
+                f"twistd --pidfile FILE --logfile FILE {self.program})"
+            )
 
     def refuse(self, *problems: str) -> NoReturn:
         """Print each problem on a line of standard error, and exit with status 1."""
         raise SystemExit("\n".join(f"{self.program}: {problem}" for problem in problems))
+
+
+def check_files_of_twistd(options: Mapping[str, Any]) -> None:
+    """Check that twistd can write its files, by default in the working directory.
+
+    twistd itself would end with a traceback, and, once it has detached, without a word.
+
+    :param options: of twistd; empty where the program runs without it.
+    :raises UserError: a file cannot be written.
+    """
+    if options.get("pidfile"):
+        check_writable(Path(options["pidfile"]))
+    log = options.get("logfile") or ("-" if options.get("nodaemon", True) else "twistd.log")
+    if log != "-" and not options.get("syslog"):
+        check_writable(Path(log))
 
 
 INTERFACE_OPTION: Final = (

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from riskd.app.riskctl.arguments import make_parser
 from riskd.app.riskctl.outcomes import NOT_SO_STATUS, NotSoError
 from riskd.host.errors import UserError
+from riskd.host.working_directory import explain_deleted_directory
 from riskd.model.safe_text import printable
 
 
@@ -22,7 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # A reason may have characters that this terminal's encoding cannot show.
         sys.stdout.reconfigure(errors="replace")
     try:
-        status: int = options.run(options)
+        with explain_deleted_directory():
+            status: int = options.run(options)
         sys.stdout.flush()
     except UserError as error:
         for line in str(error).splitlines():
