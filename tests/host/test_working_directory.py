@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.host.errors import UserError
 from riskd.host.working_directory import check_writable, explain_deleted_directory
+from tests.support.directories import temporary_directory
 
 
 class WritableTests(SynchronousTestCase):
     """:func:`check_writable`."""
 
     def setUp(self) -> None:
-        self.directory = Path(self.mktemp())
-        self.directory.mkdir()
+        self.directory = temporary_directory(self)
 
     def test_a_missing_file_is_not_made(self) -> None:
         check_writable(self.directory / "twistd.pid")
@@ -38,4 +36,4 @@ class DeletedTests(SynchronousTestCase):
 
     def test_another_missing_file_is_not_blamed_on_the_directory(self) -> None:
         with self.assertRaises(FileNotFoundError), explain_deleted_directory():
-            Path(self.mktemp()).read_text()
+            (temporary_directory(self) / "none").read_text()
