@@ -113,7 +113,7 @@ class NumberTests(BoundedSiteTestCase):
             MemoryTransport.abortConnection(each)
         self.assertIsNotNone(self.connect())
 
-    @given(st.lists(st.sampled_from((b"", b"G", HALF_A_BODY, WHOLE, WHOLE + b"GET"))))
+    @given(st.lists(st.sampled_from((b"", b"G", HALF_A_BODY, WHOLE, WHOLE + b"GET")), max_size=12))
     def test_there_are_never_more_and_none_is_forgotten(self, sent: list[bytes]) -> None:
         made = [self.connect(data) for data in sent]
         connected = [each for each in made if each is not None and each.connected]

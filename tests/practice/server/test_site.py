@@ -154,7 +154,8 @@ class ConnectionTests(PracticeServerTestCase):
         self.assertTrue(hub.has_pong)
 
     def test_clients_of_the_hubs_count_and_are_not_cut(self) -> None:
-        hubs = [self.hub() for _ in range(MAX_CONNECTIONS)]
+        self.patch(self.site, "_max_connections", 8)
+        hubs = [self.hub() for _ in range(8)]
         self.assertIsNone(self.site.buildProtocol(None))
         self.assertFalse(any(hub.is_gone for hub in hubs))
         hubs[0].transport.loseConnection()
