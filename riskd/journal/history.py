@@ -14,8 +14,9 @@ from typing import Final
 
 import msgspec
 
-from riskd.journal.reader import open_to_read, read_execution
+from riskd.journal.reader import open_to_read
 from riskd.journal.schema import BEFORE_ALL, FIRST_WITH_HISTORY, JOURNAL_NAME, as_moment, as_stamp
+from riskd.journal.values import read_amount, read_execution
 from riskd.model.balance import Execution
 from riskd.model.contracts import Contract, known_contract
 from riskd.model.events import OrderSide
@@ -87,7 +88,10 @@ def read_trades(
             return []
         contracts = {
             contract_id: Contract(
-                id=contract_id, name=name, tick_size=Decimal(size), tick_value=Decimal(value)
+                id=contract_id,
+                name=name,
+                tick_size=read_amount(size),
+                tick_value=read_amount(value),
             )
             for contract_id, name, size, value in journal.execute("SELECT * FROM contracts")
         }
@@ -107,7 +111,7 @@ def read_equity(
         if version < FIRST_WITH_HISTORY:
             return []
         rows = journal.execute(_EQUITY, (account_id, _begin(since)))
-        return [EquityLine(as_moment(at), *map(Decimal, amounts)) for at, *amounts in rows]
+        return [EquityLine(as_moment(at), *map(read_amount, amounts)) for at, *amounts in rows]
 
 
 def _begin(since: datetime | None) -> float:

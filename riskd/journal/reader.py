@@ -9,7 +9,6 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import date, datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -32,21 +31,33 @@ from riskd.journal.schema import (
     check_version,
     upgrade,
 )
-from riskd.model.account import KEPT_RESULTS, AccountState, Charge, Flattening, Limit, RiskState
-from riskd.model.balance import Balance, Execution, Leg, Result
+from riskd.journal.values import (
+    read_amount,
+    read_balance,
+    read_count,
+    read_execution,
+    read_figures,
+    read_flattening,
+    read_limit,
+    read_name,
+    read_offset,
+    read_positive,
+    recent,
+)
+from riskd.model.account import KEPT_RESULTS, AccountState, Charge, RiskState
+from riskd.model.balance import Balance, Leg, Result
 from riskd.model.broker import BrokerOrder, BrokerPosition, BrokerTrade
 from riskd.model.contracts import Contract
-from riskd.model.day_figures import DayFigures
 from riskd.model.events import DaemonStatus
 from riskd.model.safe_text import printable
 from riskd.model.wire import decode_data, decode_reported
 
+_Struct = TypeVar("_Struct", bound=msgspec.Struct)
 _Reported = TypeVar("_Reported", BrokerPosition, BrokerOrder, BrokerTrade)
 
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
 _MAX_WORDS: Final = 300
-
 DAMAGES: Final = (
     DamagedError,
     UnsafeFileError,
@@ -185,13 +196,19 @@ def read_snapshot(connection: sqlite3.Connection) -> Snapshot:
     :raises ValueError: it has a value that makes no sense.
     """
     _check_tables(connection)
-    facts: dict[str, str] = dict(connection.execute("SELECT name, value FROM facts"))
+    facts = {
+        as_text(name): as_text(value)
+        for name, value in connection.execute("SELECT name, value FROM facts")
+    }
     status: DaemonStatus | None = None
     if "daemon_status" in facts:
         status = _data("daemon_status", None, facts["daemon_status"])
     contracts = {
-        contract_id: Contract(
-            id=contract_id, name=name, tick_size=read_amount(size), tick_value=read_amount(value)
+        as_text(contract_id): Contract(
+            id=contract_id,
+            name=read_name(name),
+            tick_size=read_positive(size),
+            tick_value=read_positive(value),
         )
         for contract_id, name, size, value in connection.execute(
             "SELECT contract_id, name, tick_size, tick_value FROM contracts"
@@ -208,22 +225,15 @@ def read_snapshot(connection: sqlite3.Connection) -> Snapshot:
     # Consoles subtract it from an aware time.
     if as_of is not None and as_of.tzinfo is None:
         raise ValueError("as_of has no time zone")
+    gateway = facts.get("gateway")
     return Snapshot(
         accounts=accounts,
-        as_of=as_of,
-        gateway_name=facts.get("gateway"),
-        commits=int(facts.get("commits", 0)),
-        instance=facts.get("instance", ""),
-        clock_offset=_offset(facts.get("clock_offset")),
+        as_of=None if as_of is None else recent(as_of),
+        gateway_name=None if gateway is None else read_name(gateway),
+        commits=read_count(int(facts.get("commits", 0))),
+        instance=read_name(facts.get("instance", "")),
+        clock_offset=read_offset(facts.get("clock_offset")),
     )
-
-
-def _offset(text: str | None) -> timedelta | None:
-    """Return the fact ``clock_offset``.
-
-    :raises ValueError: it is not a number of seconds.
-    """
-    return None if text is None else timedelta(seconds=float(read_amount(text)))
 
 
 def _check_tables(connection: sqlite3.Connection) -> None:
@@ -252,14 +262,19 @@ def _read_account(
             (account_id,),
         )
 
+    def check_key(key: object) -> object:
+        return key if isinstance(key, int) else as_text(key)
+
     def keyed(event_type: str, table: str, key: str) -> dict[Any, Any]:
         return {
-            found: _data(event_type, account_id, data) for found, data in rows(table, key, "data")
+            check_key(found): _data(event_type, account_id, data)
+            for found, data in rows(table, key, "data")
         }
 
     def reported(kind: type[_Reported], table: str, key: str) -> dict[Any, _Reported]:
         return {
-            found: decode_reported(kind, as_text(data)) for found, data in rows(table, key, "data")
+            check_key(found): decode_reported(kind, as_text(data))
+            for found, data in rows(table, key, "data")
         }
 
     # The table goes back further than the trading day.
@@ -281,7 +296,7 @@ def _read_account(
         orders=reported(BrokerOrder, "orders", "order_id"),
         trades=reported(BrokerTrade, "trades", "trade_id"),
         realized_pnl=read_amount(realized_pnl),
-        trade_count=int(trade_count),
+        trade_count=read_count(trade_count),
         balance=Balance() if balance is None else read_balance(balance),
         days={
             date.fromisoformat(day): read_figures(data)
@@ -291,9 +306,9 @@ def _read_account(
         lockouts=keyed("lockout_set", "lockouts", "rule_id"),
         enforcement=tuple(_data("enforcement_action", account_id, data) for (data,) in actions),
         last_reset=_data("daily_reset", account_id, reset) if reset else None,
-        day_began=None if began is None else as_moment(began),
+        day_began=None if began is None else recent(as_moment(began)),
         limits={
-            rule: Limit(as_text(key), as_text(settings))
+            as_text(rule): read_limit(key, settings)
             for rule, key, settings in rows("limits", "rule_id", "key", "settings")
         },
         daemon=status,
@@ -321,55 +336,6 @@ def _read_account(
             day_key=None if day_key is None else date.fromisoformat(day_key),
         ),
     )
-
-
-def read_execution(text: object) -> Execution | None:
-    """Return the details of an execution; ``None`` if there are none.
-
-    :raises ValueError: they make no sense.
-    """
-    return None if text is None else msgspec.json.decode(as_text(text), type=Execution)
-
-
-def read_balance(text: object) -> Balance:
-    """Return a balance.
-
-    :raises ValueError: it makes no sense.
-    """
-    balance = msgspec.json.decode(as_text(text), type=Balance)
-    parts = [balance, *([] if balance.firm_floor is None else [balance.firm_floor])]
-    values = [each for part in parts for each in msgspec.structs.astuple(part)]
-    amounts = [each for each in values if isinstance(each, Decimal)]
-    if not all(each.is_finite() for each in amounts):
-        raise ValueError(f"{text!r} is not a balance")
-    return balance
-
-
-def read_figures(text: object) -> DayFigures:
-    """Return the figures of an ended day.
-
-    :raises ValueError: they make no sense.
-    """
-    return msgspec.json.decode(as_text(text), type=DayFigures)
-
-
-def read_flattening(text: object) -> Flattening:
-    """Return a flatten that has begun.
-
-    :raises ValueError: it makes no sense.
-    """
-    return msgspec.json.decode(as_text(text), type=Flattening)
-
-
-def read_amount(text: object) -> Decimal:
-    """Return a number that the journal stores as text.
-
-    :raises ValueError: it is not a finite number.
-    """
-    amount = msgspec.convert(text, Decimal)
-    if not amount.is_finite():
-        raise ValueError(f"{text!r} is not an amount")
-    return amount
 
 
 def _data(event_type: str, account_id: int | None, text: object) -> Any:

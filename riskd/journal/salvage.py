@@ -18,13 +18,7 @@ import msgspec
 
 from riskd.host.files import UnsafeFileError
 from riskd.journal.database import open_copy, open_journal
-from riskd.journal.reader import (
-    DAMAGES,
-    read_amount,
-    read_balance,
-    read_figures,
-    read_flattening,
-)
+from riskd.journal.reader import DAMAGES
 from riskd.journal.schema import (
     JOURNAL_NAME,
     PUBLISHED_NAME,
@@ -34,6 +28,7 @@ from riskd.journal.schema import (
     as_text,
     check_schema,
 )
+from riskd.journal.values import read_amount, read_balance, read_figures, read_flattening
 from riskd.model.account import AccountState, Flattening, RiskState, with_locks
 from riskd.model.day_figures import DayFigures
 from riskd.model.equity import with_lasting_closes

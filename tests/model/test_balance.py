@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.journal.reader import read_balance
+from riskd.journal.values import read_balance
 from riskd.model.balance import (
     Balance,
     FirmFloor,
