@@ -6,22 +6,21 @@ It can be read while a daemon uses the journal: reading writes nothing and delay
 from __future__ import annotations
 
 from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from riskd.journal.reader import open_to_read
+from riskd.journal.reader import DAMAGES, StateFileError, open_to_read, words_of
 from riskd.journal.schema import (
     BEFORE_ALL,
     FIRST_WITH_LOG,
     JOURNAL_NAME,
     DamagedError,
-    as_moment,
     as_stamp,
     as_text,
 )
+from riskd.journal.values import read_details, shown_moment
 from riskd.model.day_report import DayReport
 
 _ACTIONS: Final = (
@@ -32,8 +31,6 @@ _ENTRIES: Final = (
     "SELECT at, kind, data, 1 AS source, number FROM log"
     " WHERE account_id = :account AND at >= :since"
 )
-
-_DECODER: Final = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
 
 BALANCE: Final = "balance"
 """The kind of the lines about balances: a payout, a deposit, or a figure that no trade explains."""
@@ -78,7 +75,13 @@ def read_days(directory: Path, account_id: int, since: datetime | None = None) -
     :raises StateFileError: see :func:`read_log`.
     """
     days = [line for line in read_log(directory, account_id, since) if line.kind == DAY]
-    return [msgspec.convert(line.data, DayReport, strict=False) for line in days]
+    try:
+        return [msgspec.convert(line.data, DayReport, strict=False) for line in days]
+    except (*DAMAGES, msgspec.MsgspecError) as error:
+        path = directory / JOURNAL_NAME
+        raise StateFileError(
+            f"cannot read the days: {path} is damaged ({words_of(error)})"
+        ) from None
 
 
 def read_log(directory: Path, account_id: int, since: datetime | None = None) -> list[LogLine]:
@@ -98,6 +101,6 @@ def read_log(directory: Path, account_id: int, since: datetime | None = None) ->
         begin = BEFORE_ALL if since is None else as_stamp(since)
         rows = journal.execute(query, {"account": account_id, "since": begin})
         return [
-            LogLine(as_moment(at), as_text(kind), _DECODER.decode(as_text(data)))
+            LogLine(shown_moment(at), as_text(kind), read_details(data))
             for at, kind, data, *_ in rows
         ]

@@ -15,8 +15,14 @@ from typing import Final
 import msgspec
 
 from riskd.journal.reader import open_to_read
-from riskd.journal.schema import BEFORE_ALL, FIRST_WITH_HISTORY, JOURNAL_NAME, as_moment, as_stamp
-from riskd.journal.values import read_amount, read_execution
+from riskd.journal.schema import BEFORE_ALL, FIRST_WITH_HISTORY, JOURNAL_NAME, as_stamp
+from riskd.journal.values import (
+    read_amount,
+    read_execution,
+    read_name,
+    read_positive,
+    shown_moment,
+)
 from riskd.model.balance import Execution
 from riskd.model.contracts import Contract, known_contract
 from riskd.model.events import OrderSide
@@ -89,9 +95,9 @@ def read_trades(
         contracts = {
             contract_id: Contract(
                 id=contract_id,
-                name=name,
-                tick_size=read_amount(size),
-                tick_value=read_amount(value),
+                name=read_name(name),
+                tick_size=read_positive(size),
+                tick_value=read_positive(value),
             )
             for contract_id, name, size, value in journal.execute("SELECT * FROM contracts")
         }
@@ -111,7 +117,7 @@ def read_equity(
         if version < FIRST_WITH_HISTORY:
             return []
         rows = journal.execute(_EQUITY, (account_id, _begin(since)))
-        return [EquityLine(as_moment(at), *map(read_amount, amounts)) for at, *amounts in rows]
+        return [EquityLine(shown_moment(at), *map(read_amount, amounts)) for at, *amounts in rows]
 
 
 def _begin(since: datetime | None) -> float:
@@ -139,7 +145,7 @@ def _trades(
             continue
         contract = contracts.get(contract_id) or known_contract(contract_id)
         yield TradeReport(
-            at=as_moment(at),
+            at=shown_moment(at),
             id=trade_id,
             what="again" if is_again else "exit" if is_exit else "entry",
             contract=contract_id if contract is None else contract.name,

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from riskd.journal.schema import as_number, as_text, shown
+from riskd.journal.schema import as_moment, as_number, as_text, shown
 from riskd.model.account import Flattening, Limit
 from riskd.model.balance import Balance, Execution
 from riskd.model.day_figures import DayFigures
@@ -125,6 +125,28 @@ def _with_amounts(text: str, kind: type[_Struct]) -> _Struct:
         elif isinstance(part, datetime):
             _check_calendar(part)
     return whole
+
+
+def read_details(text: object) -> dict[str, Any]:
+    """Return the details of a line of the log.
+
+    :raises ValueError: they are none, or have a number that cannot be shown.
+    """
+    details = decode_json(as_text(text))
+    if not isinstance(details, dict):
+        raise ValueError(f"{shown(text)} has no details")  # noqa: TRY004  # the file is wrong
+    _check_numbers(details)
+    return details
+
+
+def shown_moment(stamp: object) -> datetime:
+    """Return the moment of a stamp, which can be shown in any time zone.
+
+    :raises ValueError: it is at an end of the calendar.
+    """
+    moment = as_moment(stamp)
+    _check_calendar(moment)
+    return moment
 
 
 def _check_calendar(moment: datetime) -> None:
