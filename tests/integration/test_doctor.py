@@ -59,9 +59,14 @@ class Patient(NamedTuple):
         assert old in text
         self.config.write_text(text.replace(old, new))
 
-    async def examine(self, **changed: Any) -> tuple[int, list[Finding]]:
-        """Run all checks; return the exit status, and what is not ok."""
-        found: list[Finding] = []
+    async def examine(
+        self, shown: list[Finding] | None = None, **changed: Any
+    ) -> tuple[int, list[Finding]]:
+        """Run all checks; return the exit status, and what is not ok.
+
+        :param shown: takes all findings.
+        """
+        found: list[Finding] = [] if shown is None else shown
         options = make_parser().parse_args(["doctor", "--config", os.fspath(self.config)])
         fields = {name: getattr(self.machine, name) for name in Machine.__struct_fields__}
         machine = Machine(**(fields | changed))
@@ -77,7 +82,7 @@ class Patient(NamedTuple):
     async def only_fault(self, **changed: Any) -> Finding:
         """Return the one fault that is found; the exit status is that of its verdict."""
         status, (fault,) = await self.examine(**changed)
-        assert status == fault.verdict
+        assert status == max(fault.verdict, Verdict.OK)
         return fault
 
 
@@ -293,6 +298,33 @@ async def test_a_machine_that_suspends_when_it_is_idle(patient: Patient) -> None
     fault = await patient.only_fault()
     assert "IdleAction=suspend" in fault.says
     assert fault.mend.startswith("sudo systemctl mask sleep.target suspend.target")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_riskd_that_cannot_be_looked_for_is_not_risked(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A login could end that of a riskd which runs."""
+
+    def fail(_directory: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(examination, "running_daemon", fail)
+    shown: list[Finding] = []
+    fault = await patient.only_fault(shown=shown)
+    assert (fault.what, fault.verdict) == ("riskd", Verdict.WRONG)
+    assert "Input/output error" in fault.says
+    assert not {"login", "user hub"} & {each.what for each in shown}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_riskd_with_another_state_directory_is_not_disturbed(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(examination, "daemons_of", lambda _path: [77])
+    fault = await patient.only_fault()
+    assert (fault.what, fault.verdict) == ("login", Verdict.NOTE)
+    assert "process 77 is a riskd" in fault.says
 
 
 @pytest_twisted.ensureDeferred

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -69,6 +69,19 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
+class Place(NamedTuple):
+    """Where riskd is.
+
+    :ivar directory: its state directory; ``None`` if that is unknown.
+    :ivar running: the daemon that runs there.
+    :ivar unknown: the processes of other daemons with the same configuration.
+    """
+
+    directory: Path | None
+    running: RunningDaemon | None
+    unknown: list[int]
+
+
 def run(options: argparse.Namespace) -> int:
     """Write what each check finds; return the worst as the exit status."""
 
@@ -114,16 +127,19 @@ class Examination:
         path = find_configuration(self._options.config)
         await self._in_thread("installation", lambda: check_installation(machine.python))
         settings = await self._configuration(path)
-        directory = self._directory(settings, path)
-        running = None if directory is None else running_daemon(directory)
+        place = await self._place(settings, path)
+        if place is None:
+            # Whether a riskd runs is unknown, so a login could end one.
+            return worst(self._found)
+        running = place.running
         is_mine = running is None or await self._is_mine(running)
         credentials = None
         if settings is not None and path is not None and is_mine:
             credentials = await self._key(settings, path)
         # What is right for the user of that riskd is wrong for this one.
-        await self._local(path, settings if is_mine else None, directory, running)
+        await self._local(path, settings if is_mine else None, place)
         if settings is not None and settings.gateway.kind == "projectx" and path is not None:
-            await self._broker(path, settings, credentials, running)
+            await self._broker(path, settings, credentials, place)
         elif running is not None:
             await self._daemon(running)
         return worst(self._found)
@@ -158,6 +174,21 @@ class Examination:
         await self._in_thread("API key", find)
         return credentials
 
+    async def _place(self, settings: Settings | None, path: Path | None) -> Place | None:
+        """Return where riskd is; ``None`` if that cannot be found out in time."""
+        place: Place | None = None
+
+        def find() -> Iterable[Finding]:
+            nonlocal place
+            directory = self._directory(settings, path)
+            running = None if directory is None else running_daemon(directory)
+            unknown = daemons_of(path) if path is not None and running is None else []
+            place = Place(directory, running, unknown)
+            return ()
+
+        await self._in_thread("riskd", find)
+        return place
+
     def _directory(self, settings: Settings | None, path: Path | None) -> Path | None:
         """Return the state directory: the named one, else that of the gateway.
 
@@ -174,14 +205,8 @@ class Examination:
         running = daemon_of(identity)
         return default_directory() / identity.key if running is None else running.directory
 
-    async def _local(
-        self,
-        path: Path | None,
-        settings: Settings | None,
-        directory: Path | None,
-        running: RunningDaemon | None,
-    ) -> None:
-        machine = self._machine
+    async def _local(self, path: Path | None, settings: Settings | None, place: Place) -> None:
+        machine, directory, running = self._machine, place.directory, place.running
         if settings is not None and directory is not None:
             identity = identity_of(settings)
             locks = machine.root / "proc/locks"
@@ -201,26 +226,23 @@ class Examination:
         path: Path,
         settings: Settings,
         credentials: Credentials | None,
-        running: RunningDaemon | None,
+        place: Place,
     ) -> None:
         visit = BrokerVisit(self._reactor, settings, quoted(path), self._machine.now)
         try:
             await self._in_time("broker's API", visit.check_rest())
             report = None
-            if running is not None:
-                report = await self._daemon(running)
-                says = "not tried: riskd is logged in, and a second login could end its own"
-                self._report([ok("login", says)])
-            elif unknown := daemons_of(path):
-                self._report(
-                    [
-                        note(
-                            "login",
-                            f"not tried, since process {unknown[0]} is a riskd with {path} and another "
-                            "state directory: riskctl --state DIR doctor asks it",
-                        )
-                    ]
+            if place.running is not None:
+                report = await self._daemon(place.running)
+                says = "not tried: riskd has this login, and a second one could end its own"
+                # What is wrong with that, the daemon has said.
+                self._report([note("login", says) if report is None else ok("login", says)])
+            elif place.unknown:
+                says = (
+                    f"not tried, since process {place.unknown[0]} is a riskd with {path} and another state "
+                    "directory: riskctl --state DIR doctor asks it"
                 )
+                self._report([note("login", says)])
             else:
                 await self._in_time("login", visit.check_login(credentials))
             await self._in_time("hubs", visit.check_hubs())
