@@ -26,6 +26,7 @@ _MAX_COUNT: Final = 2**53
 _MAX_DIGITS: Final = 20
 """Of a number in a rule's settings: a whole one of 64 bits has 19, and no rule of another's is refused for it."""
 
+# No division makes more places.
 _MAX_PLACES: Final = 60
 
 _FIRST: Final = datetime(1970, 1, 1, tzinfo=UTC)
