@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final, Protocol
 
-from twisted.internet.defer import Deferred, gatherResults, succeed
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -85,10 +85,14 @@ class Delivery:
 
     def _send(self) -> None:
         alerts, dropped = self._outbox.take(self._clock.seconds())
-        message = compose(alerts, self._words, self._target.room, dropped)
-        sending = self._in_thread(partial(self._target.send, message))
+        # Whatever fails, the alerts wait again: a message under way for ever would be the last one.
+        sending = maybeDeferred(self._begin_to_send, alerts, dropped)
         sending.addCallbacks(self._sent, self._failed, callbackArgs=(len(alerts),))
         sending.addErrback(lambda failure: _log.failure("internal error", failure=failure))
+
+    def _begin_to_send(self, alerts: Sequence[Alert], dropped: int) -> Deferred[None]:
+        message = compose(alerts, self._words, self._target.room, dropped)
+        return self._in_thread(partial(self._target.send, message))
 
     def _sent(self, _result: None, number: int) -> None:
         again = " again" if self._is_failing else ""

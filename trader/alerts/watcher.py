@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -118,14 +119,19 @@ class Watcher:
             self._connected_at = self._reactor.seconds()
             _log.info("connected to {url}", url=self._followed.url)
             self._find_accounts()
-        for account_id, (session, _watch) in self._sessions.items():
-            session.receive_status(event_type, status)
-            if is_connected and session.daemon is not None:
-                self._daemon = session.daemon
-            self._look(account_id)
+        for account_id in self._sessions:
+            with self._on_its_own(account_id):
+                self._receive_status_of(account_id, event_type, status)
         self._guard_watch.connection(
             self._daemon, is_connected=is_connected, reason=status["reason"]
         )
+
+    def _receive_status_of(self, account_id: int, event_type: str, status: dict[str, Any]) -> None:
+        session, _watch = self._sessions[account_id]
+        session.receive_status(event_type, status)
+        if status["connected"] and session.daemon is not None:
+            self._daemon = session.daemon
+        self._look(account_id)
 
     def receive(self, event_type: str, read: ReadEvent) -> None:
         """Handle an event that is not decoded yet."""
@@ -149,8 +155,9 @@ class Watcher:
 
     def _receive_of_daemon(self, event: Event) -> None:
         for account_id, (session, _watch) in self._sessions.items():
-            session.receive(event.type, lambda: event)
-            self._look(account_id)
+            with self._on_its_own(account_id):
+                session.receive(event.type, lambda: event)
+                self._look(account_id)
         if isinstance(event.data, DaemonStatus):
             self._daemon = event.data
             self._guard_watch.status(event.data)
@@ -199,16 +206,29 @@ class Watcher:
             self._find_accounts()
             for account_id in self._sessions:
                 self._begin(account_id)
-        for account_id, (session, watch) in self._sessions.items():
-            session.poll_file()
-            self._look(account_id)
-            now = session.now()
-            news = watch.look_at_limits(self._view(session), now)
-            if watch.has_ended_day:
-                news += watch.look_at_day(self._copy_of(account_id), now)
-            for alert in news:
-                self._pass_on(alert)
+        for account_id in self._sessions:
+            with self._on_its_own(account_id):
+                self._tick_of(account_id)
         self.on_tick()
+
+    def _tick_of(self, account_id: int) -> None:
+        session, watch = self._sessions[account_id]
+        session.poll_file()
+        self._look(account_id)
+        now = session.now()
+        news = watch.look_at_limits(self._view(session), now)
+        if watch.has_ended_day:
+            news += watch.look_at_day(self._copy_of(account_id), now)
+        for alert in news:
+            self._pass_on(alert)
+
+    @contextmanager
+    def _on_its_own(self, account_id: int) -> Iterator[None]:
+        """Let a mistake in what is done for one account keep nothing from the others."""
+        try:
+            yield
+        except Exception:  # noqa: BLE001  # the news of the daemon and of other accounts must get through
+            _log.failure("internal error in watching account {account}", account=account_id)
 
     def _copy_of(self, account_id: int) -> AccountState | None:
         """Return an account in the published copy."""

@@ -124,6 +124,17 @@ class DeliveryTests(SynchronousTestCase):
         self.assertNotIn("secret", logged)
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
 
+    def test_alerts_that_cannot_be_put_into_words_are_tried_again(self) -> None:
+        """They must not be under way for ever: nothing would be sent any more."""
+        self.target.room = None  # type: ignore[assignment]
+        self.add(Kind.GONE)
+        (logged,) = self.logged(lambda: self.clock.advance(COLLAPSE_SECONDS))
+        self.assertIn("internal error: TypeError; the next attempt is in 2 s", logged)
+        self.target.room = FakeTarget.room
+        self.clock.advance(RETRY_SECONDS[0])
+        self.run_thread()
+        self.assertEqual(len(self.target.messages), 1)
+
     def test_at_the_end_what_waits_is_sent_at_once(self) -> None:
         self.add(Kind.GONE)
         finished = self.delivery.finish()

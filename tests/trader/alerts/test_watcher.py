@@ -170,6 +170,23 @@ class AccountTests(WatcherTestCase):
         self.receive(self.of(456))
         self.assertEqual(self.kinds, [Kind.STARTED, Kind.STARTED, Kind.LOCKOUT])
 
+    def test_a_mistake_in_one_account_keeps_nothing_from_the_others(self) -> None:
+        """Nor from the heartbeat, nor the news that the daemon is gone."""
+        self.followed.file.publish_accounts(123, 456)
+        self.connect()
+        self.sent.clear()
+        ticks: list[None] = []
+        self.watcher.on_tick = lambda: ticks.append(None)
+        session, _watch = self.watcher._sessions[123]
+        self.patch(session, "view", lambda **_: 1 / 0)
+        self.receive(self.of(456))
+        self.receive(ERROR)
+        self.watcher._tick()
+        self.lose()
+        self.assertEqual(self.kinds, [Kind.LOCKOUT, Kind.ERROR, Kind.GONE])
+        self.assertEqual(len(ticks), 1)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 3)
+
     def test_only_chosen_accounts_are_watched(self) -> None:
         self.begin(456)
         self.followed.file.publish_accounts(123, 456)
