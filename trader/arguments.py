@@ -7,6 +7,7 @@ standard library.
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Final
 
 MAX_ACCOUNT_ID: Final = 2**63 - 1
@@ -37,3 +38,22 @@ def url_argument(text: str) -> str:
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     return text
+
+
+def add_daemon_options(parser: argparse.ArgumentParser, usual_state: str) -> None:
+    """Add the options that say which daemon is meant.
+
+    :param usual_state: the state directory without an option, for the help.
+    """
+    parser.add_argument(
+        "--url",
+        type=url_argument,
+        help="URL of riskd [that of the riskd that runs, ws://localhost:8765 first]",
+    )
+    parser.add_argument(
+        "--state",
+        type=Path,
+        metavar="DIR",
+        help="riskd's state directory, which holds the last known state "
+        f"[{usual_state}, in riskd in the XDG state directory, ~/.local/state]",
+    )

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from riskd import __version__
-from trader.arguments import account_argument, url_argument
+from trader.arguments import account_argument, add_daemon_options
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -23,18 +23,7 @@ def make_parser() -> argparse.ArgumentParser:
         nargs="*",
         help="account id, such as 123; without any, all accounts of riskd",
     )
-    parser.add_argument(
-        "--url",
-        type=url_argument,
-        help="URL of riskd [that of the riskd that runs, ws://localhost:8765 first]",
-    )
-    parser.add_argument(
-        "--state",
-        type=Path,
-        metavar="DIR",
-        help="riskd's state directory, which holds the last known state "
-        "[found in riskd in the XDG state directory, ~/.local/state]",
-    )
+    add_daemon_options(parser, "that of the riskd that runs")
     parser.add_argument(
         "--target",
         metavar="APPRISE_URL",

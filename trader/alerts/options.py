@@ -7,11 +7,11 @@ from pathlib import Path
 
 import msgspec
 
-from riskd.host.directories import configuration_directory
 from riskd.host.errors import UserError
 from trader.alerts.arguments import make_parser
-from trader.alerts.settings import Settings, read_settings
+from trader.alerts.settings import FILE_NAME, Settings, read_settings
 from trader.alerts.targets import TARGET_NAME, Target, TargetError, make_targets, read_targets
+from trader.settings_file import settings_path
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,11 +63,16 @@ def _targets(urls: Sequence[str], config: Path | None, settings: Settings) -> li
         return make_targets(
             [(url, f"--target, URL {number}") for number, url in enumerate(urls, 1)]
         )
-    directory = configuration_directory() if config is None else config.absolute().parent
+    directory = settings_path(config, FILE_NAME).absolute().parent
     path = directory / Path(settings.targets or TARGET_NAME).expanduser()
-    if not path.exists() and not path.is_symlink():
+    try:
+        path.lstat()
+    except FileNotFoundError:
         raise TargetError(
             f"there is no target: {path} is not there; write an apprise URL on each line of it, such as "
             f"ntfys://TOPIC, and then: chmod 600 {path}; or name one with --target"
-        )
+        ) from None
+    except OSError:
+        # Why it cannot be read, the reader says.
+        pass
     return read_targets(path)

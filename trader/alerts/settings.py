@@ -10,22 +10,22 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from riskd.config.toml import NoFileError, TableReader, read_text
-from riskd.host.directories import configuration_directory
+from riskd.config.toml import TableReader
 from riskd.host.private_file import PrivateFileError, read_private_file
 from trader.alerts.alert import Kind
 from trader.alerts.words import check_words
-from trader.arguments import MAX_ACCOUNT_ID
-from trader.client import check_url
+from trader.settings_file import (
+    Account,
+    read_settings_text,
+    report_url_and_paths,
+    settings_path,
+)
 
 FILE_NAME: Final = "alerts.toml"
 
 _MAX_BYTES: Final = 256 * 1024
 _PERCENT: Final = Decimal(100)
 
-Account = Annotated[
-    int, msgspec.Meta(ge=0, le=MAX_ACCOUNT_ID, description="an account id, such as 123")
-]
 Percent = Annotated[
     int, msgspec.Meta(ge=1, le=100, description="a whole number of percent, from 1 to 100")
 ]
@@ -66,13 +66,11 @@ def read_settings(named: Path | None) -> Settings:
     :raises UserError: the file cannot be read, something in it is wrong, or it has the URL of a watchdog and
         others may read it.
     """
-    path = named or configuration_directory() / FILE_NAME
-    try:
-        settings = parse_settings(read_text(path), str(path))
-    except NoFileError:
-        if named is None:
-            return Settings()
-        raise
+    text = read_settings_text(named, FILE_NAME)
+    if text is None:
+        return Settings()
+    path = settings_path(named, FILE_NAME)
+    settings = parse_settings(text, str(path))
     if settings.heartbeat_url:
         # Whoever knows the URL can pretend that all is well.
         check_private(path)
@@ -98,12 +96,7 @@ def parse_settings(text: str, name: str) -> Settings:
     """
     reader = TableReader(text, name)
     settings: Settings = reader.struct(reader.tables, Settings, ())
-    url = reader.tables.get("url")
-    if isinstance(url, str):
-        try:
-            check_url(url)
-        except ValueError as error:
-            reader.report(("url",), str(error))
+    report_url_and_paths(reader, "state", "targets")
     heartbeat = reader.tables.get("heartbeat_url")
     if isinstance(heartbeat, str) and heartbeat and not _is_web_url(heartbeat):
         # The value is not repeated, because it is a secret.

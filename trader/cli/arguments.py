@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from riskd import __version__
-from trader.arguments import account_argument, url_argument
+from trader.arguments import account_argument, add_daemon_options
 
 Theme = Literal["dark", "light", "colorblind", "mono"]
 """The names of the themes; see :mod:`trader.ui.palette`."""
@@ -30,18 +30,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="account id, such as 123; without it, the console offers those of the riskd that runs, "
         "or else of the last known state",
     )
-    parser.add_argument(
-        "--url",
-        type=url_argument,
-        help="URL of riskd [that of the riskd that runs, ws://localhost:8765 first]",
-    )
-    parser.add_argument(
-        "--state",
-        type=Path,
-        metavar="DIR",
-        help="riskd's state directory, which holds the last known state "
-        "[that of the account, in riskd in the XDG state directory, ~/.local/state]",
-    )
+    add_daemon_options(parser, "that of the account")
     parser.add_argument(
         "--config",
         type=Path,

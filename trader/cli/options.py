@@ -6,23 +6,24 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Final
 
 import msgspec
 
-from riskd.config.toml import ConfigError, NoFileError, TableReader, read_text
-from riskd.host.directories import configuration_directory
+from riskd.config.toml import ConfigError, TableReader
 from riskd.journal.state_directory import default_directory
-from trader.arguments import MAX_ACCOUNT_ID
 from trader.cli.arguments import Theme, make_parser
-from trader.client import check_url
 from trader.model.followed_daemon import FollowedDaemon
 from trader.model.formatting import can_be_drawn
 from trader.model.ui_state import UiState
+from trader.settings_file import (
+    Account,
+    read_settings_text,
+    report_url_and_paths,
+    settings_path,
+)
 
-Account = Annotated[
-    int, msgspec.Meta(ge=0, le=MAX_ACCOUNT_ID, description="an account id, such as 123")
-]
+FILE_NAME: Final = "console.toml"
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -48,24 +49,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     hook: tuple[str, ...] = ()
 
 
-def default_file() -> Path:
-    """Return the path of the file when none is named."""
-    return configuration_directory() / "console.toml"
-
-
 def read_settings(named: Path | None) -> Settings:
     """Return the settings of a file; without one, the defaults.
 
     :param named: the file to read, which must exist; ``None`` for the default file, which need not.
     :raises ConfigError: the file cannot be read, or something in it is wrong.
     """
-    path = named or default_file()
-    try:
-        return parse_settings(read_text(path), str(path))
-    except NoFileError:
-        if named is None:
-            return Settings()
-        raise
+    text = read_settings_text(named, FILE_NAME)
+    return (
+        Settings() if text is None else parse_settings(text, str(settings_path(named, FILE_NAME)))
+    )
 
 
 def parse_settings(text: str, name: str) -> Settings:
@@ -76,12 +69,7 @@ def parse_settings(text: str, name: str) -> Settings:
     """
     reader = TableReader(text, name)
     settings: Settings = reader.struct(reader.tables, Settings, ())
-    url = reader.tables.get("url")
-    if isinstance(url, str):
-        try:
-            check_url(url)
-        except ValueError as error:
-            reader.report(("url",), str(error))
+    report_url_and_paths(reader, "state")
     reader.check()
     return settings
 

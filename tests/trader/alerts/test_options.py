@@ -67,6 +67,15 @@ class OptionsTests(AlertsCommandLine):
         self.write_targets(URL, "mine")
         self.assertEqual(len(self.parse([]).targets), 1)
 
+    def test_a_path_of_an_unknown_user_is_a_mistake_in_the_file(self) -> None:
+        path = self.write_settings('targets = "~nobody-here/mine"')
+        self.assertIn(f"{path}, line 1: targets: expected a path", self.usage_error())
+
+    def test_a_file_of_targets_that_cannot_be_reached_is_a_sentence(self) -> None:
+        """Not even whether it is there is known."""
+        self.write_settings(f'targets = "{"x" * 5000}"')
+        self.assertIn("cannot be read: File name too long", self.usage_error())
+
     def test_without_a_target_the_error_says_how_to_name_one(self) -> None:
         output = self.usage_error()
         path = self.directory / "riskd" / "alert-targets"

@@ -13,7 +13,6 @@ from tests.support.state_directories import PAPER, locked, write_state
 from trader.cli.options import (
     Settings,
     Theme,
-    default_file,
     followed_daemon,
     parse_options,
     parse_settings,
@@ -28,7 +27,6 @@ class SettingsTests(CommandLineTestCase):
 
     def test_without_a_file_the_settings_are_the_defaults(self) -> None:
         self.assertEqual(read_settings(None), Settings())
-        self.assertEqual(default_file(), self.directory / "riskd" / "console.toml")
 
     def test_every_key_is_read(self) -> None:
         self.write_settings(
@@ -71,10 +69,16 @@ class SettingsTests(CommandLineTestCase):
         ):
             self.assertIn(words, output)
 
-    def test_a_wrong_url_is_reported_with_the_other_errors(self) -> None:
-        path = self.write_settings('theme = "pink"\nurl = "http://localhost"')
+    def test_a_wrong_url_and_path_are_reported_with_the_other_errors(self) -> None:
+        path = self.write_settings(
+            'theme = "pink"\nurl = "http://localhost"\nstate = "~nobody-here/riskd"'
+        )
         output = self.usage_error("1")
         self.assertIn(f"{path}, line 1: theme: ", output)
+        self.assertIn(
+            f"{path}, line 3: state: expected a path, got '~nobody-here/riskd': there is no such user",
+            output,
+        )
         self.assertIn(
             f"{path}, line 2: url: url 'http://localhost' does not start with ws", output
         )
