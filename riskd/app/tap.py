@@ -30,6 +30,7 @@ from riskd.config.toml import ConfigError
 from riskd.control.guard import find_group, guard_service
 from riskd.control.protocol import SOCKET_NAME
 from riskd.control.server import ControlFactory, ControlService
+from riskd.engine.committed_settings import enforcing_settings
 from riskd.engine.service import EngineService
 from riskd.gateway.interface import IGateway
 from riskd.gateway.projectx.credentials import find_credentials
@@ -41,6 +42,7 @@ from riskd.host.errors import UserError
 from riskd.journal.default_state import open_default
 from riskd.journal.gateway_identity import GatewayIdentity, gateway_identity
 from riskd.journal.ownership import Owner
+from riskd.journal.reader import known_accounts
 from riskd.journal.schema import PUBLISHED_NAME
 from riskd.journal.service import JournalService
 from riskd.journal.state_directory import StateDirectory
@@ -126,6 +128,7 @@ def makeService(options: Options) -> Daemon:
             )
             state = open_state(options["state"], gateway_of(settings.gateway))
             held.callback(state.release)
+            settings = enforcing_settings(settings, known_accounts(state.path))
             if options["record"] is not None:
                 writer = RecordingWriter(options["record"], reactor, DiskThread(reactor))
                 make_engine = partial(RecordingEngine, writer=writer)

@@ -7,9 +7,10 @@ from typing import Any, Final
 import msgspec
 
 from riskd.config.settings import AccountSettings, CommonSettings, Settings
+from riskd.model.settings_changes import RULE_PREFIX
 
-RULE_PREFIX: Final = "rules."
-"""Begins the names of rules; the rule's key follows."""
+OWN_NAME: Final = "account"
+"""The name of what an account's own table has beside its limits."""
 
 DAY_NAME: Final = "day"
 """The name of the daily reset."""
@@ -22,17 +23,21 @@ def known_settings(settings: Settings, account: AccountSettings) -> dict[str, st
 
     :return: values as JSON, by name.
     """
-    values: dict[str, Any] = common_settings(settings)
-    values["account"] = {"name": account.name, "watch": account.watch, "preset": account.preset}
-    values[DAY_NAME] = account.schedule
-    texts = {name: _json(value) for name, value in values.items()}
+    own = {"name": account.name, "watch": account.watch, "preset": account.preset}
     rules = {f"{RULE_PREFIX}{each.rule.key}": each.limit.settings for each in account.rules}
-    return texts | rules
+    day = _json(account.schedule)
+    return {**known_common(settings), OWN_NAME: _json(own), DAY_NAME: day, **rules}
+
+
+def known_common(settings: Settings) -> dict[str, str]:
+    """Return the settings that are not about single accounts, as JSON by name."""
+    return {name: _json(value) for name, value in common_settings(settings).items()}
 
 
 def common_settings(settings: Settings) -> dict[str, Any]:
     """Return the settings that are not about single accounts, by name."""
     common = {name: getattr(settings, name) for name in CommonSettings.__struct_fields__}
+    common["enforce"] = settings.enforce and not settings.is_kept_enforcing
     return {"accounts": [account.id for account in settings.accounts], **common}
 
 

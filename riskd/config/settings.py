@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from riskd.config.values import shown
+from riskd.model.commitment import duration
 from riskd.model.trading_day import ResetSchedule
 from riskd.rules.evaluation import RuleInForce
 
@@ -35,6 +36,9 @@ Origin = Annotated[
         pattern=r"^https?://[A-Za-z0-9.\-\[\]:]+$",
         description='an origin such as "http://localhost:3000"',
     ),
+]
+LoosenAfter = Annotated[
+    str, msgspec.Meta(description='"daily_reset", or a time such as "8h", "90m" or "2d"')
 ]
 Chance = Annotated[float, msgspec.Meta(ge=0, le=1)]
 """A probability, from 0 (never) to 1 (always)."""
@@ -275,12 +279,28 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     allowed_origins: tuple[Origin, ...] = ()
 
 
+class CommitmentSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """A commitment; see :mod:`riskd.model.commitment`.
+
+    :ivar loosen_after: how long: ``daily_reset``, or a time such as ``8h``.
+    """
+
+    loosen_after: LoosenAfter
+
+    def __post_init__(self) -> None:
+        try:
+            duration(self.loosen_after)
+        except ValueError as error:
+            raise ValueError(f"loosen_after: {error}") from None
+
+
 class CommonSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings that are not about single accounts.
 
     :ivar strict_mode: whether every breach closes all positions and locks the account until an operator
         lifts the lock.
     :ivar enforce: whether riskd acts on breaches; ``False`` is a dry run, which only reports them.
+    :ivar commitment: how long what would loosen the settings waits; ``None``: not at all.
     """
 
     gateway: GatewaySettings = GatewaySettings()
@@ -288,6 +308,7 @@ class CommonSettings(msgspec.Struct, frozen=True, kw_only=True):
     server: ServerSettings = ServerSettings()
     strict_mode: bool = False
     enforce: bool = True
+    commitment: CommitmentSettings | None = None
 
 
 class Settings(CommonSettings, frozen=True, kw_only=True):
@@ -295,8 +316,10 @@ class Settings(CommonSettings, frozen=True, kw_only=True):
 
     :ivar text: the TOML text of the configuration, for the recording; empty for settings made in code.
     :ivar operator: the user of the operating system who owns the file; empty if that is unknown.
+    :ivar is_kept_enforcing: whether the file asks for a dry run, and a commitment lets that wait.
     """
 
     accounts: tuple[AccountSettings, ...]
     text: str = ""
     operator: str = ""
+    is_kept_enforcing: bool = False

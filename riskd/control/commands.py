@@ -24,6 +24,7 @@ from riskd.control.protocol import (
     RulesCommand,
     StatusCommand,
     UnlockCommand,
+    WithdrawCommand,
 )
 from riskd.control.reports import (
     AccountReport,
@@ -36,6 +37,7 @@ from riskd.control.reports import (
 from riskd.engine.firm_floor import objection
 from riskd.engine.interface import ConfirmedFlatten, IOperated, IOperatedAccount
 from riskd.host.timing import done_within
+from riskd.model.commitment import commitment_of
 from riskd.model.events import DaemonStatus, Status
 from riskd.model.lockouts import is_locked
 from riskd.model.safe_text import printable
@@ -124,6 +126,15 @@ class Commands(CommandLocator):
             raise RequestRefusedError("riskd has not read its journal yet; try again in a moment")
         return self._answer(account, was_locked=account.unlock(reason, self.operator))
 
+    @WithdrawCommand.responder
+    def withdraw(self, request: Request) -> Deferred[dict[str, Outcome]]:
+        """Withdraw an unlock that waits."""
+        reason, account = _one_line(request.reason), self._account(request)
+        if not account.withdraw(reason, self.operator):
+            raise RequestRefusedError(f"no unlock of account {request.account} waits")
+        was_locked = is_locked(account.account_state, self._passed())
+        return self._answer(account, was_locked=was_locked)
+
     @LockCommand.responder
     def lock(self, request: Request) -> Deferred[dict[str, Outcome]]:
         """Flatten an account and lock it."""
@@ -159,7 +170,12 @@ class Commands(CommandLocator):
         state = account.account_state
         was_locked = is_locked(state, self._passed())
         refusal = objection(
-            state, account.rules, amount, is_locked=was_locked, is_confirmed=request.is_confirmed
+            state,
+            account.rules,
+            amount,
+            is_locked=was_locked,
+            is_committed=bool(commitment_of(state).terms),
+            is_confirmed=request.is_confirmed,
         )
         if refusal:
             raise RequestRefusedError(refusal)

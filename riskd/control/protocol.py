@@ -185,6 +185,10 @@ class UnlockCommand(_AccountCommand):
     """End all locks of an account."""
 
 
+class WithdrawCommand(_AccountCommand):
+    """Withdraw an unlock that waits because of a commitment."""
+
+
 class LockCommand(_AccountCommand):
     """Flatten an account and lock it."""
 

@@ -13,6 +13,7 @@ from decimal import Decimal
 import msgspec
 
 from riskd.model.account import AccountState
+from riskd.model.commitment import commitment_of
 from riskd.model.equity import equity, net_pnl
 from riskd.model.events import (
     DaemonStatus,
@@ -104,6 +105,21 @@ class FloorReport(msgspec.Struct, frozen=True, kw_only=True):
     after_close: Decimal | None
 
 
+class WaitReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a commitment lets wait.
+
+    :ivar what: a sentence without a full stop, such as ``daily_realized_loss: loss_limit 500 became 1000``.
+    :ivar until: when it may hold; ``None`` while the broker's time is not known.
+    :ivar is_over: whether the time has passed, and only a restart is missing.
+    :ivar operator: the user who asked for it.
+    """
+
+    what: str
+    until: datetime | None
+    is_over: bool
+    operator: str
+
+
 class AccountReport(msgspec.Struct, frozen=True, kw_only=True):
     """An account of the daemon.
 
@@ -123,6 +139,8 @@ class AccountReport(msgspec.Struct, frozen=True, kw_only=True):
     :ivar can_trade: the broker's permission; ``None`` before the broker first reported it.
     :ivar locks: the locks in force; the one that ends last comes first.
     :ivar reduce_only: the stage in which it may only close what it holds.
+    :ivar commitment: how long what loosens waits: ``daily_reset``, or a time such as ``8h``; the longest counts.
+    :ivar waits: what waits because of that.
     :ivar unlocked_beyond: the rules beyond whose limits an operator has unlocked the account in this trading day.
     """
 
@@ -144,6 +162,8 @@ class AccountReport(msgspec.Struct, frozen=True, kw_only=True):
     floor: FloorReport | None = None
     has_floor: bool = False
     is_reported: bool = True
+    commitment: tuple[str, ...] = ()
+    waits: tuple[WaitReport, ...] = ()
 
 
 class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -232,6 +252,7 @@ def report_account(
     known = [position.open_pnl for position in positions if position.open_pnl is not None]
     is_known = is_reported and len(known) == len(positions)
     plan, unlock = state.risk.flattening, last_unlock(state)
+    commitment = commitment_of(state)
     return AccountReport(
         account=state.account_id,
         realized_pnl=state.realized_pnl,
@@ -253,6 +274,16 @@ def report_account(
         floor=_report_floor(nearest_floor(state, rules), is_known=is_known),
         has_floor=any(each.rule.rule_id == MAXIMUM_LOSS.rule_id for each in rules),
         is_reported=is_reported,
+        commitment=commitment.terms,
+        waits=tuple(
+            WaitReport(
+                what=each.sentence,
+                until=each.until,
+                is_over=each.is_over,
+                operator=each.operator,
+            )
+            for each in commitment.waits
+        ),
     )
 
 
@@ -319,6 +350,8 @@ def report_rule(
         gauges, trouble = (), f"{type(error).__name__}: {error}"
     # A locked account keeps its earlier limits beside loosened ones; the key tells the two apart.
     key = f"{rule.key} (until unlocked)" if in_force.is_held else rule.key
+    if in_force.waits:
+        key = f"{rule.key} (its change waits)"
     return RuleReport(rule_id=rule.rule_id, key=key, gauges=gauges, trouble=trouble)
 
 

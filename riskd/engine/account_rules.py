@@ -8,6 +8,7 @@ from datetime import datetime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from riskd.engine.committed_settings import CommittedSettings
 from riskd.engine.limits_in_force import (
     LimitsInForce,
     held_limits,
@@ -24,6 +25,7 @@ from riskd.engine.unlocking import (
     without_rules,
 )
 from riskd.model.account import AccountState, Limit
+from riskd.model.commitment import Wait
 from riskd.model.events import EventData
 from riskd.model.reduce_only import REDUCE_ONLY
 from riskd.model.settings_changes import (
@@ -51,6 +53,7 @@ class AccountRules:
     :param report_problem: takes a source and a sentence; an empty sentence ends the problem of that source.
     :param report_notice: takes a sentence about what the account's state has.
     :ivar limits: the limits in force.
+    :ivar committed: what stays in force because of a commitment.
     :ivar reduce_only: the stage in which the account may only close what it holds.
     :ivar wakes: when each rule wants to be evaluated again, by slot.
     """
@@ -64,8 +67,9 @@ class AccountRules:
         report_notice: Callable[[str], None],
     ) -> None:
         self._account = account
-        self._configured = self.limits = configured
+        self._asked = self._configured = self.limits = configured
         self._catalogue = catalogue
+        self.committed = CommittedSettings(catalogue)
         self._report_problem = report_problem
         self.reduce_only = ReduceOnlyStage(account.account_id, report_notice)
         self._day: Day | None = None
@@ -80,13 +84,31 @@ class AccountRules:
 
     def recover(self, journaled: Mapping[str, Limit]) -> None:
         """Hold a locked account to the limits in the journal, beside the settings."""
+        self._configured = self.committed.in_force(self._asked)
         old = read_journaled(journaled, self._catalogue, self.limits, self._account.account_id)
         self.hold_to(held_limits(self._configured, old))
 
     def reload(self, configured: LimitsInForce, *, is_locked: bool) -> None:
         """Hold the account to new limits, and to the old ones too while it is locked."""
-        self._configured = configured
-        self.hold_to(held_limits(configured, self.limits) if is_locked else configured)
+        self._asked = configured
+        self.apply_commitment(is_locked=is_locked)
+
+    def apply_commitment(self, *, is_locked: bool, is_noted: bool = False) -> None:
+        """Hold the account to its settings, and to the earlier ones whose change waits."""
+        self._configured = self.committed.in_force(self._asked)
+        held = held_limits(self._configured, self.limits) if is_locked else self._configured
+        self.hold_to(held, is_noted=is_noted)
+
+    def end_waits(self, now: datetime, *, is_locked: bool) -> tuple[Wait, ...]:
+        """Put in force what has waited long enough; return the waits that ended.
+
+        :param now: the broker's time.
+        """
+        before = self.committed.commitment
+        ended = self.committed.end(self._asked, now)
+        if self.committed.commitment is not before:
+            self.apply_commitment(is_locked=is_locked, is_noted=True)
+        return ended
 
     def release(self) -> None:
         """Hold the account to its settings alone, because its locks have ended."""
@@ -102,6 +124,7 @@ class AccountRules:
         self.limits = limits
         self._publish_limits(is_noted=is_noted)
         slots = {one.slot for one in limits.rules}
+        self._forget_waits(slots)
         self.wakes = {slot: at for slot, at in self.wakes.items() if slot in slots}
         self._warnings = {slot: known for slot, known in self._warnings.items() if slot in slots}
         for slot in [slot for slot in self._problems if slot not in slots]:
@@ -109,10 +132,20 @@ class AccountRules:
         for slot in [slot for slot in self._failing if slot not in slots]:
             self._note_success(slot)
 
+    def _forget_waits(self, slots: Collection[str]) -> None:
+        """Forget what earlier settings remember whose wait is over."""
+        memory = self._account.state.risk.memory
+        kept = {
+            slot: text for slot, text in memory.items() if slot in slots or "(held " not in slot
+        }
+        if len(kept) < len(memory):
+            self._account.change_risk(memory=kept)
+
     def _publish_limits(self, *, is_noted: bool = False) -> None:
         unlock = {} if self._unlock is None else {UNLOCKED: self._unlock.limit}
         more = {**unlock, **self.reduce_only.limits, **changes_limit(self._changes)}
-        self._account.set_limits({**self.limits.journaled, **more}, is_noted=is_noted)
+        waits = self.committed.commitment.limits
+        self._account.set_limits({**self.limits.journaled, **more, **waits}, is_noted=is_noted)
 
     def recover_changes(self, known: AccountState) -> None:
         """Take over the latest changes of settings in the journal."""

@@ -22,12 +22,14 @@ def objection(
     amount: Decimal,
     *,
     is_locked: bool,
+    is_committed: bool = False,
     is_confirmed: bool,
 ) -> str:
     """Return why the firm's figure is not taken, in a sentence; empty if it is.
 
     :param rules: the rules in force.
     :param amount: the figure, in dollars.
+    :param is_committed: whether the account has a commitment, by which nothing loosens at once.
     :param is_confirmed: whether riskd may close everything and lock the account at once.
     """
     account = f"account {state.account_id}"
@@ -47,11 +49,11 @@ def objection(
             f"expected at least {dollars(max(lowest))}, which is starting_balance less drawdown, got "
             f"{dollars(amount)}; if the firm's floor is lower, correct these keys first"
         )
-    if is_locked and amount < floor.amount:
-        return (
-            f"{account} is locked, and a floor below {dollars(floor.amount)} would loosen its maximum loss: unlock the "
-            "account first"
-        )
+    if amount < floor.amount and (is_locked or is_committed):
+        why, remedy = "is locked", "unlock the account first"
+        if is_committed:
+            why, remedy = "has a [commitment]", "remove that first, and wait until it ends"
+        return f"{account} {why}, and a floor below {dollars(floor.amount)} would loosen its maximum loss: {remedy}"
     buffer = max(buffer_of(state, each) for each in settings)
     if floor.equity <= amount + buffer and not is_confirmed:
         above = f" and a buffer of {dollars(buffer)}" if buffer else ""

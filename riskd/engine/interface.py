@@ -31,7 +31,10 @@ class IOperatedAccount(Interface):
     rules = Attribute("the rules in force, a tuple of RuleInForce")
 
     def unlock(reason: str, operator: str) -> bool:
-        """End all locks; return whether there were any."""
+        """End all locks; return whether there were any.  By a commitment, that waits."""
+
+    def withdraw(reason: str, operator: str) -> bool:
+        """Withdraw an unlock that waits; return whether there was one."""
 
     def lock(reason: str, operator: str, until: datetime | None) -> Deferred[ConfirmedFlatten]:
         """Flatten and lock the account; ``None`` locks it until it is unlocked.

@@ -12,8 +12,9 @@ from typing import Final, NamedTuple
 import msgspec
 from twisted.logger import Logger
 
-from riskd.config.known_settings import DAY_NAME, RULE_PREFIX
+from riskd.config.known_settings import DAY_NAME
 from riskd.model.account import Limit
+from riskd.model.settings_changes import RULE_PREFIX
 from riskd.model.trading_day import DAY_LIMIT, ResetSchedule
 from riskd.rules.evaluation import RuleInForce
 from riskd.rules.interface import IRule
@@ -45,7 +46,8 @@ class LimitsInForce(NamedTuple):
         limits = {DAY_LIMIT: Limit("daily_reset", msgspec.json.encode(self.schedule).decode())}
         if self.is_strict:
             limits[_STRICT] = Limit("strict_mode", "true")
-        for one in sorted(self.rules, key=lambda one: one.is_held):
+        # Of several the first that was asked to change comes last, and stays.
+        for one in sorted(self.rules, key=lambda one: (one.is_held, -one.number)):
             limits[one.rule.rule_id] = one.limit
         return limits
 

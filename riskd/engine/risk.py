@@ -43,6 +43,7 @@ from riskd.engine.tracked_account import TrackedAccount
 from riskd.gateway.broker_clock import BrokerClock
 from riskd.model.account import AccountState, Flattening, with_risk
 from riskd.model.broker import BrokerOrder, BrokerPosition, BrokerTrade
+from riskd.model.commitment import UNLOCK, Wait
 from riskd.model.events import (
     ClearedBy,
     EventData,
@@ -85,6 +86,7 @@ class RiskEngine:
     :ivar is_active: whether the rules are evaluated.
     :ivar rules: see the parameter.
     :ivar dry_run: the enforcer of a dry run; ``None`` in a daemon that enforces.
+    :ivar wait_ended: called with what has waited long enough because of a commitment.
     """
 
     def __init__(
@@ -113,13 +115,15 @@ class RiskEngine:
         self._memory_before: Mapping[str, str] = {}
         self.is_active = self._is_waiting = False
         self._missed: list[BrokerTrade] = []
+        self.wait_ended: Callable[[Wait], None] = lambda _wait: None
         self._timer: IDelayedCall | None = None
 
     # From start to stop.
 
     def recover(self, known: AccountState) -> None:
-        """Put a locked account's journaled limits in force again, beside the settings."""
+        """Put earlier limits in force again: those that wait, and those of a lock."""
         self._memory_before = known.risk.memory
+        self.rules.apply_commitment(is_locked=False)
         self.rules.recover_unlock(known)
         self.rules.recover_reduce_only(known)
         self.rules.recover_changes(known)
@@ -384,6 +388,9 @@ class RiskEngine:
             # The day first: the rules are evaluated when locks end, and must not count its losses with the next one's.
             self._free(end_day(account, schedule, now, ends_locks=not are_early), now)
             self._free(end_locks(account, now, is_dry_run=is_dry_run), now)
+            # After the day: it ends by the reset that was in force.
+            for wait in self.rules.end_waits(now, is_locked=self._is_locked()):
+                self.wait_ended(wait)
         key = account.state.risk.day_key
         if key != counted and self.rules.is_unlocked:
             # What rules remember from before the unlock must not outlast it.
@@ -429,6 +436,8 @@ class RiskEngine:
         return True
 
     def _clear(self, cleared_by: ClearedBy, now: datetime) -> None:
+        # An unlock that waits must not end the next lock.
+        self.rules.committed.withdraw(UNLOCK)
         self.rules.release()
         leave_next_trades(self._account, now, are_over=True)
         self._account.announce(LockoutCleared(cleared_at=now, cleared_by=cleared_by))

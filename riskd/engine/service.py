@@ -25,12 +25,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from riskd.config.known_settings import known_common, known_settings
 from riskd.config.settings import AccountSettings, Settings
 from riskd.engine.account_rules import AccountRules
 from riskd.engine.balances import Balances
 from riskd.engine.broker import Broker
 from riskd.engine.clock_effects import ClockEffects
 from riskd.engine.clocks import Clocks
+from riskd.engine.committed_settings import earlier_settings, is_kept
 from riskd.engine.enforcement.dry_run import DryRun
 from riskd.engine.enforcement.enforcer import Enforcer
 from riskd.engine.guarded_account import GuardedAccount
@@ -182,7 +184,9 @@ class EngineService(Service):
             lambda: self._reconciliation.request(guarded),
         )
         balances = Balances(account, seconds, self._notices.report)
-        guarded = GuardedAccount(account, risk_engine, balances, self.clocks.broker)
+        guarded = GuardedAccount(
+            account, risk_engine, balances, self.clocks.broker, self._settings_log.report
+        )
         self.accounts[settings.id] = guarded
         return guarded
 
@@ -227,6 +231,8 @@ class EngineService(Service):
                 guarded.risk_engine.reload(
                     LimitsInForce(each.rules, settings.strict_mode, each.schedule)
                 )
+        for account_id in known - wanted:
+            self.accounts[account_id].removed(settings.operator)
         changed = ", ".join(map(str, sorted(known ^ wanted)))
         return f"accounts that come or go need a restart: {changed}" if changed else ""
 
@@ -393,21 +399,36 @@ class EngineService(Service):
         """Take over the journaled states; return the accounts that are new to riskd."""
         new: list[GuardedAccount] = []
         for account_id, found in known.items():
-            is_to_be_guarded = is_locked(found, self.passed()) or found.risk.flattening is not None
-            if account_id not in self.accounts and is_to_be_guarded:
+            if account_id in self.accounts:
+                continue
+            is_bound = is_locked(found, self.passed()) or found.risk.flattening is not None
+            if is_bound or is_kept(found):
                 _log.warn(
-                    "account {id} is not configured any more, but locked or being flattened: "
+                    "account {id} is not configured any more, but locked, being flattened or committed: "
                     "riskd follows it",
                     id=account_id,
                 )
-                new.append(self._follow(AccountSettings(id=account_id)))
+                settings = AccountSettings(id=account_id)
+                if is_kept(found):
+                    settings = earlier_settings(found, self._catalogue)
+                new.append(self._follow(settings))
         followed = {key: found for key, found in known.items() if key in self.accounts}
         # All locks first: no error in what follows may keep one from being taken over.
         for account_id, found in followed.items():
             self.accounts[account_id].account.recover(found)
+        asked = {each.id: known_settings(self._settings, each) for each in self._settings.accounts}
         for account_id, found in followed.items():
             with errors_logged("recovery"):
-                self.accounts[account_id].risk_engine.recover(found)
+                guarded = self.accounts[account_id]
+                guarded.risk_engine.rules.committed.recover(
+                    found,
+                    asked.get(account_id, known_common(self._settings)),
+                    self.now(),
+                    self._settings.operator,
+                )
+                guarded.risk_engine.recover(found)
+                if account_id not in asked:
+                    guarded.removed(self._settings.operator)
         return new
 
     # The daemon's status.

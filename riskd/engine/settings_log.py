@@ -12,8 +12,9 @@ from typing import Any
 
 from twisted.logger import Logger
 
-from riskd.config.known_settings import RULE_PREFIX, common_settings, known_settings
+from riskd.config.known_settings import common_settings, known_settings
 from riskd.config.settings import AccountSettings, Settings
+from riskd.engine.committed_settings import Changes
 from riskd.engine.guarded_account import GuardedAccount
 from riskd.engine.limits_in_force import settings_of_limits
 from riskd.journal.audit_log import SETTINGS
@@ -21,7 +22,13 @@ from riskd.journal.interface import IJournal
 from riskd.model.account import AccountState, LogEntry, with_risk
 from riskd.model.events import to_milliseconds
 from riskd.model.exact_json import encode_json
-from riskd.model.settings_changes import Difference, SettingsChange, differences, sentence_of
+from riskd.model.settings_changes import (
+    RULE_PREFIX,
+    Difference,
+    SettingsChange,
+    differences,
+    sentence_of,
+)
 from riskd.rules.interface import IRule
 
 _log = Logger()
@@ -72,7 +79,11 @@ class SettingsLog:
                 # Only the limits are known: an earlier riskd wrote the journal, or it was damaged.
                 before = settings_of_limits(found.limits)
                 names = _names_of_limits(before, known_settings(settings, each))
-            self._compare(settings, each, accounts[each.id], before, now, names)
+            committed = accounts[each.id].risk_engine.rules.committed
+            effect = committed.recovered
+            if found is None:
+                effect = committed.change({}, known_settings(settings, each), now, "")
+            self._compare(settings, each, accounts[each.id], before, now, effect, names)
         for account_id, state in known.items():
             if account_id not in configured and state.risk.settings:
                 self._leave(settings, state, accounts.get(account_id), now)
@@ -84,7 +95,10 @@ class SettingsLog:
         for each in settings.accounts:
             if each.id in accounts:
                 before = accounts[each.id].account.state.risk.settings
-                self._compare(settings, each, accounts[each.id], before, now)
+                after = known_settings(settings, each)
+                committed = accounts[each.id].risk_engine.rules.committed
+                effect = committed.change(before, after, now, settings.operator)
+                self._compare(settings, each, accounts[each.id], before, now, effect)
 
     def _compare(
         self,
@@ -93,15 +107,15 @@ class SettingsLog:
         guarded: GuardedAccount,
         before: Mapping[str, str],
         now: datetime,
+        effect: Changes,
         names: Collection[str] | None = None,
     ) -> None:
         """Journal and report what has changed of an account's settings.
 
+        :param effect: what that does to what waits.
         :param names: what is compared; ``None``: all.
         """
         after = known_settings(settings, configured)
-        if after == guarded.account.state.risk.settings:
-            return
         found = [
             each
             for each in (differences(before, after) if before else ())
@@ -110,6 +124,7 @@ class SettingsLog:
         for each in found:
             guarded.account.note(SETTINGS, **self._entry(each, settings.operator))
         guarded.account.change_risk(settings=after)
+        rules = guarded.risk_engine.rules
         common = common_settings(settings)
         changes = [
             SettingsChange(
@@ -118,12 +133,13 @@ class SettingsLog:
                     _named(each),
                     None if each.key in common else configured.id,
                     settings.operator,
+                    effect.words(each.key),
                 ),
             )
             for each in found
         ]
         if changes:
-            guarded.risk_engine.rules.note_changes(changes)
+            rules.note_changes(changes)
             self.report(changes)
 
     def _leave(

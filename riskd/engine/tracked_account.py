@@ -63,6 +63,7 @@ from riskd.model.broker import (
     is_same_on_wire,
     on_wire,
 )
+from riskd.model.commitment import COMMITMENT
 from riskd.model.contracts import Contract
 from riskd.model.day_figures import DayFigures
 from riskd.model.equity import (
@@ -103,7 +104,7 @@ _DURABLE_FIRST: Final[dict[type, str]] = {
 }
 """What only riskd knows, and the field with its time; the journal has it before it is broadcast."""
 
-_NO_LIMITS: Final = (UNLOCKED, REDUCE_ONLY, CHANGES)
+_NO_LIMITS: Final = (UNLOCKED, REDUCE_ONLY, CHANGES, COMMITMENT)
 """Names among the limits in force of what is no setting."""
 
 _MAX_REMEMBERED: Final = 4096

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -132,6 +132,22 @@ def read_published(directory: Path) -> Snapshot:
             copy.backup(newer)
             upgrade(newer, version)
             return read_snapshot(newer)
+
+
+def known_accounts(directory: Path) -> list[AccountState]:
+    """Return the accounts in the journal; if it cannot be read, in the copy.
+
+    There are none where neither can be read.  A journal of an older riskd counts as one that cannot.
+    """
+    with (
+        suppress(StateFileError),
+        open_to_read(directory / JOURNAL_NAME, "journal") as (journal, version),
+    ):
+        if version == len(MIGRATIONS):
+            return list(read_snapshot(journal).accounts.values())
+    with suppress(StateFileError):
+        return list(read_published(directory).accounts.values())
+    return []
 
 
 def journaled_accounts(directory: Path) -> set[int]:

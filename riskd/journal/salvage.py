@@ -8,7 +8,7 @@ its highs: no floor of a trailing limit may fall.  The figures of ended days are
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import date, datetime
 from pathlib import Path
@@ -29,7 +29,8 @@ from riskd.journal.schema import (
     check_schema,
 )
 from riskd.journal.values import read_amount, read_balance, read_figures, read_flattening
-from riskd.model.account import AccountState, Flattening, RiskState, with_locks
+from riskd.model.account import AccountState, Flattening, Limit, RiskState, with_locks
+from riskd.model.commitment import COMMITMENT
 from riskd.model.day_figures import DayFigures
 from riskd.model.equity import with_lasting_closes
 from riskd.model.events import LockoutSet
@@ -68,6 +69,16 @@ def salvage(
             locked_at=now,
         )
         locks = {(account_id, DAMAGE_RULE): stand_in for account_id in account_ids}
+    limits = _saved_commitments(directory)
+    if limits:
+        outcome += f"; {_committed(limits)} locked, because of the commitment"
+        for account_id in limits:
+            locks[account_id, DAMAGE_RULE] = LockoutSet(
+                reason="The journal is missing or damaged, and the account has a commitment",
+                locked_until=None,
+                rule_id=DAMAGE_RULE,
+                locked_at=now,
+            )
     flattenings = _saved_flattenings(directory / JOURNAL_NAME)
     balances, days = _saved_balances(directory), _saved_days(directory)
     accounts = {}
@@ -80,6 +91,7 @@ def salvage(
             balances.get(account_id, AccountState(account_id=account_id)),
             lockouts=with_locks({}, (*pending, *own)),
             days=days.get(account_id, {}),
+            limits=limits.get(account_id, {}),
             risk=RiskState(flattening=flattening),
         )
     return accounts, outcome
@@ -116,6 +128,28 @@ def _read_locks(path: Path) -> _Locks:
             lock: Any = decode_data("lockout_set", as_number(account_id), as_text(data)).data
             locks[account_id, lock.rule_id] = lock
     return locks
+
+
+def _committed(limits: Mapping[int, object]) -> str:
+    accounts = ", ".join(map(str, sorted(limits)))
+    return f"account {accounts} is" if len(limits) == 1 else f"the accounts {accounts} are"
+
+
+def _saved_commitments(directory: Path) -> dict[int, dict[str, Limit]]:
+    """Return the limits of the accounts that have a commitment.
+
+    Without the journal riskd does not know what has been loosened since.
+    """
+    saved: dict[int, dict[str, Limit]] = {}
+    query = "SELECT account_id, rule_id, key, settings FROM limits"
+    for name in _FILES:
+        found: dict[int, dict[str, Limit]] = {}
+        with suppress(*DAMAGES, OSError), _opened(directory / name, "limits") as file:
+            for account_id, rule_id, key, settings in file.execute(query):
+                limit = Limit(as_text(key), as_text(settings))
+                found.setdefault(as_number(account_id), {})[as_text(rule_id)] = limit
+        saved = {key: each for key, each in found.items() if COMMITMENT in each} | saved
+    return saved
 
 
 def _saved_balances(directory: Path) -> dict[int, AccountState]:

@@ -25,8 +25,11 @@ CHANGES_KEY: Final = "settings"
 KEPT_CHANGES: Final = 30
 """How many of the latest changes the published copy has."""
 
-CHANGE_BEGINS: Final = "Settings "
-"""How the sentence of each change begins."""
+CHANGE_BEGINS: Final = ("Settings ", "Unlock ")
+"""How the sentences begin."""
+
+RULE_PREFIX: Final = "rules."
+"""Begins the names of rules among the settings; the rule's key follows."""
 
 HIDDEN: Final = ("user_name", "key_file")
 """Keys whose values are in the journal alone: every user of the machine may read the copy and the stream."""
@@ -126,17 +129,34 @@ def describe_change(name: str, before: Any, after: Any) -> str:
     return f"{name}: {', '.join(changes)}"
 
 
-def sentence_of(difference: Difference, account_id: int | None, operator: str) -> str:
+def sentence_of(
+    difference: Difference, account_id: int | None, operator: str, effect: str = ""
+) -> str:
     """Return the sentence that consoles show, without hidden values.
 
+    :param effect: what follows from it, in a clause.
     :param account_id: ``None`` for settings that are not about single accounts.
     :param operator: the user of the operating system whose file has the new settings; empty if unknown.
     """
     whose = "Settings" if account_id is None else f"Settings of account {account_id}"
     by = f" by {operator}" if operator else ""
-    before, after = _shown(difference.before, "a value"), _shown(difference.after, "another")
-    what = describe_change(difference.key, before, after)
-    return printable(f"{whose} changed{by}: {what}"[:_LONGEST_SENTENCE])
+    what = describe_change(difference.key, *shown(difference))
+    note = f" ({effect})" if effect else ""
+    room = _LONGEST_SENTENCE - len(note)
+    return f"{printable(f'{whose} changed{by}: {what}')[:room]}{note}"
+
+
+def words_of(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str]:
+    """Return what differs between two settings in words, by name."""
+    return {
+        each.key: describe_change(each.key.removeprefix(RULE_PREFIX), *shown(each))
+        for each in differences(before, after)
+    }
+
+
+def shown(difference: Difference) -> tuple[Any, Any]:
+    """Return both values of a difference as others may see them."""
+    return _shown(difference.before, "a value"), _shown(difference.after, "another")
 
 
 def _shown(value: Any, word: str) -> Any:

@@ -58,6 +58,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     :ivar configuration: the text of the configuration.
     :ivar operator: the owner of the configuration.
     :ivar key_file: the absolute path of the key file that it names, if any.
+    :ivar is_kept_enforcing: whether a commitment kept the daemon from the dry run that it asks for.
     """
 
     recording: int
@@ -69,6 +70,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     configuration: str
     operator: str = ""
     key_file: str | None = None
+    is_kept_enforcing: bool = False
 
 
 # Inputs.
@@ -246,7 +248,7 @@ class OperatorActed(_Input, frozen=True, tag="operator"):
     :ivar amount: the firm's figure for a floor, in dollars.
     """
 
-    command: Literal["unlock", "lock", "flatten", "set_floor"]
+    command: Literal["unlock", "withdraw", "lock", "flatten", "set_floor"]
     account: int
     reason: str
     operator: str

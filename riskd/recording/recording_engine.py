@@ -108,6 +108,7 @@ class RecordingEngine(Environment, Service):
             configuration=settings.text,
             operator=settings.operator,
             key_file=settings.gateway.key_file,
+            is_kept_enforcing=settings.is_kept_enforcing,
         )
         writer.write(header)
         self._sandbox = Sandbox(self, header, settings, catalogue, observe_reaction)
@@ -362,6 +363,13 @@ class _RecordedAccount:
             OperatorActed("unlock", self._account_id, reason, operator)
         )
         return was_locked
+
+    def withdraw(self, reason: str, operator: str) -> bool:
+        """Withdraw an unlock that waits; return whether there was one."""
+        did_wait: bool = self._handle(
+            OperatorActed("withdraw", self._account_id, reason, operator)
+        )
+        return did_wait
 
     def lock(
         self, reason: str, operator: str, until: datetime | None

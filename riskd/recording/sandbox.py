@@ -72,7 +72,10 @@ def read_settings(
     """
     settings = parse_settings(recorded.configuration, name, catalogue)
     gateway = msgspec.structs.replace(settings.gateway, key_file=recorded.key_file)
-    return msgspec.structs.replace(settings, gateway=gateway, operator=recorded.operator)
+    settings = msgspec.structs.replace(settings, gateway=gateway, operator=recorded.operator)
+    if isinstance(recorded, Header) and recorded.is_kept_enforcing:
+        return msgspec.structs.replace(settings, enforce=True, is_kept_enforcing=True)
+    return settings
 
 
 class FailedError(Exception):

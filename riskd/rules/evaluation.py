@@ -32,12 +32,19 @@ _COMMANDS = get_args(Command)
 class RuleInForce(NamedTuple):
     """A rule with its settings for an account.
 
-    :ivar is_held: whether these are earlier settings, which stay in force until a lock ends.
+    :ivar is_held: whether these are earlier settings, which stay in force until a lock ends, or a wait.
+    :ivar number: tells several earlier settings apart; 1 are those of a lock.
     """
 
     rule: IRule
     settings: Any
     is_held: bool = False
+    number: int = 1
+
+    @property
+    def waits(self) -> bool:
+        """Whether these are earlier settings whose change waits."""
+        return self.is_held and self.number > 1
 
     @property
     def limit(self) -> Limit:
@@ -53,7 +60,9 @@ class RuleInForce(NamedTuple):
         Earlier settings have a key of their own.
         """
         rule_id: str = self.rule.rule_id
-        return f"{rule_id} (held)" if self.is_held else rule_id
+        if not self.is_held:
+            return rule_id
+        return f"{rule_id} (held {self.number})" if self.waits else f"{rule_id} (held)"
 
 
 class Decision(NamedTuple):

@@ -103,17 +103,20 @@ def declaration(kind: Any) -> tuple[Order, str] | None:
     return None
 
 
-def loosened(new: Any, old: Any) -> Iterator[Loosened]:
+def loosened(new: Any, old: Any, *, with_files: bool = False) -> Iterator[Loosened]:
     """Yield the keys by which settings are looser than others of the same rule.
 
     A table within them is compared key by key, unless it declares an order itself.
+
+    :param with_files: whether what files contain is compared, too, where it declares an order.
     """
     for field in msgspec.structs.fields(old):
         name = field.name
         now, was = getattr(new, name), getattr(old, name)
-        if now == was or name in getattr(old, "FROM_FILES", ()):
-            continue
         declared = declaration(field.type)
+        is_of_file = name in getattr(old, "FROM_FILES", ())
+        if now == was or (is_of_file and (declared is None or not with_files)):
+            continue
         if declared is None and isinstance(was, msgspec.Struct) and type(now) is type(was):
             for inner in loosened(now, was):
                 yield inner._replace(path=(field.encode_name, *inner.path))

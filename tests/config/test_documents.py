@@ -170,7 +170,14 @@ class ExampleTests(SynchronousTestCase):
     def test_the_example_has_every_other_key(self) -> None:
         for kind in (GatewaySettings, ServerSettings, PracticeSettings, Settings):
             self.assert_has_keys(
-                EXAMPLE, kind, kind.__name__, "schedule", "text", "operator", "preset_read"
+                EXAMPLE,
+                kind,
+                kind.__name__,
+                "schedule",
+                "text",
+                "operator",
+                "is_kept_enforcing",
+                "preset_read",
             )
 
     def assert_has_keys(self, text: str, kind: type[msgspec.Struct], name: str, *but: str) -> None:

@@ -66,6 +66,10 @@ class FakeAccount:
         account_id = None if isinstance(data, DaemonStatus) else self.account_state.account_id
         self.account_state = apply(self.account_state, Event(account_id, data))
 
+    def withdraw(self, reason: str, operator: str) -> bool:
+        self.received.append(("withdraw", reason, operator))
+        return True
+
     def unlock(self, reason: str, operator: str) -> bool:
         self.received.append(("unlock", reason, operator))
         was_locked = is_locked(self.account_state, NOW)

@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from riskd.model.account import AccountState, Limit
+from riskd.model.commitment import COMMITMENT_KEY
 from riskd.model.equity import open_pnl as exit_pnl_of_all
 from riskd.model.formatting import contract_name
 from riskd.model.reduce_only import REDUCE_ONLY_KEY
@@ -64,7 +65,10 @@ _NO_BALANCE: Final = "no balance yet"
 
 _DAILY_RESET: Final = "daily_reset"
 _STRICT_MODE: Final = "strict_mode"
-_NO_RULES: Final = (_DAILY_RESET, _STRICT_MODE, UNLOCKED_KEY, REDUCE_ONLY_KEY, CHANGES_KEY)
+_NO_RULES: Final = (
+    *(_DAILY_RESET, _STRICT_MODE, UNLOCKED_KEY, REDUCE_ONLY_KEY),
+    *(CHANGES_KEY, COMMITMENT_KEY),
+)
 """Keys among the limits in force that belong to no rule."""
 
 

@@ -10,6 +10,7 @@ from riskd.model.reduce_only import reduce_only_stage
 from trader.model.formatting import clock, countdown, until
 from trader.model.limit_usage import unlocked_beyond
 from trader.model.view import View, is_current, is_empty, is_stopping
+from trader.model.waits import next_wait
 from trader.ui.disconnected import source_badges, source_lines
 from trader.ui.styled_text import StyledLine, justify, length, wrap
 
@@ -55,7 +56,7 @@ def _gateway_badges(view: View) -> StyledLine:
 
 
 def banner(view: View, now: datetime, width: int) -> list[StyledLine]:
-    """Return the urgent lines: source, lockout, stage, unlock, daemon and flash.
+    """Return the urgent lines: source, lock, stage, unlock, wait, daemon and flash.
 
     The line of the flash is always there, so that nothing below it jumps.
     """
@@ -71,6 +72,8 @@ def banner(view: View, now: datetime, width: int) -> list[StyledLine]:
     if beyond := unlocked_beyond(view.account):
         sentence = f"Account was unlocked beyond its limit ({', '.join(beyond)}): {_NEXT_TRADE}"
         lines += wrap("warning", sentence, width)
+    if waits := next_wait(view.account, now):
+        lines += wrap("warning", waits, width, 1)
     daemon = view.daemon
     if daemon is not None and daemon.status is Status.ERROR:
         # It stays until the daemon reports that all is well: until then the numbers may be wrong.

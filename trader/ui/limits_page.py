@@ -10,6 +10,7 @@ from trader.model.formatting import UNKNOWN, countdown, sentence, until
 from trader.model.limit_usage import is_strict, limit_usages, next_reset, unknown_open_pnl
 from trader.model.ui_state import UiState
 from trader.model.view import View, unknown_reason
+from trader.model.waits import commitment_words, waits_in_words
 from trader.ui.disconnected import current_style, time_and_age, unknown_line
 from trader.ui.gauges import gauge_line, no_limits_reason
 from trader.ui.styled_text import StyledLine, panel_title, wrap
@@ -32,6 +33,10 @@ def heading(
     lines += floor_lines(view, now, columns)
     if is_strict(view.account):
         lines += wrap(current_style(view, "caution"), _STRICT, columns, 1)
+    if committed := commitment_words(view.account):
+        lines += wrap(current_style(view, "text"), committed, columns)
+    for words in waits_in_words(view.account, now):
+        lines += wrap(current_style(view, "caution"), words, columns)
     return lines
 
 

@@ -155,6 +155,12 @@ def make_parser(now: datetime | None = None) -> argparse.ArgumentParser:
         "unlock", help="end all locks of an account", parents=[account, reason]
     ).set_defaults(run=_online("run"), ask=_online("unlock"), is_change=True)
 
+    withdraw = commands.add_parser(
+        "withdraw", help="withdraw an unlock that waits by a commitment", parents=[account]
+    )
+    withdraw.add_argument("--reason", type=_reason, default="Withdrawn by hand", metavar="TEXT")
+    withdraw.set_defaults(run=_online("run"), ask=_online("withdraw"), is_change=True)
+
     lock = commands.add_parser(
         "lock",
         help="close all positions, cancel all orders, and lock the account",

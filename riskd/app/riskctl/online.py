@@ -29,6 +29,7 @@ from riskd.app.riskctl.outcomes import (
     floor_sentence,
     lock_sentence,
     unlock_sentence,
+    withdraw_sentence,
 )
 from riskd.app.riskctl.tables import rules_table, status_table
 from riskd.control.protocol import (
@@ -42,6 +43,7 @@ from riskd.control.protocol import (
     StatusCommand,
     UnlockCommand,
     UnreadableAnswerError,
+    WithdrawCommand,
     check_path,
 )
 from riskd.control.reports import StatusReport
@@ -105,6 +107,11 @@ async def show_rules(ask: Ask, options: argparse.Namespace) -> str:
 async def unlock(ask: Ask, options: argparse.Namespace) -> str:
     """End all locks of an account."""
     return unlock_sentence(await ask(UnlockCommand, _request(options)))
+
+
+async def withdraw(ask: Ask, options: argparse.Namespace) -> str:
+    """Withdraw an unlock that waits."""
+    return withdraw_sentence(await ask(WithdrawCommand, _request(options)))
 
 
 async def lock(ask: Ask, options: argparse.Namespace) -> str:

@@ -66,6 +66,14 @@ def unlock_sentence(outcome: Outcome) -> str:
     account = outcome.account
     if not outcome.was_locked:
         raise UserError(f"account {account.account} is not locked")
+    waiting = [each for each in account.waits if each.what.startswith("unlock: ")]
+    if waiting and account.locks:
+        end = waiting[0].until
+        until = "" if end is None else f" until {when(end, datetime.now(UTC))}"
+        return _sentence(
+            f"account {account.account} stays locked: by its commitment the unlock waits{until}",
+            _not_on_the_disk("the unlock that waits", outcome),
+        )
     beyond = f" {beyond_limits(account.unlocked_beyond)}" if account.unlocked_beyond else ""
     locked_again = ""
     if account.locks:
@@ -81,6 +89,17 @@ def unlock_sentence(outcome: Outcome) -> str:
         f"account {account.account} {is_so} unlocked{beyond}{goes_on}",
         _not_on_the_disk("the unlock", outcome),
         locked_again,
+    )
+
+
+def withdraw_sentence(outcome: Outcome) -> str:
+    """Return that an unlock waits no more.
+
+    :raises NotSoError: that is not on the disk.
+    """
+    return _sentence(
+        f"account {outcome.account.account}: the unlock is withdrawn",
+        _not_on_the_disk("that it is withdrawn", outcome),
     )
 
 

@@ -22,6 +22,7 @@ from riskd.control.reports import (
     RuleReport,
     RulesReport,
     StatusReport,
+    WaitReport,
 )
 from riskd.journal.audit_log import (
     BALANCE,
@@ -137,9 +138,7 @@ def _until(account: AccountReport, now: datetime) -> str:
     end = account.locks[0].locked_until
     if end is None:
         return "until it is unlocked"
-    # Whole seconds, because a timedelta is written with its microseconds.
-    left = timedelta(seconds=max(0, int((end - now).total_seconds())))
-    return f"until {when(end, now)} ({left} left)"
+    return f"until {when(end, now)} ({_left(end, now)} left)"
 
 
 def _details(account: AccountReport, now: datetime, *, is_dry_run: bool) -> Iterator[str]:
@@ -167,9 +166,26 @@ def _restrictions(account: AccountReport, now: datetime, *, is_dry_run: bool) ->
         since = when(account.reduce_only.since, now)
         for rule_id, reason in account.reduce_only.reasons.items():
             yield f"REDUCE ONLY since {since}: {reason} ({rule_id}){not_held}"
+    if account.commitment:
+        yield f"committed: what loosens waits ({' and '.join(account.commitment)})"
+    for wait in account.waits:
+        yield f"{_wait_end(wait, now)}: {wait.what} (by {wait.operator or 'an unknown user'})"
     for lock in account.locks:
         end = "" if lock.locked_until is None else f" until {when(lock.locked_until, now)}"
         yield f"LOCKED{end}: {lock.reason} ({lock.rule_id}){not_held}"
+
+
+def _wait_end(wait: WaitReport, now: datetime) -> str:
+    if wait.is_over:
+        return "takes effect at the next start of riskd"
+    if wait.until is None:
+        return "WAITS until the broker's time is known, and then its time"
+    return f"WAITS until {when(wait.until, now)} ({_left(wait.until, now)} left)"
+
+
+def _left(end: datetime, now: datetime) -> timedelta:
+    # Whole seconds, because a timedelta is written with its microseconds.
+    return timedelta(seconds=max(0, int((end - now).total_seconds())))
 
 
 def _floor(account: AccountReport) -> Iterator[str]:

@@ -29,9 +29,16 @@ from riskd.rules.interface import (
 from riskd.rules.news_calendar import Importance, News, NewsCalendar, parse_news
 from riskd.rules.positions import affected_orders, close_position, held_in, opened_at, opened_by
 from riskd.rules.settings import FileName, RuleSettings
-from riskd.rules.tightness import Fixed, Higher, WhenTrue, tightest_last
+from riskd.rules.tightness import Fixed, Higher, WhenTrue, tighter_by, tightest_last
 
 _Minutes = Annotated[int, msgspec.Meta(ge=0, le=24 * 60)]
+
+
+def _has_as_much_news(new: Settings, old: Settings, _key: str) -> bool:
+    """Return whether a calendar has all news of another one."""
+    if old.calendar is None:
+        return True
+    return new.calendar is not None and not {*old.calendar.news} - {*new.calendar.news}
 
 
 class Settings(RuleSettings, frozen=True, kw_only=True):
@@ -56,7 +63,7 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
         Importance, tightest_last(Importance.HIGH, Importance.MEDIUM, Importance.LOW)
     ] = Importance.HIGH
     flatten: WhenTrue[bool] = True
-    calendar: NewsCalendar | None = None
+    calendar: Annotated[NewsCalendar | None, tighter_by(_has_as_much_news)] = None
     problem: str = ""
 
     def __post_init__(self) -> None:

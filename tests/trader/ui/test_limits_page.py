@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 from riskd.model.account import Limit
 from riskd.model.balance import Balance, after_firm_floor
+from riskd.model.commitment import Commitment, Wait
 from riskd.model.events import DRY_RUN_NOTE
 from tests.support.console import BEGIN, MNQ, NOT_THERE, at
 from tests.support.screen import LIMITS, PageTestCase
@@ -47,6 +49,47 @@ class LimitsPageTests(PageTestCase):
         self.file.fail(NOT_THERE)
         self.connect()
         self.assertIn("-  the state file cannot be read", self.shown())
+
+
+class CommitmentTests(PageTestCase):
+    """What a commitment lets wait has a countdown, here and above every page."""
+
+    page = "Limits"
+
+    def publish(self, *waits: Wait, loosen_after: str = "8h") -> None:
+        commitment = Commitment(loosen_after=loosen_after, waits=waits)
+        self.file.publish(limits={**LIMITS, **commitment.limits})
+        self.connect()
+
+    def wait_for(self, hours: int, **more: Any) -> Wait:
+        return Wait(
+            name="unlock",
+            old="",
+            asked_at=BEGIN,
+            until=BEGIN + timedelta(hours=hours),
+            sentence=f"unlock: {hours}",
+            **more,
+        )
+
+    def test_a_wait_has_its_end_and_a_countdown(self) -> None:
+        self.publish(self.wait_for(3), self.wait_for(2))
+        end = until(BEGIN + timedelta(hours=2), BEGIN)
+        shown = self.shown(120, 30)
+        self.assertIn("Committed: what loosens the limits waits 8h", shown)
+        self.assertIn(f"Waits until {end} (2:00:00 left): unlock: 2 (and 1 more change)", shown)
+        self.assertIn("(3:00:00 left): unlock: 3", shown)
+        self.wait(60)
+        self.assertIn("(1:59:00 left): unlock: 2", self.shown(120, 30))
+
+    def test_what_misses_only_a_restart_says_so(self) -> None:
+        self.publish(self.wait_for(1, is_over=True), loosen_after="daily_reset")
+        shown = self.shown(120, 30)
+        self.assertIn("waits until the daily reset", shown)
+        self.assertIn("Takes effect at the next start of riskd: unlock: 1", shown)
+
+    def test_without_a_commitment_nothing_is_said(self) -> None:
+        self.connect()
+        self.assertNotIn("ommitted", self.shown())
 
 
 class FloorTests(PageTestCase):
