@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-import pwd
 import shlex
 import stat
 from pathlib import Path
 from typing import Final
 
 from riskd.host.errors import UserError
+from riskd.host.users import user_argument, user_name
 
 _ROOT: Final = 0
 
@@ -46,7 +46,7 @@ def read_private_file(
         if error.errno == errno.ENOENT:
             mend = write_again(path)
         elif error.errno == errno.EACCES:
-            mend = f"sudo chown {_name(os.geteuid())} {shlex.quote(str(path))}"
+            mend = f"sudo chown {user_argument(os.geteuid())} {shlex.quote(str(path))}"
         elif error.errno == errno.ELOOP:
             why = "is a symbolic link; expected the file itself"
             mend = f"readlink -f {shlex.quote(str(path))}   # name this file instead"
@@ -66,10 +66,10 @@ def _check(
     if not stat.S_ISREG(found.st_mode):
         raise PrivateFileError(f"{path}: is not a regular file", write_again(path))
     if found.st_uid not in (os.geteuid(), _ROOT):
-        mend = f"chown {_name(os.geteuid())} {shlex.quote(str(path))}"
+        mend = f"chown {user_argument(os.geteuid())} {shlex.quote(str(path))}"
         raise PrivateFileError(
-            f"{path}: belongs to {_name(found.st_uid)}, who may read and change it; expected "
-            f"{_name(os.geteuid())} or root: {mend}",
+            f"{path}: belongs to {user_name(found.st_uid)}, who may read and change it; expected "
+            f"{user_name(os.geteuid())} or root: {mend}",
             f"sudo {mend}",
         )
     rights = stat.S_IMODE(found.st_mode)
@@ -98,10 +98,3 @@ def write_again(path: Path) -> str:
     """
     file = shlex.quote(str(path))
     return f"install -m 600 /dev/null {file} && cat > {file}   # type or paste it, Enter, Ctrl-D"
-
-
-def _name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)

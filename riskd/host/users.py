@@ -12,10 +12,16 @@ from pathlib import Path
 @functools.cache
 def user_name(uid: int) -> str:
     """Return the name of the user ``uid``; ``uid 1234`` for a user without a name."""
+    name = user_argument(uid)
+    return f"uid {uid}" if name == str(uid) else name
+
+
+def user_argument(uid: int) -> str:
+    """Return the user ``uid`` as ``chown`` takes it: the name, or else the number."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
-        return f"uid {uid}"
+        return str(uid)
 
 
 def group_name(gid: int) -> str:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import fcntl
-import grp
 import os
-import pwd
 import shlex
 import stat
 from contextlib import suppress
@@ -13,6 +11,7 @@ from pathlib import Path
 
 from riskd.host.errors import UserError
 from riskd.host.files import UnsafeFileError, open_regular
+from riskd.host.users import group_name, user_argument, user_name
 from riskd.journal.daemon_file import DAEMON_NAME, is_running, read_daemon
 from riskd.journal.gateway_identity import GatewayIdentity
 from riskd.journal.ownership import LOCK_NAME, Owner, decide, inspect, write_lock
@@ -156,28 +155,14 @@ def check_safe(path: Path) -> None:
 def _check_safe(path: Path, found: os.stat_result) -> None:
     if found.st_uid not in (os.geteuid(), 0):
         raise StateDirectoryError(
-            f"the state directory {path} belongs to {_user(found.st_uid)}, who can replace its files; "
-            f"give it to {_user(os.geteuid())}, or name another one with --state: "
-            f"chown {_user(os.geteuid())} {shlex.quote(str(path))}"
+            f"the state directory {path} belongs to {user_name(found.st_uid)}, who can replace its files; "
+            f"give it to {user_name(os.geteuid())}, or name another one with --state: "
+            f"chown {user_argument(os.geteuid())} {shlex.quote(str(path))}"
         )
     rights = stat.S_IMODE(found.st_mode)
     if rights & (stat.S_IWGRP | stat.S_IWOTH):
-        others = "every user" if rights & stat.S_IWOTH else f"the group {_group(found.st_gid)}"
+        others = "every user" if rights & stat.S_IWOTH else f"the group {group_name(found.st_gid)}"
         raise StateDirectoryError(
             f"the state directory {path} can be written by {others} (mode {rights:04o}), so that others "
             f"could replace its files; take that right away: chmod go-w {shlex.quote(str(path))}"
         )
-
-
-def _user(number: int) -> str:
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return str(number)
-
-
-def _group(number: int) -> str:
-    try:
-        return grp.getgrgid(number).gr_name
-    except KeyError:
-        return str(number)

@@ -116,7 +116,7 @@ class DirectoryTests(SynchronousTestCase):
     def test_a_directory_of_another_user_is_refused_until_that_is_mended(self) -> None:
         os.chown(self.base, 54321, 54321)
         error = self.assertRaises(StateDirectoryError, StateDirectory, self.base)
-        self.assertIn("belongs to 54321, who can replace its files", str(error))
+        self.assertIn("belongs to uid 54321, who can replace its files", str(error))
         self.mend(error)
         self.hold(self.base)
 

@@ -19,7 +19,7 @@ from riskd.app.riskctl.online import run_with_daemon
 from riskd.control.protocol import StatusCommand
 from riskd.control.reports import StatusReport
 from riskd.host.errors import UserError
-from riskd.host.users import user_name
+from riskd.host.users import user_argument, user_name
 from riskd.journal.daemon_file import DAEMON_NAME
 from riskd.journal.discovery import RunningDaemon
 from riskd.model.events import DaemonStatus
@@ -82,11 +82,15 @@ def check_user(running: RunningDaemon, me: int | None = None) -> Iterator[Findin
     # The daemon itself wrote the file; who owns a process that no other may examine, /proc does not say.
     owner = (running.directory / DAEMON_NAME).stat().st_uid
     if owner != (os.geteuid() if me is None else me):
-        name = user_name(owner)
+        user = user_argument(owner)
+        if user.isdecimal():
+            # sudo(8): a user without a name.
+            user = f"#{user}"
         yield warning(
             "user",
-            f"riskd, process {running.record.pid}, runs under {name}, whose key and state are not checked",
-            f"sudo -u {name} {' '.join(map(quoted, sys.argv))}",
+            f"riskd, process {running.record.pid}, runs under {user_name(owner)}, whose key and state are not "
+            "checked",
+            f"sudo -u {quoted(user)} {' '.join(map(quoted, sys.argv))}",
         )
 
 

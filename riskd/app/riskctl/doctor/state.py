@@ -13,7 +13,7 @@ from typing import Any, Final
 from riskd.app.riskctl.doctor.findings import Finding, ok, quoted, warning, wrong
 from riskd.control.protocol import SOCKET_NAME, check_path
 from riskd.host.errors import UserError
-from riskd.host.users import user_name
+from riskd.host.users import user_argument, user_name
 from riskd.journal.discovery import RunningDaemon
 from riskd.journal.gateway_identity import GatewayIdentity
 from riskd.journal.ownership import LOCK_NAME, decide, inspect
@@ -47,7 +47,7 @@ def check_state(
             yield wrong(
                 _WHAT,
                 f"{path} cannot be made: {above} takes no directory of yours",
-                f"sudo install -d -o {user_name(os.geteuid())} {quoted(path)}",
+                f"sudo install -d -o {user_argument(os.geteuid())} {quoted(path)}",
             )
         return
     # The default directories have one above them, in which another user could exchange them.
@@ -73,7 +73,7 @@ def _unsafe(path: Path) -> Iterator[Finding]:
         yield wrong(
             _WHAT,
             f"{path} belongs to {user_name(found.st_uid)}, who could replace the journal",
-            f"sudo chown -R {user_name(me)} {quoted(path)}",
+            f"sudo chown -R {user_argument(me)} {quoted(path)}",
         )
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         yield wrong(
@@ -85,7 +85,7 @@ def _unsafe(path: Path) -> Iterator[Finding]:
         yield wrong(
             _WHAT,
             f"{path} cannot be written by {user_name(me)}",
-            f"sudo chown -R {user_name(me)} {quoted(path)} && chmod u+rwx {quoted(path)}",
+            f"sudo chown -R {user_argument(me)} {quoted(path)} && chmod u+rwx {quoted(path)}",
         )
 
 
@@ -115,7 +115,7 @@ def _unusable(path: Path, gateway: GatewayIdentity) -> Iterator[Finding]:
         yield wrong(
             _WHAT,
             f"{journal} cannot be written by {user_name(os.geteuid())}",
-            f"sudo chown -R {user_name(os.geteuid())} {quoted(path)}",
+            f"sudo chown -R {user_argument(os.geteuid())} {quoted(path)}",
         )
 
 
