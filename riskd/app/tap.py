@@ -20,12 +20,13 @@ from twisted.logger import Logger
 from riskd.app import launch
 from riskd.app.daemon_file import DaemonFileService, daemon_record
 from riskd.app.descriptors import DescriptorService
+from riskd.app.gateway_of import gateway_of
 from riskd.app.launch import Daemon, freeze_garbage, utc_now
 from riskd.app.supervision import notify_services
 from riskd.broadcast.server import BroadcastServerFactory, BroadcastService
 from riskd.config.loader import load_settings
 from riskd.config.presets import preset_warnings
-from riskd.config.settings import GatewaySettings, Settings
+from riskd.config.settings import Settings
 from riskd.config.toml import ConfigError
 from riskd.control.guard import find_group, guard_service
 from riskd.control.protocol import SOCKET_NAME
@@ -161,11 +162,6 @@ def makeService(options: Options) -> Daemon:
     # After the handlers of signals are installed, so that a signal during it ends the program in order.
     reactor.callWhenRunning(reactor.callLater, 0, freeze_garbage)
     return daemon
-
-
-def gateway_of(settings: GatewaySettings) -> GatewayIdentity:
-    """Return the gateway that a state directory of these settings belongs to."""
-    return gateway_identity(settings.kind, settings.rest_url, settings.user_name)
 
 
 def open_state(path: Path | None, gateway: GatewayIdentity) -> StateDirectory:

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,9 +20,10 @@ from twisted.internet.defer import Deferred
 from riskd.app.riskctl.main import parse
 from riskd.app.riskctl.online import run_with_daemon
 from riskd.app.riskctl.outcomes import NotSoError
+from riskd.control.protocol import SOCKET_NAME
 from tests.integration.programs import fill, riskctl
 from tests.support.twistd import Twistd
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_SECONDS, wait_until
 
 Start = Callable[..., Twistd]
 
@@ -95,3 +101,22 @@ async def test_of_a_broker_that_does_not_answer_nothing_is_said_to_be_flat(
     row = next(line for line in (await ask(state, "status")).splitlines() if " until " in line)
     assert row.split()[:10] == ["123", *["-"] * 8, "until"]
     assert "$0.00" not in await ask(state, "rules", "123")
+
+
+def test_an_interrupted_change_may_have_been_made(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as daemon:
+        daemon.bind(os.fspath(tmp_path / SOCKET_NAME))
+        daemon.listen()
+        program = Path(sys.executable).with_name("riskctl")
+        command = [program, "--state", tmp_path, "lock", "123", "--reason", "enough"]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as asking:
+            connection, _ = daemon.accept()
+            with connection:
+                # It has asked, and waits for the answer.
+                assert connection.recv(1)
+                asking.send_signal(signal.SIGINT)
+                _, said = asking.communicate(timeout=DEADLINE_SECONDS)
+    assert asking.returncode == 3
+    assert said == (
+        "riskctl: interrupted; the command may have been carried out, check with riskctl status\n"
+    )

@@ -6,13 +6,9 @@ same user name, so a caller makes sure that there is none.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
-from twisted.internet.defer import Deferred
-from twisted.internet.task import react
-from twisted.python.failure import Failure
 
 from riskd.gateway import mapping
 from riskd.gateway.fields import whole
@@ -25,10 +21,8 @@ from riskd.gateway.projectx.responses import items
 from riskd.gateway.projectx.rest import ANSWER_SECONDS, ClockReported, Rest
 from riskd.host.errors import UserError
 from riskd.host.secrets import Secret
-from riskd.host.timing import use_steady_clock
 from riskd.model.broker import BrokerAccount
 
-_T = TypeVar("_T")
 _SEARCH: Final = "Account/search"
 
 
@@ -106,32 +100,3 @@ class Visit:
     def end(self) -> None:
         """Close the connections."""
         self.agent.stop()
-
-
-def in_reactor(act: Callable[[Any], Awaitable[_T]]) -> _T:
-    """Run a coroutine in the reactor, once in a process, and return its result.
-
-    :param act: makes the coroutine; receives the reactor, on a steady clock.
-    :raises UserError: it was interrupted.
-    """
-    results: list[_T | Failure] = []
-
-    def begin(reactor: Any) -> Deferred[None]:
-        use_steady_clock(reactor)
-        # Its failure is raised below; react would log a traceback.
-        return Deferred.fromCoroutine(_coroutine(act(reactor))).addBoth(results.append)
-
-    try:
-        react(begin, ())
-    except SystemExit:
-        # react always exits; the caller has yet to write the result.
-        if not results:
-            raise UserError("interrupted") from None
-    (result,) = results
-    if isinstance(result, Failure):
-        result.raiseException()
-    return result
-
-
-async def _coroutine(awaited: Awaitable[_T]) -> _T:
-    return await awaited

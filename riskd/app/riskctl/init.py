@@ -7,16 +7,18 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from riskd.app.riskctl.broker_visit import LoginAccount, Visit, in_reactor
+from riskd.app.gateway_of import gateway_of
+from riskd.app.riskctl.broker_visit import LoginAccount, Visit
 from riskd.app.riskctl.check_config import check_config
 from riskd.app.riskctl.dialog import Dialog, missing
+from riskd.app.riskctl.in_reactor import in_reactor
 from riskd.app.riskctl.new_configuration import configuration, hub_urls, write_new
 from riskd.config.loader import parse_settings
 from riskd.config.presets import load_preset, preset_names
@@ -33,7 +35,6 @@ from riskd.gateway.projectx.credentials import (
 from riskd.host.errors import UserError
 from riskd.host.secrets import Secret
 from riskd.journal.discovery import daemon_of
-from riskd.journal.gateway_identity import gateway_identity
 from riskd.model.formatting import dollars
 from riskd.rules.plugins import find_rules
 
@@ -245,15 +246,14 @@ class Init:
 def _accounts_of(gateway: GatewaySettings, credentials: Credentials) -> list[LoginAccount]:
     """Log in, and return the login's accounts."""
 
-    async def visit(reactor: Any) -> list[LoginAccount]:
+    async def ask(reactor: Any) -> list[LoginAccount]:
         visit = Visit(reactor, gateway.rest_url)
         try:
             return await visit.accounts(await visit.log_in(credentials))
         finally:
             visit.end()
 
-    act: Callable[[Any], Awaitable[list[LoginAccount]]] = visit
-    return in_reactor(act)
+    return in_reactor(ask)
 
 
 def _check_writable(path: Path) -> None:
@@ -274,8 +274,7 @@ def _check_no_daemon(gateway: GatewaySettings) -> None:
 
     :raises UserError: one has.
     """
-    identity = gateway_identity(gateway.kind, gateway.rest_url, gateway.user_name)
-    running = daemon_of(identity)
+    running = daemon_of(gateway_of(gateway))
     if running is not None:
         raise UserError(
             f"riskd, process {running.record.pid}, is logged in as {gateway.user_name}, and a second login "

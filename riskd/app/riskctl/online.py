@@ -17,11 +17,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 from twisted.internet.endpoints import UNIXClientEndpoint, connectProtocol
 from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionClosed
-from twisted.internet.task import react
 from twisted.protocols.amp import AMP, RemoteAmpError, UnhandledCommand
 from twisted.python.failure import Failure
 
 from riskd.app.riskctl.finding import daemon_directory, say
+from riskd.app.riskctl.in_reactor import in_reactor
 from riskd.app.riskctl.json_reports import status_json
 from riskd.app.riskctl.outcomes import (
     NotSoError,
@@ -65,21 +65,14 @@ Ask = Callable[..., Awaitable[Any]]
 
 def run(options: argparse.Namespace) -> int:
     """Run the options' command and write its text to standard output."""
-    results: list[str | Failure] = []
     # Before the reactor runs, so that this is a sentence and not a traceback.
     options.state = daemon_directory(options.state, getattr(options, "account", None), say)
-    try:
-        react(lambda reactor: run_with_daemon(reactor, options).addBoth(results.append), ())
-    except SystemExit:
-        # react always exits; riskctl has yet to write the result.
-        if not results and _is_change(options):
-            raise NotSoError(f"interrupted; {_UNKNOWN}") from None
-        if not results:
-            raise UserError("interrupted") from None
-    (result,) = results
-    if isinstance(result, Failure):
-        result.raiseException()
-    sys.stdout.write(f"{result}\n")
+
+    async def ask(reactor: Any) -> str:
+        return await run_with_daemon(reactor, options)
+
+    interrupted = NotSoError(f"interrupted; {_UNKNOWN}") if _is_change(options) else None
+    sys.stdout.write(f"{in_reactor(ask, interrupted)}\n")
     return 0
 
 

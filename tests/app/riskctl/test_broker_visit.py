@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.app.riskctl.broker_visit import LoginError, Visit
-from riskd.app.riskctl.doctor.broker import SLOW_SECONDS, BrokerVisit, check_offset
+from riskd.app.riskctl.doctor.broker import SLOW_SECONDS, BrokerChecks, check_offset
 from riskd.app.riskctl.doctor.findings import Finding, Verdict
 from riskd.config.settings import AccountSettings, GatewaySettings, Settings
 from riskd.gateway.interface import GatewayUnansweredError
@@ -124,7 +124,7 @@ class LoginCheckTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.broker = MemoryBroker(self)
-        self.visit = BrokerVisit(
+        self.visit = BrokerChecks(
             self.broker.reactor, SETTINGS, "riskd.toml", lambda: datetime.now(UTC)
         )
 

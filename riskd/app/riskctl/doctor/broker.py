@@ -46,7 +46,7 @@ _LOGIN_MENDS: Final = {
 }
 
 
-class BrokerVisit:
+class BrokerChecks:
     """The checks of one broker, in order; later ones use what earlier ones found.
 
     :param reactor: the reactor, on a steady clock.
@@ -108,12 +108,11 @@ class BrokerVisit:
     def _mend_login(self, code: int) -> str:
         if code in _LOGIN_MENDS:
             return _LOGIN_MENDS[code]
-        key_file = self._gateway.key_file
-        if not code or key_file is None:
-            return (
-                _look_at(f"{self._gateway.rest_url}/api/Status/ping") if not code else self._edit
-            )
-        file = quoted(key_file)
+        if not code:
+            return _look_at(f"{self._gateway.rest_url}/api/Status/ping")
+        if self._gateway.key_file is None:
+            return self._edit
+        file = quoted(self._gateway.key_file)
         return f"cat > {file}   # paste a key of {self._gateway.user_name}, Enter, Ctrl-D"
 
     def _check_accounts(self, accounts: list[LoginAccount]) -> Iterator[Finding]:

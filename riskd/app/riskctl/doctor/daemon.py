@@ -22,12 +22,11 @@ from riskd.host.errors import UserError
 from riskd.host.users import user_argument, user_name
 from riskd.journal.daemon_file import DAEMON_NAME
 from riskd.journal.discovery import RunningDaemon
-from riskd.model.events import DaemonStatus
+from riskd.model.events import DaemonStatus, Status
 
 _WHAT: Final = "riskd"
 _MAX_COMMAND: Final = 64 * 1024
 _CONFIG_OPTIONS: Final = ("--config", "-c")
-_RUNNING: Final = "RUNNING"
 
 
 def daemons_of(configuration: Path, proc: Path = Path("/proc")) -> list[int]:
@@ -119,7 +118,7 @@ def check_daemon(
     status: DaemonStatus | None = report.daemon
     if status is None:
         yield warning(_WHAT, f"{name} has only just been started", "riskctl status")
-    elif status.status == _RUNNING:
+    elif status.status is Status.RUNNING:
         yield ok(_WHAT, f"{name} is {status.status}: {status.message}")
     else:
         yield wrong(_WHAT, f"{name} is {status.status}: {status.message}", "riskctl status")

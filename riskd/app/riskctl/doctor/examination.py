@@ -16,8 +16,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 from twisted.internet.threads import deferToThread
 
-from riskd.app.riskctl.broker_visit import in_reactor
-from riskd.app.riskctl.doctor.broker import BrokerVisit, check_offset
+from riskd.app.gateway_of import gateway_of
+from riskd.app.riskctl.doctor.broker import BrokerChecks, check_offset
 from riskd.app.riskctl.doctor.configuration import (
     check_presets,
     find_configuration,
@@ -30,6 +30,7 @@ from riskd.app.riskctl.doctor.installation import check_installation
 from riskd.app.riskctl.doctor.port import check_port
 from riskd.app.riskctl.doctor.sleep import check_sleep
 from riskd.app.riskctl.doctor.state import check_disk, check_state
+from riskd.app.riskctl.in_reactor import in_reactor
 from riskd.config.settings import Settings
 from riskd.control.reports import StatusReport
 from riskd.gateway.broker_text import broker_text
@@ -41,7 +42,7 @@ from riskd.journal.discovery import (
     running_daemon,
     running_daemons,
 )
-from riskd.journal.gateway_identity import PRACTICE, GatewayIdentity, gateway_identity
+from riskd.journal.gateway_identity import PRACTICE
 from riskd.journal.state_directory import default_directory
 
 CHECK_SECONDS: Final = 20.0
@@ -201,14 +202,14 @@ class Examination:
             return default_directory() / PRACTICE
         if settings is None:
             return None
-        identity = identity_of(settings)
+        identity = gateway_of(settings.gateway)
         running = daemon_of(identity)
         return default_directory() / identity.key if running is None else running.directory
 
     async def _local(self, path: Path | None, settings: Settings | None, place: Place) -> None:
         machine, directory, running = self._machine, place.directory, place.running
         if settings is not None and directory is not None:
-            identity = identity_of(settings)
+            identity = gateway_of(settings.gateway)
             locks = machine.root / "proc/locks"
             await self._in_thread(
                 "state directory", lambda: check_state(directory, identity, running, locks)
@@ -228,9 +229,9 @@ class Examination:
         credentials: Credentials | None,
         place: Place,
     ) -> None:
-        visit = BrokerVisit(self._reactor, settings, quoted(path), self._machine.now)
+        checks = BrokerChecks(self._reactor, settings, quoted(path), self._machine.now)
         try:
-            await self._in_time("broker's API", visit.check_rest())
+            await self._in_time("broker's API", checks.check_rest())
             report = None
             if place.running is not None:
                 report = await self._daemon(place.running)
@@ -244,16 +245,16 @@ class Examination:
                 )
                 self._report([note("login", says)])
             else:
-                await self._in_time("login", visit.check_login(credentials))
-            await self._in_time("hubs", visit.check_hubs())
+                await self._in_time("login", checks.check_login(credentials))
+            await self._in_time("hubs", checks.check_hubs())
             if report is None:
-                await self._in_time("clock", visit.check_clock())
+                await self._in_time("clock", checks.check_clock())
             else:
                 offset = report.clock_offset
                 ahead = None if offset is None else timedelta(seconds=offset)
                 self._report([check_offset("clock", ahead)])
         finally:
-            visit.end()
+            checks.end()
 
     async def _daemon(self, running: RunningDaemon) -> StatusReport | None:
         """Report what the running daemon says of itself; return that."""
@@ -302,9 +303,3 @@ class Examination:
         for finding in findings:
             self._found.append(finding)
             self._show(finding)
-
-
-def identity_of(settings: Settings) -> GatewayIdentity:
-    """Return the gateway that a state directory of these settings belongs to."""
-    gateway = settings.gateway
-    return gateway_identity(gateway.kind, gateway.rest_url, gateway.user_name)
