@@ -1,4 +1,4 @@
-"""Run a command that needs the reactor, and return its result to one that does not."""
+"""Run a command in the reactor, and return its result to code without one."""
 
 from __future__ import annotations
 
