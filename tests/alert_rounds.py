@@ -154,7 +154,7 @@ class Stage:
         seconds = await self.hears_soon("riskd has an ERROR", since=since)
         since = time.monotonic()
         await deferToThread(self.gateway.start)
-        await self.hears("riskd guards again", since=since)
+        await self.hears("error has ended", since=since)
         return seconds
 
     async def cut_network(self) -> float:
@@ -169,9 +169,9 @@ class Stage:
         since = time.monotonic()
         self.proxy.is_cut = False
         self.away.is_gone = False
-        await self.hears("riskd guards again", since=since)
+        await self.hears("error has ended", since=since)
         # Both the trouble and its end arrive, however late.
-        for words in ("riskd has an ERROR", "riskd guards again"):
+        for words in ("riskd has an ERROR", "error has ended"):
             await self.hears(words, since=since, sink=self.away)
         return seconds
 

@@ -11,6 +11,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
+import msgspec
+
 from riskd.journal.discovery import gateway_words
 from riskd.model.account import AccountState
 from riskd.model.events import (
@@ -22,7 +24,13 @@ from riskd.model.events import (
 )
 from riskd.model.formatting import ACTIONS, describe
 from riskd.model.money import ZERO
-from trader.alerts.alert import Alert, Kind, make_alert
+from trader.alerts.alert import (
+    ACTION_FAILED,
+    NOT_ENFORCED,
+    Alert,
+    Kind,
+    make_alert,
+)
 from trader.alerts.day_summary import (
     EndedDay,
     published_figures,
@@ -157,15 +165,19 @@ class AccountWatch:
         for action in view.account.enforcement:
             if self._is_begun and action not in self._actions:
                 self._actions[action] = None
-                outcome = _OUTCOMES[action.success]
-                yield self._alert(
+                is_dry_run = action.details.dry_run is True
+                alert = self._alert(
                     Kind.ENFORCEMENT,
                     action.timestamp,
                     describe(action, until),
-                    outcome=_DRY_RUN if action.details.dry_run is True else outcome,
+                    outcome=_DRY_RUN if is_dry_run else _OUTCOMES[action.success],
                     action=ACTIONS[action.action],
                     reason=action.reason,
                     rule=action.rule_id,
+                )
+                variant = None if action.success else ACTION_FAILED
+                yield msgspec.structs.replace(
+                    alert, variant=NOT_ENFORCED if is_dry_run else variant
                 )
         if len(self._actions) > _MANY:
             self._actions = dict.fromkeys(view.account.enforcement)

@@ -54,13 +54,28 @@ class KindFacts(msgspec.Struct, frozen=True):
     """What is the same for all alerts of a kind.
 
     :ivar headline: the title of a message with one such alert.
+    :ivar sentence: a sample of ``{text}``, in the fields' samples.
     :ivar fields: the fields that the words may have, beside :data:`COMMON_FIELDS`, each with a sample.
     """
 
     headline: str
     urgency: Urgency
+    sentence: str
     fields: Mapping[str, str]
 
+
+class Variant(msgspec.Struct, frozen=True):
+    """In what some alerts of a kind differ from the others."""
+
+    headline: str
+    urgency: Urgency
+
+
+ACTION_FAILED: Final = Variant("riskd FAILED to act", Urgency.FAILURE)
+"""riskd could not enforce a limit: the account is beyond it, and only the trader can act."""
+
+NOT_ENFORCED: Final = Variant("Dry run: riskd would have acted", Urgency.WARNING)
+"""A title is often all that a phone shows, so that of a dry run claims no action."""
 
 COMMON_FIELDS: Final[Mapping[str, str]] = {
     "account": "123",
@@ -73,21 +88,25 @@ FACTS: Final[Mapping[Kind, KindFacts]] = {
     Kind.GONE: KindFacts(
         "riskd is GONE",
         Urgency.FAILURE,
+        "riskd is GONE: {reason}",
         {"reason": "lost connection to daemon: it has not answered for 3 s"},
     ),
     Kind.ERROR: KindFacts(
         "riskd has an ERROR",
         Urgency.FAILURE,
+        "riskd has an ERROR: {message}",
         {"message": "The gateway does not answer since 14:03:22"},
     ),
     Kind.LOCKOUT: KindFacts(
         "LOCKED OUT",
         Urgency.FAILURE,
+        "LOCKED OUT until {until}: {reason} ({rule})",
         {"reason": "Daily loss limit hit: -$550.00", "rule": "RULE-003", "until": "17:00:00"},
     ),
     Kind.ENFORCEMENT: KindFacts(
         "riskd acted",
         Urgency.WARNING,
+        "{outcome}: {action} ({rule}): {reason}; 1 position closed, 0 orders canceled",
         {
             "outcome": "ENFORCED",
             "action": "close positions",
@@ -98,6 +117,7 @@ FACTS: Final[Mapping[Kind, KindFacts]] = {
     Kind.LIMIT: KindFacts(
         "Near a limit",
         Urgency.WARNING,
+        "{limit} at {percent} %: {figures}, {left} left",
         {
             "limit": "realized loss",
             "percent": "72",
@@ -105,14 +125,21 @@ FACTS: Final[Mapping[Kind, KindFacts]] = {
             "left": "$140.00",
         },
     ),
-    Kind.BACK: KindFacts("riskd is back", Urgency.SUCCESS, {"away": "12 s"}),
-    Kind.RUNNING: KindFacts(
-        "riskd guards again", Urgency.SUCCESS, {"message": "Running again on the PRACTICE gateway"}
+    Kind.BACK: KindFacts(
+        "riskd is back", Urgency.SUCCESS, "riskd is back, after {away}", {"away": "12 s"}
     ),
-    Kind.LOCKOUT_ENDED: KindFacts("Trading resumed", Urgency.SUCCESS, {}),
+    Kind.RUNNING: KindFacts(
+        "riskd's error has ended",
+        Urgency.SUCCESS,
+        "riskd's error has ended: {message}",
+        {"message": "Running again on the PRACTICE gateway"},
+    ),
+    Kind.LOCKOUT_ENDED: KindFacts("Trading resumed", Urgency.SUCCESS, "Trading resumed", {}),
     Kind.SUMMARY: KindFacts(
         "The trading day",
         Urgency.INFO,
+        "the trading day has ended: realized {pnl} in {trades} trades, best {best}, worst {worst}, "
+        "net of fees {net}, balance {balance}",
         {
             "pnl": "+120.50",
             "net": "+105.70",
@@ -126,6 +153,7 @@ FACTS: Final[Mapping[Kind, KindFacts]] = {
     Kind.STARTED: KindFacts(
         "trader-alerts watches",
         Urgency.INFO,
+        "watched from now on: {state}",
         {"state": "not locked, 1 position, 0 working orders"},
     ),
 }
@@ -137,19 +165,32 @@ class Alert(msgspec.Struct, frozen=True):
 
     :ivar at: when it happened, or was noticed; aware.
     :ivar fields: texts that are safe to show.
+    :ivar variant: in what this alert differs from the usual one of its kind; ``None``: in nothing.
     """
 
     kind: Kind
     at: datetime
     fields: Mapping[str, str]
+    variant: Variant | None = None
 
     @property
-    def gravity(self) -> int:
+    def headline(self) -> str:
+        """The title of a message with this alert alone."""
+        return FACTS[self.kind].headline if self.variant is None else self.variant.headline
+
+    @property
+    def urgency(self) -> Urgency:
+        """How a target marks the message."""
+        return FACTS[self.kind].urgency if self.variant is None else self.variant.urgency
+
+    @property
+    def gravity(self) -> tuple[int, int]:
         """A sort key: the gravest is the least."""
-        return _GRAVITY[self.kind]
+        return _GRAVITY[self.kind], _URGENCIES[self.urgency]
 
 
 _GRAVITY: Final = {kind: place for place, kind in enumerate(Kind)}
+_URGENCIES: Final = {urgency: place for place, urgency in enumerate(Urgency)}
 
 
 def make_alert(
@@ -163,6 +204,5 @@ def make_alert(
 def sample(kind: Kind, at: datetime) -> Alert:
     """Return a sample of a kind, to try targets and words."""
     facts = FACTS[kind]
-    values = ", ".join(f"{name} {value}" for name, value in facts.fields.items())
-    text = f"TEST, nothing has happened; {facts.headline}{': ' if values else ''}{values}"
+    text = f"TEST, nothing has happened. {facts.sentence.format_map(facts.fields)}"
     return make_alert(kind, at, **{**COMMON_FIELDS, "text": text}, **facts.fields)

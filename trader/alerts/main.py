@@ -79,22 +79,31 @@ def send_samples(targets: Sequence[Target], words: Words) -> int:
     """Send a sample of each alert to each target; return the exit status."""
     is_failure = False
     for target in targets:
-        failed = [kind for kind in Kind if not _is_sent(target, sample(kind, _now()), words)]
+        failed = list[Kind]()
+        reason = ""
+        for kind in Kind:
+            if problem := _problem_of_sample(target, sample(kind, _now()), words):
+                failed.append(kind)
+                reason = problem
         is_failure = is_failure or bool(failed)
         if not failed:
             _print(f"{target.name}: has {counted(len(Kind), 'sample')}, one of each alert")
+        else:
+            what = "none" if len(failed) == len(Kind) else f"all but {', '.join(failed)}"
+            number = counted(len(Kind), "sample")
+            _print(f"{target.name}: got {what} of the {number}: {reason}", sys.stderr)
     return int(is_failure)
 
 
-def _is_sent(target: Target, alert: Alert, words: Words) -> bool:
+def _problem_of_sample(target: Target, alert: Alert, words: Words) -> str:
+    """Send a sample; return why that failed, or an empty text."""
     message = compose([alert], words, target.room)
     try:
         # The trader's own words may not say that it is a sample.
         target.send(msgspec.structs.replace(message, title=f"TEST: {message.title}"))
     except SendError as error:
-        _print(f"{target.name}: did not get the sample of {alert.kind.value}: {error}", sys.stderr)
-        return False
-    return True
+        return str(error)
+    return ""
 
 
 def _now() -> datetime:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
@@ -61,8 +62,7 @@ class Target:
         asset = apprise.AppriseAsset(app_id="riskd", app_desc="riskd alerts", app_url="")
         plugin = apprise.Apprise.instantiate(url, asset=asset) if scheme else None
         if plugin is None:
-            what = f"a {kind}:// URL that is complete" if kind else "a URL such as ntfys://TOPIC"
-            raise TargetError(f"{place}: not an apprise URL; expected {what} ({_HINT})")
+            raise TargetError(f"{place}: {_problem(kind, _services(apprise))} ({_HINT})")
         self._apprise = apprise.Apprise(asset=asset)
         self._apprise.add(plugin)
         self.room = min(int(plugin.body_maxlen), _MAX_ROOM)
@@ -91,6 +91,27 @@ class Target:
         for secret in self._secrets:
             text = text.replace(secret, "...")
         return printable(text.strip())[:_MAX_REASON]
+
+
+def _services(apprise: Any) -> set[str]:
+    """Return the schemes of all services that apprise knows."""
+    details = apprise.Apprise().details(show_disabled=True)
+    return {
+        scheme
+        for each in details["schemas"]
+        for scheme in (*(each["protocols"] or ()), *(each["secure_protocols"] or ()))
+    }
+
+
+def _problem(kind: str, services: set[str]) -> str:
+    """Return why a URL with the scheme ``kind`` is of no use."""
+    if not kind:
+        return "not an apprise URL; expected a URL such as ntfys://TOPIC"
+    if kind not in services:
+        near = get_close_matches(kind, services, n=1)
+        also = f"; did you mean {near[0]}://?" if near else ""
+        return f"apprise knows no service {kind}://{also}"
+    return f"not an apprise URL; expected a {kind}:// URL that is complete"
 
 
 def _secrets(url: str) -> Sequence[str]:

@@ -265,7 +265,7 @@ class Watcher:
             text = f"riskd has an ERROR: {status.message}"
             self._alert_of_daemon(Kind.ERROR, text, message=status.message)
         else:
-            text = f"riskd guards again: {status.message}"
+            text = f"riskd's error has ended: {status.message}"
             self._alert_of_daemon(Kind.RUNNING, text, message=status.message)
 
     def _alert_of_daemon(self, kind: Kind, text: str, **fields: str) -> None:

@@ -81,13 +81,12 @@ def compose(alerts: Sequence[Alert], words: Words, room: int, dropped: int = 0) 
     :param dropped: how many alerts were dropped before.
     """
     gravest = min(alerts, key=lambda alert: alert.gravity)
-    facts = FACTS[gravest.kind]
     more = len(alerts) + dropped - 1
-    title = f"{facts.headline}{f', and {more} more' if more else ''}"
+    title = f"{gravest.headline}{f', and {more} more' if more else ''}"
     lines = [line(alert, words) for alert in alerts]
     if len("\n".join(lines)) > room or dropped:
         lines = _fitting(alerts, lines, max(room, _FEWEST), dropped)
-    return Message(title, "\n".join(lines), facts.urgency)
+    return Message(title, "\n".join(lines), gravest.urgency)
 
 
 def _fitting(alerts: Sequence[Alert], lines: list[str], room: int, dropped: int) -> list[str]:

@@ -182,6 +182,10 @@ class LockTests(AccountWatchTestCase):
             [each.fields["outcome"] for each in self.alerts],
             ["ENFORCEMENT FAILED", "NOT ENFORCED (dry run)"],
         )
+        self.assertEqual(
+            [(each.headline, each.urgency) for each in self.alerts],
+            [("riskd FAILED to act", "failure"), ("Dry run: riskd would have acted", "warning")],
+        )
 
     def test_text_of_the_broker_commands_nothing(self) -> None:
         self.begin()

@@ -124,6 +124,19 @@ class SampleTests(AlertsCommandLine):
         self.assertEqual(send_samples([first, second], {}), 1)
         self.assertEqual(len(sent), len(Kind))
         self.assertIn(
-            "target 1 (json): did not get the sample of gone: no network", self.stderr.getvalue()
+            "target 1 (json): got none of the 10 samples: no network\n", self.stderr.getvalue()
         )
         self.assertNotIn("target 1", self.stdout.getvalue())
+
+    def test_the_samples_that_fail_are_named_in_one_line(self) -> None:
+        def send(message: Message) -> None:
+            if "LOCKED" in message.title or "limit" in message.title:
+                raise SendError("too long")
+
+        target = Target(URL, 1, "here")
+        target.send = send  # type: ignore[method-assign]
+        self.assertEqual(send_samples([target], {}), 1)
+        self.assertEqual(
+            self.stderr.getvalue(),
+            "target 1 (json): got all but lockout, limit of the 10 samples: too long\n",
+        )

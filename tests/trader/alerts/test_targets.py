@@ -66,7 +66,6 @@ class TargetTests(SynchronousTestCase):
 
     def test_an_unknown_url_is_refused_without_being_shown(self) -> None:
         for url in (
-            "nonsense://tokentoken",
             "tokentoken",
             "discord://tokentoken",
             "://tokentoken",
@@ -74,6 +73,13 @@ class TargetTests(SynchronousTestCase):
             problem = str(self.assertRaises(TargetError, Target, url, 1, "file, line 3"))
             self.assertTrue(problem.startswith("file, line 3: not an apprise URL; expected "))
             self.assertNotIn("tokentoken", problem)
+
+    def test_a_service_that_apprise_does_not_know_is_named_with_the_nearest(self) -> None:
+        error = self.assertRaises(TargetError, Target, "jsonn://tokentoken", 1, "line 3")
+        self.assertIn(
+            "line 3: apprise knows no service jsonn://; did you mean json://?", str(error)
+        )
+        self.assertNotIn("tokentoken", str(error))
 
 
 class FileTests(SynchronousTestCase):

@@ -5,11 +5,21 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from trader.alerts.alert import COMMON_FIELDS, FACTS, Alert, Kind, make_alert, sample
+from trader.alerts.alert import (
+    ACTION_FAILED,
+    COMMON_FIELDS,
+    FACTS,
+    NOT_ENFORCED,
+    Alert,
+    Kind,
+    make_alert,
+    sample,
+)
 from trader.alerts.words import check_words, compose, line
 from trader.model.formatting import clock
 
@@ -60,6 +70,9 @@ class LineTests(SynchronousTestCase):
         self.assertEqual(set(shown.fields), set(names))
         for name in names:
             self.assertIn(shown.fields[name], line(shown, {kind: words}))
+        # Its usual sentence is one, with the samples in their places.
+        self.assertIn("TEST, nothing has happened. ", shown.fields["text"])
+        self.assertNotIn("{", shown.fields["text"])
 
 
 class CheckTests(SynchronousTestCase):
@@ -96,6 +109,15 @@ class ComposeTests(SynchronousTestCase):
         self.assertEqual(message.title, "riskd is GONE, and 2 more")
         self.assertEqual(message.urgency, "failure")
         self.assertEqual(len(message.body.splitlines()), 3)
+
+    def test_the_title_claims_no_action_that_failed_or_is_a_dry_run(self) -> None:
+        acted = alert(Kind.ENFORCEMENT)
+        failed = msgspec.structs.replace(acted, variant=ACTION_FAILED)
+        dry = msgspec.structs.replace(acted, variant=NOT_ENFORCED)
+        message = compose([acted, dry, failed], {}, 1000)
+        self.assertEqual(message.title, "riskd FAILED to act, and 2 more")
+        self.assertEqual(message.urgency, "failure")
+        self.assertEqual(compose([dry], {}, 1000).title, "Dry run: riskd would have acted")
 
     def test_without_room_the_gravest_stay_and_the_rest_is_counted(self) -> None:
         alerts = [alert(Kind.ENFORCEMENT, f"action {number}") for number in range(100)]
