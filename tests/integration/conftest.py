@@ -15,6 +15,7 @@ import pytest
 from riskd.journal.discovery import SYSTEM_VARIABLE
 from riskd.testing import DaemonHarness
 from tests.integration.brokers import WallClock
+from tests.integration.practice_gateway import Gateway
 from tests.support.practice_daemon import MONDAY_NOON
 from tests.support.pseudo_terminal import PseudoTerminal
 from tests.support.twistd import Twistd
@@ -62,6 +63,14 @@ def shared_harness() -> Iterator[DaemonHarness]:
     daemon.start()
     yield daemon
     daemon.kill()
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """Start a practice gateway without traders, once for the tests of a module."""
+    started = Gateway(tmp_path_factory.mktemp("gateway"), "--quiet")
+    yield started
+    started.end(signal.SIGKILL)
 
 
 @pytest.fixture

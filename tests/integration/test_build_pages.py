@@ -47,7 +47,7 @@ print(sorted({set(LIBRARIES)!r} & set(sys.modules)))
     assert run(sys.executable, "-c", program).stdout == "[]\n"
 
 
-@pytest.mark.parametrize("program", ["riskctl", "trader-console"])
+@pytest.mark.parametrize("program", ["riskctl", "trader-alerts", "trader-console"])
 def test_each_program_has_a_page_and_completions(built: Path, program: str) -> None:
     page = (built / "man/man1" / f"{program}.1").read_text()
     assert page.startswith(f".TH {program.upper()}".replace("-", r"\-"))

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -84,13 +84,6 @@ class Patient(NamedTuple):
         status, (fault,) = await self.examine(**changed)
         assert status == max(fault.verdict, Verdict.OK)
         return fault
-
-
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    started = Gateway(tmp_path_factory.mktemp("gateway"), "--quiet")
-    yield started
-    started.end(signal.SIGKILL)
 
 
 @pytest.fixture

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -22,13 +21,6 @@ from tests.support.twistd import Twistd
 
 RISKCTL: Final = "import sys; from riskd.app.riskctl.main import main; sys.exit(main())"
 MINUTE: Final = 60
-
-
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    started = Gateway(tmp_path_factory.mktemp("gateway"), "--quiet")
-    yield started
-    started.end(signal.SIGKILL)
 
 
 @pytest.fixture
