@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +18,7 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
 from riskd.app import launch
+from riskd.app.committed_gateway import check_gateway, note_configuration
 from riskd.app.daemon_file import DaemonFileService, daemon_record
 from riskd.app.descriptors import DescriptorService
 from riskd.app.gateway_of import gateway_of
@@ -46,7 +47,7 @@ from riskd.journal.ownership import Owner
 from riskd.journal.reader import known_accounts
 from riskd.journal.schema import PUBLISHED_NAME
 from riskd.journal.service import JournalService
-from riskd.journal.state_directory import StateDirectory
+from riskd.journal.state_directory import StateDirectory, default_directory
 from riskd.journal.store import Store
 from riskd.model.clock_offset import offset_fact
 from riskd.practice.gateway import PracticeGateway
@@ -127,8 +128,16 @@ def makeService(options: Options) -> Daemon:
                 launch.listen_at(options, name, held)
                 for name in ("port", "practice-port", "metrics-port")
             )
-            state = open_state(options["state"], gateway_of(settings.gateway))
+            identity = gateway_of(settings.gateway)
+            if options["state"] is None and options["config"] is not None:
+                root = default_directory()
+                check_gateway(root, root / identity.key, options["config"])
+            state = open_state(options["state"], identity)
             held.callback(state.release)
+            if options["config"] is not None:
+                with suppress(OSError):
+                    # Nothing else that riskd does depends on it.
+                    note_configuration(state.path, options["config"])
             settings = enforcing_settings(settings, known_accounts(state.path))
             if options["record"] is not None:
                 writer = RecordingWriter(options["record"], reactor, DiskThread(reactor))

@@ -123,6 +123,9 @@ class CommittedSettings:
                 waits.append(each)
         begun = []
         for name in loosened_settings(before, after, self._catalogue) if terms else ():
+            if name in _SINGLE and name in withdrawn:
+                # What it replaces was never in force.
+                continue
             begun.append(name)
             old = term_of(before[name]) if name == COMMITMENT_KEY else before[name]
             waits = _with_wait(

@@ -294,6 +294,13 @@ class ResetTests(CommitmentTestCase):
         later = self.daemon.news(DailyReset)[-1].reset_time
         self.assertEqual((later - resets[-1]), timedelta(hours=24, minutes=5))
 
+    def test_moving_it_back_withdraws(self) -> None:
+        self.change(self.config + self.MOVED.format("16:00"))
+        self.change(self.config)
+        self.daemon.advance(3)
+        self.assertEqual(self.names, [])
+        self.assertIn("what waited is withdrawn", self.told()[-1])
+
     def test_moving_it_again_begins_the_wait_again(self) -> None:
         self.change(self.config + self.MOVED.format("16:00"))
         self.pass_time(25)
@@ -522,6 +529,22 @@ class EnforceTests(CommitmentTestCase):
         self.restart(dry + EIGHT_HOURS)
         self.restart(dry + EIGHT_HOURS)
         self.assertFalse(self.is_enforcing())
+
+
+class GatewayTests(CommitmentTestCase):
+    OTHER = '[gateway]\nkind = "projectx"\nuser_name = "jane"\n'
+
+    def test_another_gateway_waits_and_needs_a_restart_then(self) -> None:
+        self.change(self.OTHER + self.config)
+        self.assertEqual(self.names, ["gateway"])
+        self.pass_time(8.2)
+        self.assertTrue(self.waits[0].is_over)
+        self.change(self.config)
+        self.assertEqual(self.names, [])
+
+    def test_another_key_file_or_hub_does_not(self) -> None:
+        self.change(self.config + '[gateway]\nuser_hub_url = "https://example.com"\n')
+        self.assertEqual(self.names, [])
 
 
 class LostJournalTests(CommitmentTestCase):

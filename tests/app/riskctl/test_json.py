@@ -19,6 +19,7 @@ from riskd.app.riskctl.main import main
 from riskd.app.riskctl.tables import compared_days_report
 from riskd.model.account import with_risk
 from riskd.model.balance import Balance
+from riskd.model.commitment import Commitment, Wait
 from riskd.model.compared_days import ComparedDay, FirstEnforced
 from riskd.model.events import DaemonStatus, LockoutSet, Status
 from riskd.model.reduce_only import REDUCE_ONLY, ReduceOnly
@@ -94,6 +95,13 @@ class StatusAndRulesTests(ShapeTestCase, AskingTestCase):
             ),
             limits={
                 UNLOCKED: Unlock(at=NOW, beyond=("RULE-007",)).limit,
+                **Commitment(
+                    loosen_after="8h",
+                    waits=tuple(
+                        Wait(name="unlock", old="", asked_at=NOW, until=until)
+                        for until in (None, NOW)
+                    ),
+                ).limits,
                 REDUCE_ONLY: ReduceOnly(since=NOW, reasons={"R": "x"}, held={"MNQ": 2}).limit,
             },
         )
