@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from decimal import Decimal
 
-from riskd.app.riskctl.tables import journal_table
+from riskd.app.riskctl.journal_tables import journal_table
 from riskd.journal.audit_log import SETTINGS, LogLine, read_log
 from riskd.journal.history import TradeReport, read_equity, read_trades
 from tests.support.guarded_account import DAILY_LOSS, MAX_CONTRACTS, GuardTestCase

@@ -7,7 +7,7 @@ from typing import ClassVar
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.app.riskctl.tables import journal_table
+from riskd.app.riskctl.journal_tables import journal_table
 from riskd.config.known_settings import known_settings
 from riskd.config.settings import AccountSettings, GatewaySettings, Settings
 from riskd.journal.audit_log import SETTINGS, LogLine, read_log

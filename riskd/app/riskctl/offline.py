@@ -13,15 +13,14 @@ from typing import Final
 from twisted.logger import globalLogBeginner
 
 from riskd.app.riskctl.finding import journal_directory, say
-from riskd.app.riskctl.tables import (
+from riskd.app.riskctl.preset_tables import preset_table, presets_table
+from riskd.app.riskctl.replay_tables import (
     compared_days_report,
     compared_days_table,
     enforcement_summary,
     enforcement_table,
-    preset_table,
-    presets_table,
-    when,
 )
+from riskd.app.riskctl.tables import when
 from riskd.config.loader import load_settings
 from riskd.config.presets import load_preset, preset_names, report_preset
 from riskd.config.toml import nearest

@@ -31,7 +31,7 @@ from riskd.app.riskctl.outcomes import (
     unlock_sentence,
     withdraw_sentence,
 )
-from riskd.app.riskctl.tables import rules_table, status_table
+from riskd.app.riskctl.status_tables import rules_table, status_table
 from riskd.control.protocol import (
     GUARD_NAME,
     SOCKET_NAME,

@@ -9,7 +9,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Final
 
-from riskd.app.riskctl.tables import beyond_limits, when
+from riskd.app.riskctl.status_tables import beyond_limits
+from riskd.app.riskctl.tables import when
 from riskd.control.protocol import CONFIRM_SECONDS, Outcome
 from riskd.control.reports import AccountReport
 from riskd.host.errors import UserError

@@ -16,7 +16,7 @@ from twisted.internet.defer import succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.app.riskctl.main import main
-from riskd.app.riskctl.tables import compared_days_report
+from riskd.app.riskctl.replay_tables import compared_days_report
 from riskd.model.account import with_risk
 from riskd.model.balance import Balance
 from riskd.model.commitment import Commitment, Wait
