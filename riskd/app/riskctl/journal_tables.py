@@ -1,4 +1,4 @@
-"""What the journal keeps: tables, CSV and JSON of its log, days, trades and equity."""
+"""What the journal keeps: tables, CSV and JSON of log, days, trades and equity."""
 
 from __future__ import annotations
 
