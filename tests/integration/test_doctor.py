@@ -23,6 +23,8 @@ from riskd.app.riskctl.doctor import port as port_check
 from riskd.app.riskctl.doctor.examination import Examination, Machine
 from riskd.app.riskctl.doctor.findings import Finding, Verdict
 from riskd.config import presets
+from riskd.journal.daemon_file import DaemonRecord
+from riskd.journal.discovery import RunningDaemon
 from riskd.journal.gateway_identity import gateway_identity
 from tests.integration.practice_gateway import ACCOUNT, KEY, Gateway
 from tests.integration.programs import riskctl, run
@@ -317,7 +319,20 @@ async def test_a_riskd_with_another_state_directory_is_not_disturbed(
     monkeypatch.setattr(examination, "daemons_of", lambda _path: [77])
     fault = await patient.only_fault()
     assert (fault.what, fault.verdict) == ("login", Verdict.NOTE)
-    assert "process 77 is a riskd" in fault.says
+    assert "process 77 is a riskd with a riskd.toml, perhaps this one" in fault.says
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_riskd_that_announces_another_gateway_is_none_of_this_configuration(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = DaemonRecord(port=1, instance="", kind="practice", pid=77)
+    other = RunningDaemon(directory=patient.directory, record=record)
+    monkeypatch.setattr(examination, "daemons_of", lambda _path: [77])
+    monkeypatch.setattr(examination, "running_daemons", lambda _directory: [other])
+    shown: list[Finding] = []
+    await patient.examine(shown)
+    assert [each.verdict for each in shown if each.what == "login"] == [Verdict.OK]
 
 
 @pytest_twisted.ensureDeferred

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-import shutil
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from riskd.app.riskctl.check_config import check_config
 from riskd.app.riskctl.dialog import Dialog, missing
 from riskd.app.riskctl.in_reactor import in_reactor
 from riskd.app.riskctl.new_configuration import configuration, hub_urls, write_new
+from riskd.app.riskctl.programs import program
 from riskd.config.loader import parse_settings
 from riskd.config.presets import load_preset, preset_names
 from riskd.config.settings import GatewaySettings, UserName, checked_url
@@ -236,11 +236,11 @@ class Init:
             say(f"The key is kept nowhere: put it into {KEY_VARIABLE}, or pass it by systemd.")
         say()
         say("Next, check this machine:")
-        say(f"    {_program('riskctl')} doctor --config {file}")
+        say(f"    {program('riskctl')} doctor --config {file}")
         say("start riskd:")
-        say(f"    {_program('twistd')} -n riskd --config {file}")
+        say(f"    {program('twistd')} -n riskd --config {file}")
         say("and watch, in another terminal:")
-        say(f"    {_program('trader-console')} {accounts[0].id}")
+        say(f"    {program('trader-console')} {accounts[0].id}")
 
 
 def _accounts_of(gateway: GatewaySettings, credentials: Credentials) -> list[LoginAccount]:
@@ -312,15 +312,3 @@ def _described(found: LoginAccount) -> str:
     balance = "" if account.balance is None else f"  {dollars(account.balance)}"
     rights = "  may not trade" if account.can_trade is False else ""
     return f"{found.id}  {account.name or '(no name)'}{balance}{rights}"
-
-
-def _program(name: str) -> str:
-    """Return how a shell here finds a program of this installation."""
-    own = Path(sys.executable).with_name(name)
-    on_path = shutil.which(name)
-    if on_path is not None and Path(on_path).absolute() == own:
-        return name
-    try:
-        return shlex.quote(os.fspath(own.relative_to(Path.cwd())))
-    except ValueError:
-        return shlex.quote(os.fspath(own))

@@ -23,6 +23,7 @@ from riskd.gateway.projectx.credentials import (
     find_credentials,
 )
 from riskd.host.directories import configuration_directory
+from riskd.host.users import user_argument
 from riskd.rules.plugins import find_rules
 
 USUAL_NAME: Final = "riskd.toml"
@@ -51,9 +52,21 @@ def read_configuration(path: Path | None) -> tuple[Settings | None, list[Finding
     except NoFileError as error:
         return None, [wrong(_WHAT, str(error), f"riskctl init -o {quoted(path)}")]
     except ConfigError as error:
-        edit = f"{_edit(path)} && riskctl check-config {quoted(path)}"
-        return None, [wrong(_WHAT, problem, edit) for problem in error.problems]
+        mend = _mend(path)
+        return None, [wrong(_WHAT, problem, mend) for problem in error.problems]
     return settings, list(_about(path, settings))
+
+
+def _mend(path: Path) -> str:
+    """Return the command that mends a configuration that is no good."""
+    file = quoted(path)
+    if not path.is_file():
+        return f"mv {file} {file}.old && riskctl init -o {file}"
+    if not os.access(path, os.R_OK):
+        me = os.geteuid()
+        is_mine = path.stat().st_uid == me
+        return f"chmod u+r {file}" if is_mine else f"sudo chown {user_argument(me)} {file}"
+    return f"{_edit(path)} && riskctl check-config {file}"
 
 
 def _about(path: Path, settings: Settings) -> Iterator[Finding]:

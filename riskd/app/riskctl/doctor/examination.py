@@ -183,7 +183,11 @@ class Examination:
             nonlocal place
             directory = self._directory(settings, path)
             running = None if directory is None else running_daemon(directory)
-            unknown = daemons_of(path) if path is not None and running is None else []
+            unknown = list[int]()
+            if path is not None and running is None:
+                # Those that announce themselves have another gateway.
+                announced = {each.record.pid for each in running_daemons(default_directory())}
+                unknown = [each for each in daemons_of(path) if each not in announced]
             place = Place(directory, running, unknown)
             return ()
 
@@ -240,8 +244,8 @@ class Examination:
                 self._report([note("login", says) if report is None else ok("login", says)])
             elif place.unknown:
                 says = (
-                    f"not tried, since process {place.unknown[0]} is a riskd with {path} and another state "
-                    "directory: riskctl --state DIR doctor asks it"
+                    f"not tried: process {place.unknown[0]} is a riskd with a {path.name}, perhaps this one, and a "
+                    "second login could end its own; riskctl --state DIR doctor asks it"
                 )
                 self._report([note("login", says)])
             else:

@@ -9,6 +9,7 @@ from os import PathLike, fspath
 
 import msgspec
 
+from riskd.app.riskctl.programs import runnable
 from riskd.model.safe_text import printable
 
 
@@ -50,7 +51,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         """The finding as lines for a terminal."""
         yield printable(f"{_LABELS[self.verdict]:8} {self.what}: {self.says}")
         if self.mend:
-            yield printable(f"{'':8} $ {self.mend}")
+            yield printable(f"{'':8} $ {runnable(self.mend)}")
 
 
 def ok(what: str, says: str) -> Finding:

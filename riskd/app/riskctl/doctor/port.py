@@ -36,9 +36,6 @@ def check_port(
         # What else is on the usual port does not matter.
         yield ok(_WHAT, f"{running.record.port}, that of the riskd that runs")
         return
-    if all(_is_free(host, port) for host in BOTH):
-        yield ok(_WHAT, f"{port} is free")
-        return
     config = "" if configuration is None else f" --config {quoted(configuration)}"
     another = f"twistd -n --pidfile= riskd --port {port + 1}{config}"
     for each in others:
@@ -46,6 +43,10 @@ def check_port(
             words = f"{gateway_words(each.record.kind)}, process {each.record.pid}"
             yield warning(_WHAT, f"{port} is taken by the riskd of {words}", another)
             return
+    # Only now: a riskd would log the attempts to connect.
+    if all(_is_free(host, port) for host in BOTH):
+        yield ok(_WHAT, f"{port} is free")
+        return
     by = _listener(port)
     if _server(port).startswith("riskd/"):
         yield warning(

@@ -41,7 +41,9 @@ def check_state(
     """
     if not os.path.lexists(path):
         above = _nearest(path)
-        if os.access(above, os.W_OK | os.X_OK):
+        if not above.is_dir():
+            yield _no_directory(above)
+        elif os.access(above, os.W_OK | os.X_OK):
             yield ok(_WHAT, f"{path} is not there yet; riskd makes it at its first start")
         else:
             yield wrong(
@@ -62,11 +64,16 @@ def check_state(
         yield ok(_WHAT, f"{path}, which no other user can change{by}")
 
 
+def _no_directory(path: Path) -> Finding:
+    """Return the finding that something else is in the place of a directory."""
+    return wrong(_WHAT, f"{path} is no directory", f"mv {quoted(path)} {quoted(path)}.old")
+
+
 def _unsafe(path: Path) -> Iterator[Finding]:
     """Yield why other users could replace the journal, or this one not write it."""
     found = path.stat()
     if not stat.S_ISDIR(found.st_mode):
-        yield wrong(_WHAT, f"{path} is no directory", f"mv {quoted(path)} {quoted(path)}.old")
+        yield _no_directory(path)
         return
     me = os.geteuid()
     if found.st_uid not in (me, _ROOT):
@@ -163,5 +170,5 @@ def check_disk(path: Path, usage: Callable[[Path], Any] = shutil.disk_usage) -> 
 
 
 def _nearest(path: Path) -> Path:
-    """Return the nearest directory above a path, or the path itself, that exists."""
+    """Return what is nearest above a path, or at the path itself, and exists."""
     return next(each for each in (path, *path.absolute().parents) if each.exists())

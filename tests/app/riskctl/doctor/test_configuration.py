@@ -7,6 +7,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from riskd.app.riskctl.doctor import configuration
 from riskd.app.riskctl.doctor.configuration import (
     find_configuration,
     find_key,
@@ -14,10 +15,12 @@ from riskd.app.riskctl.doctor.configuration import (
 )
 from riskd.app.riskctl.doctor.findings import Finding, Verdict
 from riskd.config.settings import AccountSettings, GatewaySettings, Settings
+from riskd.config.toml import ConfigError
 from riskd.gateway.projectx import credentials
 from tests.support.directories import temporary_directory
 
 CONFIG = Path("riskd.toml")
+STRANGER = 54321
 KEY = "a-key-that-nobody-may-see"
 
 
@@ -52,6 +55,30 @@ class ConfigurationTests(SynchronousTestCase):
             settings, (fault,) = read_configuration(path)
             self.assertIsNone(settings)
             self.assertEqual((fault.mend, fault.verdict), (mend, verdict))
+
+    def test_a_file_that_cannot_be_read_is_made_readable(self) -> None:
+        self.path.touch()
+        self.path.chmod(0)
+        self.patch(os, "access", lambda *_access: False)
+
+        def fail(*_arguments: object) -> Settings:
+            raise ConfigError("cannot be read: Permission denied")
+
+        self.patch(configuration, "load_settings", fail)
+        for user, mend in (
+            (os.geteuid(), f"chmod u+r {self.path}"),
+            (STRANGER, f"sudo chown {STRANGER} {self.path}"),
+        ):
+            self.patch(os, "geteuid", lambda user=user: user)
+            _settings, (fault,) = read_configuration(self.path)
+            self.assertEqual((fault.verdict, fault.mend), (Verdict.WRONG, mend))
+
+    def test_a_directory_in_its_place_is_moved_away(self) -> None:
+        self.path.mkdir()
+        _settings, (fault,) = read_configuration(self.path)
+        self.assertEqual(
+            fault.mend, f"mv {self.path} {self.path}.old && riskctl init -o {self.path}"
+        )
 
     def test_each_mistake_is_a_line(self) -> None:
         faults = self.faults("enforce = 1\nstrict = true\n[[accounts]]\nid = 7\n")

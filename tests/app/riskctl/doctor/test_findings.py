@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from pathlib import Path
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -25,6 +29,22 @@ class FindingTests(SynchronousTestCase):
             list(wrong("API key", "no", "chmod 600 key").lines),
             ["WRONG    API key: no", "         $ chmod 600 key"],
         )
+
+    def test_a_command_names_the_programs_as_a_shell_here_finds_them(self) -> None:
+        own = Path(sys.executable).parent
+        self.patch(os, "environ", {"PATH": "/nowhere"})
+        before = Path.cwd()
+        self.addCleanup(os.chdir, before)
+        mend = "vi riskctl && riskctl check-config riskd.toml"
+        for directory, shown in ((own.parent, f"{own.name}/riskctl"), ("/", f"{own}/riskctl")):
+            os.chdir(directory)
+            expected = shown.removeprefix("/") if directory == "/" else shown
+            self.assertEqual(
+                list(wrong("a", "b", mend).lines)[1].split("$ ")[1],
+                f"vi riskctl && {expected} check-config riskd.toml",
+            )
+        self.patch(os, "environ", {"PATH": os.fspath(own)})
+        self.assertTrue(list(wrong("a", "b", mend).lines)[1].endswith(f"$ {mend}"))
 
     def test_the_exit_status_is_the_worst(self) -> None:
         good, unknown = ok("a", ""), note("b", "")

@@ -43,6 +43,13 @@ class PortTests(SynchronousTestCase):
             port = taken.getsockname()[1]
         self.assertEqual(self.fault(port).verdict, Verdict.OK)
 
+    def test_a_riskd_that_announces_its_port_is_not_connected_to(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            taken.setblocking(False)
+            self.assertEqual(self.fault(port, self.daemon(port)).verdict, Verdict.WARNING)
+            self.assertRaises(BlockingIOError, taken.accept)
+
     def test_a_port_is_taken_on_either_address_of_localhost(self) -> None:
         for host in ("127.0.0.1", "::1"):
             try:

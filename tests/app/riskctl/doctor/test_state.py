@@ -71,6 +71,12 @@ class StateTests(SynchronousTestCase):
         self.path.touch()
         self.assertIn("is no directory", self.fault().says)
 
+    def test_a_file_above_it_is_named(self) -> None:
+        self.path.touch()
+        (fault,) = check_state(self.path / "a/b", GATEWAY, None, LOCKS)
+        self.assertEqual(fault.says, f"{self.path} is no directory")
+        self.assertEqual(fault.mend, f"mv {self.path} {self.path}.old")
+
     def test_the_directory_of_another_gateway_is_found(self) -> None:
         state = StateDirectory(self.path)
         state.claim(OTHER)
