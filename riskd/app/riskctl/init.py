@@ -34,6 +34,7 @@ from riskd.gateway.projectx.credentials import (
 )
 from riskd.host.errors import UserError
 from riskd.host.secrets import Secret
+from riskd.host.working_directory import check_writable
 from riskd.journal.discovery import daemon_of
 from riskd.model.formatting import dollars
 from riskd.rules.plugins import find_rules
@@ -68,6 +69,8 @@ class Init:
         self._accounts_of = accounts_of
         self._output: Path = options.output
         self._typed: Secret | None = None
+        # Where a typed key may be kept; None for the usual place.
+        self._new_key_file: Path | None = None
         self._rules = find_rules()
 
     def run(self) -> int:
@@ -168,12 +171,13 @@ class Init:
             except CredentialsError:
                 if not self._dialog.is_asking:
                     missing([(f"--key-file FILE, or the key as {KEY_VARIABLE}", None)])
-            answer = self._dialog.ask("File of the API key (Enter: type the key)")
+            answer = self._dialog.ask_until(
+                "File of the API key (Enter: type the key)", _path_problem
+            )
             path = Path(answer).expanduser() if answer else None
         if path is None or (self._dialog.is_asking and not os.path.lexists(path)):
             self._typed = self._typed_key()
-            # Where it may be kept.
-            self._options.key_file = path
+            self._new_key_file = path
             return Credentials(name, self._typed), gateway
         credentials = Credentials(name, read_key_file(path))
         return credentials, self._named(gateway, path)
@@ -223,7 +227,7 @@ class Init:
         """Write a typed key to a file of its own, if the person wants that."""
         if self._typed is None:
             return gateway
-        path = self._options.key_file or self._output.parent / KEY_FILE
+        path = self._new_key_file or self._output.parent / KEY_FILE
         if not self._dialog.confirm(f"Keep the key in {path}, for your user alone to read?"):
             return gateway
         write_new(path, f"{self._typed.reveal()}\n", 0o600)
@@ -263,10 +267,10 @@ def _check_writable(path: Path) -> None:
     """
     if os.path.lexists(path):
         raise UserError(f"{path} exists, and is not overwritten; -o FILE names another file")
-    if not os.access(path.absolute().parent, os.W_OK | os.X_OK):
-        raise UserError(
-            f"{path} cannot be written into {path.absolute().parent}; -o FILE names another file"
-        )
+    try:
+        check_writable(path)
+    except UserError as error:
+        raise UserError(f"{error}; -o FILE names another file") from None
 
 
 def _check_no_daemon(gateway: GatewaySettings) -> None:
@@ -280,6 +284,14 @@ def _check_no_daemon(gateway: GatewaySettings) -> None:
             f"riskd, process {running.record.pid}, is logged in as {gateway.user_name}, and a second login "
             f"could end its own: stop it first, or add the account to its configuration"
         )
+
+
+def _path_problem(path: str) -> str:
+    try:
+        Path(path).expanduser()
+    except RuntimeError:
+        return f"expected a path, got {path!r}: there is no such user"
+    return ""
 
 
 def _url_problem(url: str) -> str:

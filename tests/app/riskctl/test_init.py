@@ -268,7 +268,7 @@ class CommandLineTests(InitTestCase):
     def test_the_file_goes_into_the_directory_that_is_named_or_nothing_is_asked(self) -> None:
         self.output = self.directory / "no" / "riskd.toml"
         (sentence,) = self.refusal()
-        self.assertIn("cannot be written into", sentence)
+        self.assertIn("cannot be written: No such file or directory; -o FILE names", sentence)
 
 
 class QuestionTests(InitTestCase):
@@ -308,6 +308,11 @@ class QuestionTests(InitTestCase):
         self.assertEqual([each.id for each in self.settings.accounts], [7, 8])
         self.assertIn("expected a number from 1 to 7, got 'no'", self.text)
         self.assertIn("the login has no account 9; it has 7, 8", self.text)
+
+    def test_a_key_file_of_an_unknown_user_is_asked_for_again(self) -> None:
+        self.init(answers=["5", "jane", "~nobody-here/key", self.key_file(), "7"])
+        self.assertIn("got '~nobody-here/key': there is no such user", self.text)
+        self.assertTrue(self.settings.gateway.key_file)
 
     def test_another_firm_is_asked_for_its_api(self) -> None:
         self.init(
