@@ -20,7 +20,11 @@ from zope.interface import implementer
 
 from riskd.gateway.interface import GatewayUnansweredError
 from riskd.gateway.projectx.connections import BrokerAgent
+from riskd.gateway.projectx.hub_connection import HubError
 from riskd.gateway.projectx.rest import BrokerRequests, ConnectionLostError, Rest
+from riskd.gateway.projectx.tls_words import NOT_TRUSTED
+from riskd.gateway.projectx.websocket import HubConnector
+from riskd.host.secrets import Secret
 from tests.support.broker import MemoryLogin
 from tests.support.waiting import until
 
@@ -287,8 +291,14 @@ async def test_a_certificate_of_another_authority_is_refused(
     monkeypatch.setenv("SSL_CERT_FILE", str(path))
     client = Client(server)
     try:
-        with pytest.raises(GatewayUnansweredError, match="certificate"):
+        with pytest.raises(GatewayUnansweredError) as unanswered:
             await client.change(CLOSE)
     finally:
         client.agent.stop()
+    assert unanswered.value.why == NOT_TRUSTED
+    with pytest.raises(HubError) as unopened:
+        await HubConnector(reactor, f"{server.url}/hubs/user")(
+            Secret(""), lambda _invocation: None
+        )
+    assert str(unopened.value) == NOT_TRUSTED
     assert server.requests == []

@@ -38,6 +38,7 @@ from riskd.gateway.projectx.responses import (
     read_answer,
     unsound,
 )
+from riskd.gateway.projectx.tls_words import tls_reason
 from riskd.gateway.timeouts import answer_in_time
 from riskd.host.secrets import Secret
 from riskd.host.timing import in_turns
@@ -373,6 +374,8 @@ def _reason(error: BaseException | None) -> str:
         return "the broker's name cannot be looked up"
     if isinstance(error, ConnectError):
         return "no connection"
+    if tls := tls_reason(error):
+        return tls
     if isinstance(error, ConnectionClosed):
         return "the connection was lost"
     reasons: list[Failure] = getattr(error, "reasons", [])

@@ -32,6 +32,7 @@ from riskd.gateway.projectx.hub_connection import (
     TokenRejectedError,
 )
 from riskd.gateway.projectx.responses import reason_of
+from riskd.gateway.projectx.tls_words import tls_reason_of_text
 from riskd.gateway.signalr import MAX_RECORD_BYTES
 from riskd.host.reads import bound_reads
 from riskd.host.secrets import Secret
@@ -252,6 +253,8 @@ def _refusal(why: str) -> HubError:
     # Autobahn gives its reasons as text alone.
     if "timeout" in why:
         return HubError(f"no answer in {OPEN_SECONDS:g} s")
+    if tls := tls_reason_of_text(why):
+        return HubError(tls)
     return HubError(_LOST if "peer dropped" in why else why)
 
 
