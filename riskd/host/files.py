@@ -1,4 +1,4 @@
-"""Files in whose place another program may have put something else.
+"""Open files that another program may have replaced.
 
 A link may lead to any file, a pipe never answers, and a device may do anything.  So a file is opened without following
 a link and without waiting, and must be a regular file of an owner whom the reader trusts.
@@ -26,7 +26,7 @@ _NEVER_WAIT: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
 class UnsafeFileError(OSError):
-    """What has the name of a file is none that may be opened; ``strerror`` says why."""
+    """What is at a path may not be opened as a file; ``strerror`` says why."""
 
     def __init__(self, path: Path, why: str) -> None:
         super().__init__(errno.EPERM, why, os.fspath(path))

@@ -42,7 +42,8 @@ from tests.support.control import ControlTestCase, FakeDaemon
 from tests.support.directories import temporary_directory
 
 TRADERS = Group("traders", 4711)
-JANE, BOB = 1001, 1002
+# Of no user of a machine that runs the tests.
+JANE, BOB = 54321, 54322
 
 
 class GuardTestCase(ControlTestCase):
@@ -133,14 +134,14 @@ class AdmissionTests(GuardTestCase):
         return not refused
 
     def test_members_the_owner_and_root_are_admitted(self) -> None:
-        for uid, groups in ((JANE, [1001, 4711]), (os.geteuid(), []), (0, [])):
+        for uid, groups in ((JANE, [JANE, 4711]), (os.geteuid(), []), (0, [])):
             self.assertTrue(self.may_lock(uid, *groups), uid)
 
     def test_others_may_use_nothing(self) -> None:
         for uid in (BOB, None):
-            self.assertFalse(self.may_lock(uid, 1002, 4712))
+            self.assertFalse(self.may_lock(uid, BOB, 4712))
         self.assertEqual(self.account.received, [])
-        self.come_as(BOB, 1002)
+        self.come_as(BOB, BOB)
         self.failureResultOf(self.begin(StatusCommand), RequestRefusedError)
 
     def test_the_refusal_names_user_and_group(self) -> None:
@@ -149,7 +150,7 @@ class AdmissionTests(GuardTestCase):
         for command in (LockCommand, UnlockCommand):
             self.assertEqual(
                 self.refusal(command, request),
-                "uid 1002 is not in the group traders, whose members may use guard.sock",
+                "uid 54322 is not in the group traders, whose members may use guard.sock",
             )
 
 

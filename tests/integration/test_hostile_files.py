@@ -45,7 +45,7 @@ def with_older_files(state: Path) -> None:
 
 
 @pytest.mark.parametrize("attack", [without_files, with_older_files])
-def test_a_running_daemon_notices_and_a_kill_frees_nobody(
+def test_a_running_daemon_notices_and_a_kill_frees_no_account(
     harness: DaemonHarness, attack: Callable[[Path], None]
 ) -> None:
     stream = EventStream(harness.port)

@@ -120,7 +120,7 @@ def test_a_daemon_that_detaches_names_its_process(
 
 
 def is_alive(pid: int) -> bool:
-    """Return whether there is a process; one that has ended and is waited for by nobody counts as none."""
+    """Return whether a process runs; one that has ended and was not waited for does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:

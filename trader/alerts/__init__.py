@@ -1,4 +1,4 @@
-"""The program ``trader-alerts``: what a trader must hear who looks at no screen.
+"""The program ``trader-alerts``: messages to a trader away from the screen.
 
 It is one more client of the stream, beside the console.
 

@@ -75,7 +75,7 @@ class AccountWatch:
         self._looks_at_day = 0
 
     def look(self, view: View, now: datetime, event: EventData | None = None) -> list[Alert]:
-        """Return the news since the last look, but those of limits and of a day's end.
+        """Return the news since the last call, without limits and the end of a day.
 
         What the first view has is no news; it is in the alert that the watch has begun.
 

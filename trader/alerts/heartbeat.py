@@ -1,4 +1,4 @@
-"""A sign of life for a watchdog elsewhere, which notices when it fails to come.
+"""Fetch the URL of a watchdog elsewhere, which reports when the fetches stop.
 
 It is the one alert that also works when this machine is dead, or its network.
 """

@@ -1,6 +1,6 @@
 """When the use of a limit is news.
 
-That is at each mark once, until the use has clearly fallen below.
+Each mark is news once, and again after the use has fallen clearly below it.
 """
 
 from __future__ import annotations

@@ -284,7 +284,7 @@ class Watcher:
             self._send(alert)
 
     def trouble(self) -> str:
-        """Return why a watchdog is not to be told that all is well; empty if it is.
+        """Return why no heartbeat may be sent; empty if one may.
 
         All is well while the daemon runs, is in step and is heard, and this machine's clock is right.
         """

@@ -1,6 +1,6 @@
 """Whether the daemon guards the account, and each change of that.
 
-It does not while it has an error, and nobody knows whether it does while there is no connection to it.
+It does not while it has an error.  Without a connection to it, that is unknown.
 """
 
 from __future__ import annotations

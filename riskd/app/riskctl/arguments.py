@@ -65,7 +65,7 @@ def make_parser(now: datetime | None = None) -> argparse.ArgumentParser:
         prog="riskctl",
         description="Operate a riskd on this machine.",
         epilog="Exit status: 0 the command succeeded; 1 it failed, and standard error has the reason; "
-        "2 the command line is wrong; 3 riskd got the command, but not all that it is for is so, or known.",
+        "2 the command line is wrong; 3 riskd received the command, and its effect is incomplete or not known.",
     )
     parser.add_argument("--version", action="version", version=f"riskctl {__version__}")
     parser.add_argument(

@@ -18,11 +18,11 @@ from riskd.model.formatting import counted, dollars
 from riskd.model.lockouts import OPERATOR
 
 NOT_SO_STATUS: Final = 3
-"""The exit status of a command of which not all is so, or known."""
+"""The exit status of a command whose effect is incomplete or not known."""
 
 
 class NotSoError(UserError):
-    """riskd got a command, and not all that it is for is so, or known to be so."""
+    """riskd received a command, and its effect is incomplete or not known."""
 
 
 def lock_sentence(outcome: Outcome) -> str:
