@@ -34,7 +34,7 @@ from riskd.rules.evaluation import RuleInForce
 from riskd.rules.interface import IRule
 
 MOST_OF_A_RULE: Final = 8
-"""How many earlier settings of one rule wait at a time; of more, the earliest."""
+"""How many earlier settings of one rule wait at a time; of more, the last of them waits anew."""
 
 AT_A_START: Final = ("enforce", "gateway", ACCOUNT)
 """What takes effect at the next start only."""
@@ -86,9 +86,8 @@ class CommittedSettings:
         found = commitment_of(known)
         self._take_over(found)
         before = known.risk.settings
-        if not before and (before := settings_of_limits(known.limits)):
-            # The copy has the limits alone, and the commitment.
-            before[COMMITMENT_KEY] = _commitment_json(found.loosen_after)
+        if not before:
+            before = settings_of_copy(known)
         if OWN_NAME not in asked:
             if not self.commitment.terms:
                 return
@@ -100,7 +99,7 @@ class CommittedSettings:
         waits = [each for each in found.waits if not (each.is_over and each.name != ACCOUNT)]
         keys = {(each.name, each.old) for each in waits}
         waits += [each for each in self.commitment.waits if (each.name, each.old) not in keys]
-        self.commitment = Commitment(loosen_after=found.loosen_after, waits=tuple(waits))
+        self.commitment = msgspec.structs.replace(found, waits=tuple(waits))
 
     def change(
         self,
@@ -138,8 +137,11 @@ class CommittedSettings:
                     operator=operator,
                 ),
             )
+        enforces = after.get("enforce") != "false" or any(each.name == "enforce" for each in waits)
         self.commitment = Commitment(
-            loosen_after=term_of(after.get(COMMITMENT_KEY, "null")), waits=tuple(waits)
+            loosen_after=term_of(after.get(COMMITMENT_KEY, "null")),
+            is_dry_run=not enforces,
+            waits=tuple(waits),
         )
         return Changes(tuple(begun), tuple(dict.fromkeys(withdrawn)))
 
@@ -226,6 +228,20 @@ def _commitment_json(loosen_after: str) -> str:
     return msgspec.json.encode(value).decode()
 
 
+def settings_of_copy(known: AccountState) -> dict[str, str]:
+    """Return the settings that the published copy has.
+
+    They are the limits, and what a commitment keeps.
+
+    :return: as :func:`riskd.config.known_settings.known_settings` does; empty if nothing is known.
+    """
+    settings, commitment = settings_of_limits(known.limits), commitment_of(known)
+    if settings and commitment.terms:
+        settings[COMMITMENT_KEY] = _commitment_json(commitment.loosen_after)
+        settings["enforce"] = "false" if commitment.is_dry_run else "true"
+    return settings
+
+
 def enforcing_settings(settings: Settings, known: Iterable[AccountState]) -> Settings:
     """Return settings that enforce, if a commitment lets a dry run wait.
 
@@ -242,8 +258,7 @@ def _keeps_enforcing(known: AccountState) -> bool:
     commitment = commitment_of(known)
     if waits := commitment.waiting("enforce"):
         return not all(each.is_over for each in waits)
-    # The copy does not say what was configured.
-    return bool(commitment.terms) and known.risk.settings.get("enforce", "true") == "true"
+    return bool(commitment.terms) and not commitment.is_dry_run
 
 
 def is_kept(known: AccountState) -> bool:
@@ -274,15 +289,21 @@ def earlier_settings(known: AccountState, catalogue: Mapping[str, IRule]) -> Acc
 def _with_wait(waits: list[Wait], wait: Wait) -> list[Wait]:
     """Return waits with another one."""
     same = [each for each in waits if each.name == wait.name]
+    equal = [each for each in same if each.old == wait.old]
     if wait.name in _SINGLE and same:
-        # What was asked for before was never in force: the earliest stays, and waits anew.
+        # What was asked for before was never in force.
+        again = same[0]
+    elif equal or len(same) >= MOST_OF_A_RULE:
+        again = (equal or same)[-1]
+    else:
+        again = None
+    if again is not None:
+        # Earlier settings stand in for those of the change, and wait anew.
         changes: dict[str, Any] = {
             name: getattr(wait, name) for name in ("asked_at", "sentence", "operator")
         }
-        again = msgspec.structs.replace(same[0], until=None, is_over=False, **changes)
-        return [again if each is same[0] else each for each in waits]
-    if any(each.old == wait.old for each in same) or len(same) >= MOST_OF_A_RULE:
-        return waits
+        anew = msgspec.structs.replace(again, until=None, is_over=False, **changes)
+        return [anew if each is again else each for each in waits]
     taken = {each.number for each in same}
     number = next(each for each in range(2, MOST_OF_A_RULE + 3) if each not in taken)
     return [*waits, msgspec.structs.replace(wait, number=number)]

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from twisted.logger import Logger
 
-from riskd.config.known_settings import common_settings, known_settings
+from riskd.config.known_settings import DAY_NAME, common_settings, known_settings
 from riskd.config.settings import AccountSettings, Settings
-from riskd.engine.committed_settings import Changes
+from riskd.engine.committed_settings import Changes, settings_of_copy
 from riskd.engine.guarded_account import GuardedAccount
-from riskd.engine.limits_in_force import settings_of_limits
 from riskd.journal.audit_log import SETTINGS
 from riskd.journal.interface import IJournal
 from riskd.model.account import AccountState, LogEntry, with_risk
@@ -32,6 +31,9 @@ from riskd.model.settings_changes import (
 from riskd.rules.interface import IRule
 
 _log = Logger()
+
+_LIMITS: Final = (DAY_NAME, "strict_mode")
+"""The names of limits that are no rules."""
 
 
 class SettingsLog:
@@ -77,7 +79,7 @@ class SettingsLog:
             names: Collection[str] | None = common if found is None else None
             if found is not None and not before:
                 # Only the limits are known: an earlier riskd wrote the journal, or it was damaged.
-                before = settings_of_limits(found.limits)
+                before = settings_of_copy(found)
                 names = _names_of_limits(before, known_settings(settings, each))
             committed = accounts[each.id].risk_engine.rules.committed
             effect = committed.recovered
@@ -200,9 +202,6 @@ def _named(found: Difference) -> Difference:
     )
 
 
-def _names_of_limits(*settings: Mapping[str, str]) -> set[str]:
-    """Return the names of what limits an account."""
-    names = {name for each in settings for name in each}
-    return {
-        name for name in names if name.startswith(RULE_PREFIX) or name in ("day", "strict_mode")
-    }
+def _names_of_limits(before: Mapping[str, str], after: Mapping[str, str]) -> set[str]:
+    """Return the names of what limits an account, and of what else is known of it before."""
+    return {*before, *(name for name in after if name.startswith(RULE_PREFIX)), *_LIMITS}

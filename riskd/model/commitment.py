@@ -66,10 +66,12 @@ class Commitment(msgspec.Struct, frozen=True, kw_only=True):
     """The commitment of an account.
 
     :ivar loosen_after: how long what loosens waits, as the configuration has it last; empty: not at all.
+    :ivar is_dry_run: whether riskd does not enforce, and that does not wait.
     :ivar waits: what waits, in the order in which it was asked for.
     """
 
     loosen_after: str = ""
+    is_dry_run: bool = False
     waits: tuple[Wait, ...] = ()
 
     @property

@@ -467,6 +467,26 @@ class ManyTests(CommitmentTestCase):
         self.assertEqual(len(waits), 8)
         self.assertEqual(self.loss_limit(), "500")
 
+    def test_none_of_many_holds_before_its_time(self) -> None:
+        for number in range(8):
+            self.change(EIGHT_HOURS + DAILY_LOSS.replace("500", str(501 + number)))
+        self.pass_time(7.8)
+        self.change(EIGHT_HOURS + DAILY_LOSS.replace("500", "1000000"))
+        self.pass_time(7.9)
+        self.assertEqual(self.loss_limit(), "507")
+        self.pass_time(0.3)
+        self.assertEqual(self.loss_limit(), "1000000")
+
+    def test_of_many_terms_none_ends_before_its_time(self) -> None:
+        for number in range(8):
+            self.change(f'[commitment]\nloosen_after = "{470 - number}m"\n' + DAILY_LOSS)
+        self.pass_time(7.5)
+        self.change('[commitment]\nloosen_after = "1s"\n' + DAILY_LOSS)
+        self.pass_time(1)
+        self.change('[commitment]\nloosen_after = "1s"\n' + LOOSER)
+        self.pass_time(6)
+        self.assertEqual(self.loss_limit(), "500")
+
     def test_two_of_a_rule_have_memories_of_their_own(self) -> None:
         self.reload(EIGHT_HOURS + COOLDOWN)
         self.reload(EIGHT_HOURS + COOLDOWN.replace("100", "200"))
@@ -520,6 +540,52 @@ class EnforceTests(CommitmentTestCase):
         settings = settings_of("enforce = false\n" + self.config)
         known = known_accounts(self.daemon.directory)
         self.assertTrue(enforcing_settings(settings, known).enforce)
+
+    def lose_the_journal(self) -> None:
+        self.daemon.advance(3)
+        self.daemon.kill()
+        for path in self.daemon.directory.glob(f"{JOURNAL_NAME}*"):
+            path.unlink()
+
+    def test_without_the_journal_it_waits_at_each_later_start(self) -> None:
+        self.lose_the_journal()
+        self.restart("enforce = false\n" + self.config)
+        self.assertEqual(self.names, ["enforce"])
+        self.assertIn(
+            "enforce: true became false (this loosens, and waits)", " ".join(self.told())
+        )
+        for _ in range(2):
+            self.restart("enforce = false\n" + self.config)
+            self.assertTrue(self.is_enforcing())
+        self.pass_time(8.2)
+        self.restart("enforce = false\n" + self.config)
+        self.assertFalse(self.is_enforcing())
+
+    def test_a_dry_run_stays_one_without_the_journal(self) -> None:
+        dry = "enforce = false\n" + DAILY_LOSS
+        self.daemon.close()
+        self.config = dry
+        self.setUp()
+        self.restart(dry + EIGHT_HOURS)
+        self.lose_the_journal()
+        for _ in range(2):
+            self.restart(dry + EIGHT_HOURS)
+            self.assertFalse(self.is_enforcing())
+
+    def test_an_account_that_is_removed_from_a_dry_run_does_not_end_it(self) -> None:
+        dry = "enforce = false\n" + DAILY_LOSS
+        self.daemon.close()
+        self.config = dry
+        self.setUp()
+        self.restart(dry + EIGHT_HOURS)
+        others = (AccountSettings(id=OTHER_ACCOUNT),)
+        for _ in range(3):
+            known = known_accounts(self.daemon.directory)
+            settings = msgspec.structs.replace(settings_of(dry + EIGHT_HOURS), accounts=others)
+            self.restart_with(enforcing_settings(settings, known))
+            self.daemon.advance(3)
+            self.assertIn(ACCOUNT, self.daemon.engine.accounts)
+            self.assertFalse(self.is_enforcing())
 
     def test_a_dry_run_from_before_the_commitment_goes_on(self) -> None:
         dry = "enforce = false\n" + DAILY_LOSS
