@@ -117,12 +117,18 @@ class Init:
             last = len(names) + 1
             self._dialog.say(f"  {last}  another one: no limits of the firm are preset")
 
-            def problem(answer: str) -> str:
-                is_there = answer.isdecimal() and 1 <= int(answer) <= last
-                return "" if is_there else f"expected a number from 1 to {last}, got {answer!r}"
+            # The name that is shown beside the number is an answer, too.
+            presets = {**dict(zip(names, names, strict=True)), NO_PRESET: ""}
+            presets |= {str(number): each for number, each in enumerate((*names, ""), 1)}
 
-            number = int(self._dialog.ask_until(f"Number, from 1 to {last}", problem))
-            return (*names, "")[number - 1]
+            def problem(answer: str) -> str:
+                return (
+                    ""
+                    if answer in presets
+                    else f"expected a number from 1 to {last}, got {answer!r}"
+                )
+
+            return presets[self._dialog.ask_until(f"Number, from 1 to {last}", problem)]
         if name == NO_PRESET:
             return ""
         if name not in names:
@@ -288,9 +294,12 @@ def _check_no_daemon(gateway: GatewaySettings) -> None:
 
 def _path_problem(path: str) -> str:
     try:
-        Path(path).expanduser()
+        file = Path(path).expanduser()
     except RuntimeError:
         return f"expected a path, got {path!r}: there is no such user"
+    if path and not os.path.lexists(file):
+        # Not shown again: it may be the key itself, at the wrong question.
+        return "there is no such file; press Enter to type the key"
     return ""
 
 

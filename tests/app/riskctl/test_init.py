@@ -314,6 +314,21 @@ class QuestionTests(InitTestCase):
         self.assertIn("got '~nobody-here/key': there is no such user", self.text)
         self.assertTrue(self.settings.gateway.key_file)
 
+    def test_a_slip_in_the_path_of_a_key_file_asks_for_no_key_in_silence(self) -> None:
+        # A person may also paste the key at this question.
+        self.init(answers=["5", "jane", str(self.directory / "kye"), KEY, self.key_file(), "7"])
+        self.assertEqual(self.text.count("there is no such file; press Enter to type the key"), 2)
+        self.assertNotIn(KEY, self.text)
+        self.assertEqual(self.settings.gateway.key_file, self.key_file())
+        self.assertFalse((self.directory / "kye").exists())
+
+    def test_a_preset_may_be_answered_by_its_name(self) -> None:
+        for answer, preset in (("topstep-50k", "topstep-50k"), ("none", ""), ("7", "")):
+            self.output.unlink(missing_ok=True)
+            extra = [] if preset else [LOCAL]
+            self.init("--key-file", self.key_file(), answers=[answer, *extra, "jane", "7"])
+            self.assertEqual([each.preset or "" for each in self.settings.accounts], [preset])
+
     def test_another_firm_is_asked_for_its_api(self) -> None:
         self.init(
             *("--key-file", self.key_file()),
