@@ -203,5 +203,5 @@ def _named(found: Difference) -> Difference:
 
 
 def _names_of_limits(before: Mapping[str, str], after: Mapping[str, str]) -> set[str]:
-    """Return the names of what limits an account, and of what else is known of it before."""
+    """Return the names of what limits an account, and of all that is known before."""
     return {*before, *(name for name in after if name.startswith(RULE_PREFIX)), *_LIMITS}
