@@ -111,6 +111,15 @@ def put_away(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def sync(path: Path) -> None:
+    """Write a file, or the names in a directory, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def kind_of(mode: int) -> str:
     """Return what has a mode and is no regular file, such as ``a pipe``."""
     return next((words for is_it, words in _KINDS if is_it(mode)), "a device")

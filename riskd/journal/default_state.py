@@ -14,7 +14,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
-from riskd.host.files import UnsafeFileError, create_private, read_regular
+from riskd.host.files import UnsafeFileError, create_private, read_regular, sync
 from riskd.journal.database import check_files
 from riskd.journal.gateway_identity import KINDS, PRACTICE, GatewayIdentity
 from riskd.journal.ownership import LEDGER_NAME, OtherGatewayError, decide, inspect
@@ -26,7 +26,6 @@ from riskd.journal.state_directory import (
     create,
     default_directory,
 )
-from riskd.journal.store import sync
 
 MOVE_NAME: Final = "riskd.moving"
 """Holds the key of the gateway that the state is moved to, while it is moved."""

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import stat
 from collections.abc import Collection, Iterable
-from contextlib import suppress
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -18,9 +16,9 @@ from typing import Final
 import msgspec
 
 from riskd.host.errors import UserError
-from riskd.host.files import create_private, open_regular, put_away
+from riskd.host.files import create_private, open_regular, put_away, sync
 from riskd.journal.audit_log import JOURNAL
-from riskd.journal.database import SUFFIXES, check_files, check_opened, check_whole, restrict
+from riskd.journal.database import check_files, check_opened, check_whole, restrict
 from riskd.journal.differences import Statement, differences, mark_statement
 from riskd.journal.ownership import PRIVATE_FACTS, OtherGatewayError, Owner, Record
 from riskd.journal.reader import (
@@ -33,6 +31,7 @@ from riskd.journal.reader import (
     read_snapshot,
     words_of,
 )
+from riskd.journal.replacement import clear, copy_whole, set_aside
 from riskd.journal.salvage import salvage
 from riskd.journal.schema import (
     JOURNAL_NAME,
@@ -43,7 +42,7 @@ from riskd.journal.schema import (
     empty_database,
     migrate,
 )
-from riskd.journal.watch import JournalWatch, copy_whole
+from riskd.journal.watch import JournalWatch
 from riskd.model.account import AccountState, with_risk
 from riskd.model.equity import EquityMark
 from riskd.model.wire import encode_data
@@ -382,8 +381,7 @@ class Store:
         """
         accounts, outcome = salvage(self.directory, account_ids, now)
         new = self.directory / _NEW_NAME
-        for suffix in SUFFIXES:
-            put_away(new.with_name(new.name + suffix))
+        clear(new)
         self._written, self._facts, self._commits = {}, {}, self._published_commits()
         try:
             self._open_whole(new)
@@ -453,15 +451,13 @@ class Store:
 
     def _begin_copy(self, old: sqlite3.Connection, new: Path) -> Snapshot:
         """Open a new journal with what ``old`` still reads, or else without content."""
-        for suffix in SUFFIXES:
-            put_away(new.with_name(new.name + suffix))
+        clear(new)
         if copy_whole(old, new):
             try:
                 return self._open_owned(new)
             except (UserError, *DAMAGES):
                 self.close()
-                for suffix in SUFFIXES:
-                    put_away(new.with_name(new.name + suffix))
+                clear(new)
         return self._open_owned(new)
 
     def _open_owned(self, path: Path) -> Snapshot:
@@ -472,7 +468,7 @@ class Store:
 
     def _put_in_place(self, new: Path, now: datetime, why: str) -> None:
         """Give a new journal the journal's name, and open it."""
-        self._set_aside(now, why)
+        set_aside(self._path, now, why)
         new.replace(self._path)
         sync(self.directory)
         try:
@@ -481,25 +477,6 @@ class Store:
             self.close()
             raise
         self._watch.note(self._journal)
-
-    def _set_aside(self, now: datetime, why: str) -> None:
-        """Give the journal before a second name, and its log another.
-
-        SQLite would apply a log that is left in place to the new journal.
-        """
-        aside = f"{JOURNAL_NAME}.{why}-{now:%Y%m%dT%H%M%S%fZ}"
-        for suffix in SUFFIXES[1:]:
-            part = self._path.with_name(JOURNAL_NAME + suffix)
-            if os.path.lexists(part):
-                part.rename(self.directory / (aside + suffix))
-        # A link and not a rename: after a crash before the new journal takes its place, the damaged one is
-        # still there and its locks are saved again.
-        with suppress(FileNotFoundError):
-            put_away(self.directory / aside)
-            if stat.S_ISREG(self._path.lstat().st_mode):
-                os.link(self._path, self.directory / aside)
-            else:
-                self._path.rename(self.directory / aside)
 
 
 def _with_quotes_of(known: AccountState, state: AccountState) -> AccountState:
@@ -524,12 +501,3 @@ def _log_entries(
 ) -> list[tuple[int, int, str, str]]:
     data = msgspec.json.encode({"reason": reason}).decode()
     return [(account_id, as_stamp(at), JOURNAL, data) for account_id in accounts]
-
-
-def sync(path: Path) -> None:
-    """Write a file, or the names in a directory, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -6,8 +6,6 @@ has written to them would be gone.
 
 from __future__ import annotations
 
-import errno
-import os
 import sqlite3
 import stat
 from contextlib import suppress
@@ -15,11 +13,8 @@ from os import stat_result
 from pathlib import Path
 from typing import Final
 
-from riskd.host.files import create_private, kind_of, put_away
-from riskd.journal.database import SUFFIXES, check_whole, in_time
-from riskd.journal.reader import DAMAGES
-
-_COPY_SECONDS: Final = 10.0
+from riskd.host.files import kind_of
+from riskd.journal.database import SUFFIXES
 
 _SHARED: Final = "-shm"
 """SQLite maps this file into the memory of all that read the journal, so its content changes at any time."""
@@ -93,28 +88,3 @@ def _data_version(connection: sqlite3.Connection) -> int:
     # Source: https://www.sqlite.org/pragma.html#pragma_data_version
     (version,) = connection.execute("PRAGMA data_version").fetchone()
     return int(version)
-
-
-def copy_whole(connection: sqlite3.Connection, new: Path) -> bool:
-    """Write what a connection still reads of its files to a new file.
-
-    :return: whether that is a whole journal; if not, there is no new file.
-    :raises OSError: the disk is full.
-    :raises sqlite3.OperationalError: likewise.
-    """
-    try:
-        with in_time(connection, new, _COPY_SECONDS):
-            check_whole(connection, new)
-            os.close(create_private(new))
-            connection.execute("VACUUM INTO ?", (str(new),))
-    except (*DAMAGES, OSError) as error:
-        put_away(new)
-        if _is_full(error):
-            raise
-        return False
-    return True
-
-
-def _is_full(error: BaseException) -> bool:
-    code = getattr(error, "sqlite_errorcode", None)
-    return code == sqlite3.SQLITE_FULL or getattr(error, "errno", None) == errno.ENOSPC

@@ -15,7 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from riskd.journal import schema
+from riskd.journal import store as store_module
 from riskd.journal.reader import published_mark, read_published
+from riskd.journal.replacement import set_aside
 from riskd.journal.schema import JOURNAL_NAME, PUBLISHED_NAME, NewerSchemaError
 from riskd.journal.store import Store
 from riskd.model.account import AccountState, RiskState, apply, begin_day, with_risk
@@ -379,9 +381,10 @@ class DamageTests(DamageTestCase):
 
     def test_a_full_disk_during_the_recovery_loses_no_lock(self) -> None:
         self.damage(lambda content: content[: len(content) // 2])
-        for step in ("_open_whole", "_write", "_set_aside"):
+        for step in ("_open_whole", "_write", "set_aside"):
             store = Store(self.directory)
-            real = getattr(store, step)
+            place: Any = store_module if step == "set_aside" else store
+            real = getattr(place, step)
             calls = []
 
             def fail(*arguments: object, real: Any = real, calls: Any = calls) -> object:
@@ -390,14 +393,15 @@ class DamageTests(DamageTestCase):
                     return real(*arguments)
                 raise OSError(28, "No space left on device")
 
-            self.patch(store, step, fail)
+            failing = self.patch(place, step, fail)
             self.assertRaises(OSError, store.open, [123, 456], NOON)
+            failing.restore()
             self.assertFalse(store.is_open)
         self.assert_locks_kept()
 
     def test_a_crash_during_the_recovery_loses_no_lock(self) -> None:
         self.damage(lambda content: content[: len(content) // 2])
-        self.store._set_aside(NOON, "damaged")
+        set_aside(self.journal, NOON, "damaged")
         self.assert_locks_kept()
 
     def test_an_event_that_cannot_be_decoded_loses_no_lock(self) -> None:
