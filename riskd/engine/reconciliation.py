@@ -39,6 +39,7 @@ from riskd.gateway.interface import (
     Found,
     GatewayError,
     GatewayRefusedError,
+    GatewayUnansweredError,
     GatewayUnreadableError,
 )
 from riskd.host.timing import done_within, lasting_loop
@@ -224,8 +225,12 @@ class ReconciliationLoop:
         account_id, began = guarded.account.account_id, self._broker.clock.seconds()
         listing = await reconcile(guarded, self._broker, self.trail, urgent=urgent)
         if listing.is_complete:
-            self._asked_at[account_id] = began
             guarded.is_reported = True
+            if listing.is_account_answered:
+                self._asked_at[account_id] = began
+            else:
+                # A request lost as the connection came back must not be an ERROR for a minute.
+                self._asked_at.pop(account_id, None)
         return listing
 
     def request(self, guarded: GuardedAccount) -> Deferred[bool]:
@@ -288,16 +293,26 @@ def _log_failure(failure: Failure, account_id: int) -> None:
         _log.failure("reconciling account {id}: internal error", failure, id=account_id)
 
 
+class _Permission(NamedTuple):
+    """What came of asking for an account's permission and balance.
+
+    :ivar problem: why one of them is unknown; "" if both are known.
+    :ivar is_answered: whether the gateway answered, be it by refusing.
+    """
+
+    problem: str = ""
+    is_answered: bool = True
+
+
 class _Answers(NamedTuple):
     """What the broker says of an account.
 
     :ivar began: when the first request was sent, in steady seconds.
-    :ivar unlisted: why it is unknown whether the account may trade, or its balance; "" if both are known.
     :ivar trades: ``None`` if they were not asked for, or not answered.
     """
 
     began: float
-    unlisted: str
+    permission: _Permission
     positions_at: float
     positions: Found[BrokerPosition]
     orders_at: float
@@ -326,20 +341,26 @@ async def reconcile(
         is_complete = not any(each.unreadable or each.beyond for each in lists)
         guarded.balances.searched(answers.trades_at, is_complete=is_complete)
         guarded.account.is_week_listed |= is_complete
-    return Listing(answers.began, answers.positions, answers.orders, answers.trades is not None)
+    return Listing(
+        answers.began,
+        answers.positions,
+        answers.orders,
+        answers.trades is not None,
+        answers.permission.is_answered,
+    )
 
 
 async def _ask_in_turn(account: TrackedAccount, broker: Broker) -> _Answers:
     account_id, gateway, seconds = account.account_id, broker.gateway, broker.clock.seconds
     began = seconds()
-    unlisted = await _reconcile_permission(account, broker)
+    permission = await _reconcile_permission(account, broker)
     positions_at = seconds()
     held = await broker.ask("Position/searchOpen", gateway.search_open_positions(account_id))
     orders_at = seconds()
     working = await broker.ask("Order/searchOpen", gateway.search_open_orders(account_id))
     trades_at = seconds()
     trades = await _search_trades(account, broker)
-    return _Answers(began, unlisted, positions_at, held, orders_at, working, trades_at, trades)
+    return _Answers(began, permission, positions_at, held, orders_at, working, trades_at, trades)
 
 
 async def _ask_at_once(account: TrackedAccount, broker: Broker) -> _Answers:
@@ -352,11 +373,11 @@ async def _ask_at_once(account: TrackedAccount, broker: Broker) -> _Answers:
     )
     if not broker.gateway.has_room(REQUESTS):
         held, working = await together(positions, orders)
-        return _Answers(began, "", began, held, began, working, began, None)
-    unlisted, held, working, trades = await together(
+        return _Answers(began, _Permission(), began, held, began, working, began, None)
+    permission, held, working, trades = await together(
         _reconcile_permission(account, broker), positions, orders, _trades_if_any(account, broker)
     )
-    return _Answers(began, unlisted, began, held, began, working, began, trades)
+    return _Answers(began, permission, began, held, began, working, began, trades)
 
 
 async def _search_trades(account: TrackedAccount, broker: Broker) -> Found[BrokerTrade]:
@@ -447,7 +468,7 @@ async def _apply(guarded: GuardedAccount, broker: Broker, answers: _Answers, tra
     if answers.trades is None:
         return
     truth.settled(answers.began, trail)
-    broker.report_problem(f"permission {account_id}", answers.unlisted)
+    broker.report_problem(f"permission {account_id}", answers.permission.problem)
     broker.report_problem(
         f"number {account_id}",
         f"The broker lists more of account {account_id} than riskd follows ({MOST_POSITIONS} open positions, "
@@ -491,8 +512,8 @@ async def _apply_trades_and_positions(
     return is_evaluated
 
 
-async def _reconcile_permission(account: TrackedAccount, broker: Broker) -> str:
-    """Apply permission and balance; return why one of them is unknown, or "".
+async def _reconcile_permission(account: TrackedAccount, broker: Broker) -> _Permission:
+    """Apply permission and balance.
 
     An account that the broker listed once and does not list any more goes on being guarded.
 
@@ -503,15 +524,22 @@ async def _reconcile_permission(account: TrackedAccount, broker: Broker) -> str:
     try:
         found = await broker.ask("Account/search", broker.gateway.search_account(account_id))
     except GatewayUnreadableError:
-        return f"What the gateway says of account {account_id} itself cannot be read; see the log"
+        return _Permission(
+            f"What the gateway says of account {account_id} itself cannot be read; see the log"
+        )
     except GatewayError as error:
         if account.state.risk.can_trade is None:
             raise
-        return f"The gateway does not say whether account {account_id} may trade: {error}"
+        return _Permission(
+            f"The gateway does not say whether account {account_id} may trade: {error}",
+            is_answered=not isinstance(error, GatewayUnansweredError),
+        )
     broker.apply(account_id, found, sent_at)
     if found.unreadable:
-        return f"The broker's balance of account {account_id} cannot be read: {found.unreadable}"
-    return ""
+        return _Permission(
+            f"The broker's balance of account {account_id} cannot be read: {found.unreadable}"
+        )
+    return _Permission()
 
 
 async def _reconcile_vanished(account: TrackedAccount, order: BrokerOrder, broker: Broker) -> bool:

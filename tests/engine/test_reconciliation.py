@@ -9,7 +9,12 @@ from twisted.internet.defer import Deferred, fail, succeed
 from riskd.config.settings import NO_FAULTS, Faults
 from riskd.engine.reconciliation import FULL_ROUND, ROUND_SECONDS
 from riskd.engine.risk import CONFIRM_AGAIN_SECONDS
-from riskd.gateway.interface import Found, GatewayRefusedError, GatewayUnreadableError
+from riskd.gateway.interface import (
+    Found,
+    GatewayRefusedError,
+    GatewayUnansweredError,
+    GatewayUnreadableError,
+)
 from riskd.journal.store import Store
 from riskd.model.account import AccountState
 from riskd.model.broker import BrokerAccount, Unreadable
@@ -350,6 +355,16 @@ class UnlistedAccountTests(BrokerTestCase):
         self.daemon.advance(70)
         self.assertEqual(self.daemon.held, {})
         self.assertIn(f"whether account {ACCOUNT} may trade", self.message())
+
+    def test_a_request_for_the_account_that_was_lost_is_sent_again_in_the_next_round(self) -> None:
+        self.daemon.advance(1)
+        lost = GatewayUnansweredError("Account/search", "no connection")
+        way_back = self.answer("search_account", lambda *_, **__: fail(lost))
+        self.daemon.advance(FULL_ROUND * ROUND_SECONDS)
+        self.assertIn(f"whether account {ACCOUNT} may trade", self.message())
+        way_back.restore()
+        self.daemon.advance(ROUND_SECONDS)
+        self.assertNotIn(f"whether account {ACCOUNT} may trade", self.message())
 
     def test_an_unlisted_account_is_guarded_while_the_feed_is_lost(self) -> None:
         self.answer("search_account", refused("Account/search", 1))

@@ -39,12 +39,14 @@ class Listing(NamedTuple):
 
     :ivar sent_at: when the first of the requests was sent, in steady seconds.
     :ivar is_complete: whether the account and its trades were asked for, too.
+    :ivar is_account_answered: whether the broker answered the request for the account.
     """
 
     sent_at: float
     positions: Found[BrokerPosition]
     orders: Found[BrokerOrder]
     is_complete: bool = True
+    is_account_answered: bool = True
 
 
 class Closing(NamedTuple):
