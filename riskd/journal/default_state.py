@@ -25,6 +25,7 @@ from riskd.journal.state_directory import (
     check_safe,
     create,
     default_directory,
+    reason_of,
 )
 
 MOVE_NAME: Final = "riskd.moving"
@@ -48,7 +49,7 @@ def open_default(gateway: GatewayIdentity) -> tuple[StateDirectory, list[str]]:
         create(root)
     except OSError as error:
         raise StateDirectoryError(
-            f"the state directory {root} cannot be used: {error.strerror}"
+            f"the state directory {root} cannot be used: {reason_of(error)}"
         ) from None
     check_safe(root)
     state = StateDirectory(root / gateway.key)

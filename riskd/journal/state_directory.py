@@ -32,6 +32,13 @@ def default_directory(program: str = "riskd") -> Path:
     return base / program
 
 
+def reason_of(error: OSError) -> str:
+    """Return why a directory cannot be made or used."""
+    if isinstance(error, (FileExistsError, NotADirectoryError)):
+        return "a file is in its place, or in that of a directory above it"
+    return error.strerror or str(error)
+
+
 class StateDirectoryError(UserError):
     """The state directory cannot be used; the text says why in a sentence."""
 
@@ -67,7 +74,7 @@ class StateDirectory:
         except OSError as error:
             self.release()
             raise StateDirectoryError(
-                f"the state directory {self.path} cannot be used: {error.strerror}"
+                f"the state directory {self.path} cannot be used: {reason_of(error)}"
             ) from None
         except UserError:
             self.release()

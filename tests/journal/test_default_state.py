@@ -75,7 +75,7 @@ class DirectoryTests(DefaultStateTestCase):
     def test_a_root_that_cannot_be_a_directory_is_refused(self) -> None:
         self.root.touch()
         error = self.assertRaises(StateDirectoryError, self.open, PAPER)
-        self.assertIn("cannot be used", str(error))
+        self.assertIn("cannot be used: a file is in its place", str(error))
 
     def test_a_directory_that_was_exchanged_is_refused_and_released(self) -> None:
         self.open(PAPER)

@@ -66,7 +66,7 @@ class DirectoryTests(SynchronousTestCase):
         file.touch()
         for path in (file, file / "below"):
             error = self.assertRaises(StateDirectoryError, StateDirectory, path)
-            self.assertIn("cannot be used", str(error))
+            self.assertIn("cannot be used: a file is in its place", str(error))
 
     def test_a_newer_journal_is_refused(self) -> None:
         store = Store(self.base)
