@@ -7,6 +7,7 @@ daily reset, the earliest stays.  All of it is in the journal (:mod:`riskd.model
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -277,8 +278,10 @@ def earlier_settings(known: AccountState, catalogue: Mapping[str, IRule]) -> Acc
     ]
     rules = (RuleInForce(each.rule, each.settings) for each in held if each is not None)
     schedule = ResetSchedule()
-    if DAY_NAME in settings:
-        schedule = msgspec.json.decode(settings[DAY_NAME], type=ResetSchedule)
+    # What cannot be read must not keep the rest of the journal from being recovered.
+    with suppress(msgspec.MsgspecError, ValueError):
+        if DAY_NAME in settings:
+            schedule = msgspec.json.decode(settings[DAY_NAME], type=ResetSchedule)
     return AccountSettings(
         id=known.account_id,
         schedule=schedule,

@@ -94,9 +94,15 @@ class Commitment(msgspec.Struct, frozen=True, kw_only=True):
 
 NO_COMMITMENT: Final = Commitment()
 
+_UNREADABLE: Final = Commitment(loosen_after=DAILY_RESET)
+"""Stands for a commitment that makes no sense: it must not end because somebody has damaged its row."""
+
 
 def commitment_of(state: AccountState) -> Commitment:
-    """Return the commitment of an account; one without terms if there is none."""
+    """Return the commitment of an account; one without terms if there is none.
+
+    One that cannot be read counts as one until the daily reset.
+    """
     limit = state.limits.get(COMMITMENT)
     return NO_COMMITMENT if limit is None else _decode(limit.settings)
 
@@ -105,9 +111,12 @@ def commitment_of(state: AccountState) -> Commitment:
 @lru_cache(maxsize=64)
 def _decode(text: str) -> Commitment:
     try:
-        return msgspec.json.decode(text, type=Commitment)
+        known = msgspec.json.decode(text, type=Commitment)
+        for each in known.terms:
+            duration(each)
     except (msgspec.MsgspecError, ValueError):
-        return NO_COMMITMENT
+        return _UNREADABLE
+    return known
 
 
 def duration(loosen_after: str) -> timedelta | None:
@@ -149,9 +158,12 @@ def end_of_day_after(moment: datetime, schedule: ResetSchedule) -> datetime:
 def is_sooner(new: str, old: str) -> bool:
     """Return whether what loosens may hold sooner by a new term; empty is no term.
 
-    A daily reset may come sooner or later than any time.
+    A daily reset may come sooner or later than any time, and so may a term that makes no sense.
     """
     if not old or new == old:
         return False
-    lengths = (duration(new) if new else timedelta(), duration(old))
+    try:
+        lengths = (duration(new) if new else timedelta(), duration(old))
+    except ValueError:
+        return True
     return None in lengths or lengths[0] < lengths[1]  # type: ignore[operator]

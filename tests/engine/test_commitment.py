@@ -13,13 +13,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.config.settings import AccountSettings, Settings
 from riskd.config.toml import ConfigError
-from riskd.engine.committed_settings import enforcing_settings
+from riskd.engine.committed_settings import earlier_settings, enforcing_settings
 from riskd.engine.firm_floor import objection
 from riskd.engine.loosening import is_looser
 from riskd.journal.audit_log import read_log
 from riskd.journal.reader import known_accounts
 from riskd.journal.schema import JOURNAL_NAME
-from riskd.model.account import AccountState
+from riskd.model.account import AccountState, with_risk
 from riskd.model.balance import Balance
 from riskd.model.commitment import Wait, commitment_of, duration, is_sooner
 from riskd.model.events import DaemonStatus, DailyReset
@@ -448,6 +448,13 @@ class RemovedAccountTests(CommitmentTestCase):
         self.assertTrue(self.waits[0].is_over)
         self.restart_without()
         self.assertEqual(set(self.daemon.engine.accounts), {OTHER_ACCOUNT})
+
+    def test_a_day_that_cannot_be_read_hides_nothing_else(self) -> None:
+        known = self.daemon.state
+        damaged = {**known.risk.settings, "day": "nonsense"}
+        found = earlier_settings(with_risk(known, settings=damaged), CATALOGUE)
+        self.assertEqual(found.schedule, AccountSettings(id=ACCOUNT).schedule)
+        self.assertEqual(len(found.rules), 2)
 
     def test_a_reload_begins_its_wait_and_one_with_it_withdraws(self) -> None:
         self.daemon.engine.reload(self.others())

@@ -4,6 +4,8 @@
 # It is this machine, but users, /etc, /opt, /var/lib, /var/log and the network are its own: mounts and network of
 # new namespaces.  Every user there may open the PATHs, wherever this machine keeps them.
 set -euo pipefail
+# What adds users is there, and not every root looks there.
+PATH=$PATH:/usr/sbin:/sbin
 if [ "${OWN_MACHINE:-}" != inside ]; then
     OWN_MACHINE=inside exec unshare --mount --net --propagation private -- bash "$0" "$@"
 fi
