@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTim
 from txaio.tx import make_logger
 from zope.interface import implementer
 
+from riskd import __version__
 from riskd.broadcast.connection_log import ConnectionLog
 from riskd.broadcast.cuts import (
     MAX_CONGESTED_SECONDS,
@@ -175,7 +176,8 @@ class ConsoleProtocol(WebSocketServerProtocol):
                 code, reason = ConnectionDeny.FORBIDDEN, f"foreign {foreign}"
             elif "upgrade" not in self.http_headers:
                 code, reason = _UPGRADE_REQUIRED, "this is a WebSocket and no page"
-                headers.append(("Upgrade", "websocket"))
+                # By its name, riskctl doctor knows a riskd on a port from another program.
+                headers += [("Upgrade", "websocket"), ("Server", f"riskd/{__version__}")]
         # Autobahn quotes the request; a client must not write into the log or into the response that way.
         super().failHandshake(ascii(reason)[1:-1][:_MAX_REASON], code, headers)
 

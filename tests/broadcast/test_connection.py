@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
+from riskd import __version__
 from riskd.broadcast.connection import may_become_handshake
 from riskd.broadcast.cuts import Cut
 from riskd.broadcast.server import BroadcastServerFactory
@@ -168,6 +169,7 @@ class HandshakeTests(BroadcastTestCase):
             self.assertLessEqual(
                 {b"Connection: close", b"Content-Length: 0", b"Upgrade: websocket"}, set(headers)
             )
+            self.assertIn(f"Server: riskd/{__version__}".encode(), headers)
             self.assertEqual((body, peer.is_gone), (b"", True))
 
     def test_a_plain_request_for_a_foreign_host_is_refused_as_foreign(self) -> None:
