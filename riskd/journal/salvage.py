@@ -39,8 +39,11 @@ from riskd.model.wire import decode_data
 DAMAGE_RULE: Final = "JOURNAL"
 """The rule id of the lock that stands in for locks that cannot be read."""
 
+_Files = tuple[str, ...]
+"""The names of the journal and its copy; of what both have, the first one's counts."""
+
 _FILES: Final = (JOURNAL_NAME, PUBLISHED_NAME)
-"""The journal first: no copy may keep what it has from being read."""
+"""The journal is the newer one, unless it is found to be older."""
 
 _NONSENSE: Final = (ValueError, TypeError, ArithmeticError, RecursionError)
 """What reading one row raises whose values make no sense; the others may be sound."""
@@ -50,13 +53,15 @@ _Locks = dict[tuple[int, str], LockoutSet]
 
 
 def salvage(
-    directory: Path, account_ids: Collection[int], now: datetime
+    directory: Path, account_ids: Collection[int], now: datetime, *, is_outdated: bool = False
 ) -> tuple[dict[int, AccountState], str]:
     """Return accounts with what was saved, and a clause about their locks.
 
     :param account_ids: the accounts to lock if no locks can be read.
+    :param is_outdated: whether the published copy is newer than the journal.
     """
-    locks = _saved_locks(directory)
+    files = _FILES[::-1] if is_outdated else _FILES
+    locks = _saved_locks(directory, files)
     outcome = "its lockouts were saved"
     if locks is None:
         outcome = (
@@ -69,7 +74,7 @@ def salvage(
             locked_at=now,
         )
         locks = {(account_id, DAMAGE_RULE): stand_in for account_id in account_ids}
-    limits = _saved_commitments(directory)
+    limits = _saved_commitments(directory, files)
     if limits:
         outcome += f"; {_committed(limits)} locked, because of the commitment"
         for account_id in limits:
@@ -80,7 +85,7 @@ def salvage(
                 locked_at=now,
             )
     flattenings = _saved_flattenings(directory / JOURNAL_NAME)
-    balances, days = _saved_balances(directory), _saved_days(directory)
+    balances, days = _saved_balances(directory, files), _saved_days(directory, files)
     accounts = {}
     for account_id in {*account_ids, *(owner for owner, _rule in locks), *flattenings}:
         own = [lock for (owner, _rule), lock in locks.items() if owner == account_id]
@@ -97,16 +102,16 @@ def salvage(
     return accounts, outcome
 
 
-def _saved_locks(directory: Path) -> _Locks | None:
+def _saved_locks(directory: Path, files: _Files) -> _Locks | None:
     """Return the locks in the journal or its copy; ``None`` if neither can be read.
 
     Each file may lack what the other has.  A lock too many is for an operator to lift; one too few lets
     a trader trade on.
     """
     saved: _Locks | None = None
-    for name in _FILES:
+    for name in files:
         with suppress(*DAMAGES, OSError):
-            # Of two locks of a rule the journal's is the newer.
+            # Of two locks of a rule the first file's is the newer.
             saved = {**_read_locks(directory / name), **(saved or {})}
     return saved
 
@@ -135,14 +140,14 @@ def _committed(limits: Mapping[int, object]) -> str:
     return f"account {accounts} is" if len(limits) == 1 else f"the accounts {accounts} are"
 
 
-def _saved_commitments(directory: Path) -> dict[int, dict[str, Limit]]:
+def _saved_commitments(directory: Path, files: _Files) -> dict[int, dict[str, Limit]]:
     """Return the limits of the accounts that have a commitment.
 
     Without the journal riskd does not know what has been loosened since.
     """
     saved: dict[int, dict[str, Limit]] = {}
     query = "SELECT account_id, rule_id, key, settings FROM limits"
-    for name in _FILES:
+    for name in files:
         found: dict[int, dict[str, Limit]] = {}
         with suppress(*DAMAGES, OSError), _opened(directory / name, "limits") as file:
             for account_id, rule_id, key, settings in file.execute(query):
@@ -152,7 +157,7 @@ def _saved_commitments(directory: Path) -> dict[int, dict[str, Limit]]:
     return saved
 
 
-def _saved_balances(directory: Path) -> dict[int, AccountState]:
+def _saved_balances(directory: Path, files: _Files) -> dict[int, AccountState]:
     """Return the balances in the journal or its copy that can be read.
 
     Each is in an account with the trading day that it is of.  They are not settled: which executions they
@@ -160,7 +165,7 @@ def _saved_balances(directory: Path) -> dict[int, AccountState]:
     """
     saved: dict[int, AccountState] = {}
     query = "SELECT account_id, balance, realized_pnl, day_began FROM accounts WHERE balance IS NOT NULL"
-    for name in _FILES:
+    for name in files:
         with suppress(*DAMAGES, OSError), _opened(directory / name, "accounts") as file:
             for account_id, data, realized_pnl, began in file.execute(query):
                 with suppress(*_NONSENSE):
@@ -176,10 +181,10 @@ def _saved_balances(directory: Path) -> dict[int, AccountState]:
     return saved
 
 
-def _saved_days(directory: Path) -> dict[int, dict[date, DayFigures]]:
+def _saved_days(directory: Path, files: _Files) -> dict[int, dict[date, DayFigures]]:
     """Return the figures of ended days in the journal or its copy that can be read."""
     saved: dict[int, dict[date, DayFigures]] = {}
-    for name in _FILES:
+    for name in files:
         with suppress(*DAMAGES, OSError), _opened(directory / name, "days") as file:
             for account_id, day, data in file.execute("SELECT account_id, day, data FROM days"):
                 with suppress(*_NONSENSE):

@@ -20,6 +20,7 @@ from riskd.host.files import create_private, open_regular, put_away, sync
 from riskd.journal.audit_log import JOURNAL
 from riskd.journal.database import check_files, check_opened, check_whole, restrict
 from riskd.journal.differences import Statement, differences, mark_statement
+from riskd.journal.outdated import OutdatedError, check_current
 from riskd.journal.ownership import PRIVATE_FACTS, OtherGatewayError, Owner, Record
 from riskd.journal.reader import (
     DAMAGES,
@@ -142,15 +143,15 @@ class Store:
             if self._was_emptied():
                 raise DamagedError("it is empty, though there was one before")
             snapshot = self._open_whole(self._path)
-            # SQLite silently drops the last commits if the end of its log is damaged.
-            if self._published_commits(snapshot.instance) > snapshot.commits:
-                raise DamagedError("it has lost what was published")
+            record = self._checked_record()
+            check_current(snapshot, record.directory, self.directory)
             self._record_owner()
         except (UserError, *DAMAGES, OSError) as error:
             self.close()
             if isinstance(error, UserError) or may_pass(error):
                 raise
-            return self._begin_anew(account_ids, now, words_of(error))
+            is_outdated = isinstance(error, OutdatedError)
+            return self._begin_anew(account_ids, now, words_of(error), is_outdated=is_outdated)
         self._written, self._facts = dict(snapshot.accounts), {}
         self._commits = snapshot.commits
         self._has_clock_offset = snapshot.clock_offset is not None
@@ -341,45 +342,49 @@ class Store:
         is_published = os.path.lexists(self.directory / PUBLISHED_NAME)
         return is_published or any(self.directory.glob(f"{JOURNAL_NAME}.damaged-*"))
 
-    def _published_commits(self, instance: str = "") -> int:
-        """Return the number of commits that the copy knows of; 0 if it cannot be read.
-
-        :param instance: the journal's; a copy of another journal counts other commits.
-        """
+    def _published_commits(self) -> int:
+        """Return the number of commits that the copy knows of; 0 if it cannot be read."""
         try:
-            copy = read_published(self.directory)
+            return read_published(self.directory).commits
         except StateFileError:
             return 0
-        is_other = instance and copy.instance and copy.instance != instance
-        return 0 if is_other else copy.commits
 
-    def _record_owner(self) -> None:
-        """Write the owner into the open journal.
+    def _checked_record(self) -> Record:
+        """Return what the open journal says of its owner.
 
         :raises OtherGatewayError: the journal is of another gateway.
         """
-        if self._owner is None:
-            return
         facts = dict(self._journal.execute("SELECT name, value FROM facts"))
-        # Checked at the start already, but a file may have been exchanged since.
         record = msgspec.convert(facts, Record)
-        if not record.fits(self._owner.gateway):
+        # Checked at the start already, but a file may have been exchanged since.
+        if self._owner is not None and not record.fits(self._owner.gateway):
             raise OtherGatewayError(
                 f"the journal {self._path} belongs to {record.words}, and not to {self._owner.gateway}"
             )
+        return record
+
+    def _record_owner(self) -> None:
+        """Write the owner into the open journal."""
+        if self._owner is None:
+            return
+        facts = dict(self._journal.execute("SELECT name, value FROM facts"))
         if not self._owner.facts.items() <= facts.items():
             with self._journal as journal:
                 journal.execute("BEGIN IMMEDIATE")
                 journal.executemany(_PUT_FACT, self._owner.facts.items())
             self._is_published = False
 
-    def _begin_anew(self, account_ids: Collection[int], now: datetime, why: str) -> Recovery:
+    def _begin_anew(
+        self, account_ids: Collection[int], now: datetime, why: str, *, is_outdated: bool
+    ) -> Recovery:
         """Set the damaged journal aside; begin a new one with the locks that were saved.
 
         The damaged one stays in place until the new one holds them on disk, so that a crash at any point
         loses no lock.
+
+        :param is_outdated: whether the published copy is newer.
         """
-        accounts, outcome = salvage(self.directory, account_ids, now)
+        accounts, outcome = salvage(self.directory, account_ids, now, is_outdated=is_outdated)
         new = self.directory / _NEW_NAME
         clear(new)
         self._written, self._facts, self._commits = {}, {}, self._published_commits()

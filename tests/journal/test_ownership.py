@@ -17,6 +17,7 @@ from riskd.journal.reader import read_published
 from riskd.journal.schema import JOURNAL_NAME, PUBLISHED_NAME
 from riskd.journal.state_directory import StateDirectory, StateDirectoryError
 from riskd.journal.store import Store
+from riskd.model.account import AccountState
 from riskd.practice import broker as practice_broker
 from tests.support.journal import NOON, write_version_1
 from tests.support.state_directories import (
@@ -237,6 +238,23 @@ class AttackTests(OwnershipTestCase):
         self.addCleanup(store.close)
         self.assertEqual(recovery.problem, "")
         self.assertEqual(set(recovery.accounts[123].lockouts), {"RULE-003"})
+
+    def test_a_journal_of_another_directory_frees_no_account(self) -> None:
+        other = self.home / "other"
+        write_state(other, REAL, AccountState(account_id=123))
+        for has_lock_file in (True, False):
+            path = self.home / f"locked-{has_lock_file}"
+            write_state(path, REAL)
+            if not has_lock_file:
+                (path / LOCK_NAME).unlink()
+            shutil.copy(other / JOURNAL_NAME, path / JOURNAL_NAME)
+            held = self.hold(path)
+            held.claim(REAL)
+            store = Store(path, held.owner)
+            recovery = store.open([123], NOON)
+            store.close()
+            self.assertIn("was written in another directory", recovery.problem)
+            self.assertEqual(set(recovery.accounts[123].lockouts), {"RULE-003"})
 
     def test_linked_files_are_refused(self) -> None:
         for name in FILES:

@@ -49,6 +49,33 @@ class SalvageTests(DamageTestCase):
         self.open()
         self.assertEqual(self.recovery.accounts[123].lockouts, full_state().lockouts)
 
+    def test_rows_that_are_deleted_from_a_journal_are_saved_from_the_copy(self) -> None:
+        for table in ("lockouts", "limits"):
+            self.write(full_state())
+            self.store.publish()
+            self.store.close()
+            with closing(sqlite3.connect(self.journal, isolation_level=None)) as journal:
+                journal.execute(f"DELETE FROM {table}")  # noqa: S608
+            self.store = self.open()
+            self.assertIn("is not what was published", self.recovery.problem)
+            self.assertEqual(self.recovery.accounts[123].lockouts, full_state().lockouts)
+
+    def test_of_an_older_journal_the_copy_has_the_newer_locks(self) -> None:
+        older = msgspec.structs.replace(
+            full_state(), lockouts={"RULE-003": lock("RULE-003", NOON + timedelta(hours=1))}
+        )
+        self.write(older)
+        self.store.close()
+        kept = self.journal.read_bytes()
+        self.store = self.open()
+        self.write(full_state())
+        self.store.publish()
+        self.store.close()
+        self.journal.write_bytes(kept)
+        self.store = self.open()
+        self.assertIn("has lost what was published", self.recovery.problem)
+        self.assertEqual(self.recovery.accounts[123].lockouts, full_state().lockouts)
+
     def test_a_flatten_of_an_account_without_locks_is_saved(self) -> None:
         state = with_risk(AccountState(account_id=789), flattening=flattening(lock("RULE-009")))
         self.damage(lambda content: content, state)

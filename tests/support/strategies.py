@@ -94,7 +94,7 @@ account_events = st.builds(
 )
 events = account_events | st.builds(Event, st.none(), structs(DaemonStatus))
 
-json_objects = st.dictionaries(sentences, st.integers() | sentences | st.none(), max_size=3).map(
+json_objects = st.dictionaries(sentences, st.integers(-(10**14), 10**14) | sentences | st.none(), max_size=3).map(
     lambda fields: msgspec.json.encode(fields).decode()
 )
 milliseconds = moments.map(to_milliseconds)
