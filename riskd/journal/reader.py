@@ -135,19 +135,21 @@ def read_published(directory: Path) -> Snapshot:
 
 
 def known_accounts(directory: Path) -> list[AccountState]:
-    """Return the accounts in the journal; if it cannot be read, in the copy.
+    """Return the accounts in the journal and those in the published copy.
 
-    There are none where neither can be read.  A journal of an older riskd counts as one that cannot.
+    What cannot be read is left out, and so is a journal of an older riskd.  The journal may be an earlier one, put
+    in the place of that which was published.
     """
+    known: list[AccountState] = []
     with (
-        suppress(StateFileError),
+        suppress(StateFileError, *DAMAGES),
         open_to_read(directory / JOURNAL_NAME, "journal") as (journal, version),
     ):
         if version == len(MIGRATIONS):
-            return list(read_snapshot(journal).accounts.values())
+            known += read_snapshot(journal).accounts.values()
     with suppress(StateFileError):
-        return list(read_published(directory).accounts.values())
-    return []
+        known += read_published(directory).accounts.values()
+    return known
 
 
 def journaled_accounts(directory: Path) -> set[int]:

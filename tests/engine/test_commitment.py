@@ -568,6 +568,21 @@ class EnforceTests(CommitmentTestCase):
         self.restart("enforce = false\n" + self.config)
         self.assertFalse(self.is_enforcing())
 
+    def test_an_earlier_journal_does_not_end_it(self) -> None:
+        self.daemon.close()
+        self.config = DAILY_LOSS
+        self.setUp()
+        self.daemon.kill()
+        earlier = (self.daemon.directory / JOURNAL_NAME).read_bytes()
+        self.daemon.restart()
+        self.restart(EIGHT_HOURS + DAILY_LOSS)
+        self.lose_the_journal()
+        (self.daemon.directory / JOURNAL_NAME).write_bytes(earlier)
+        for _ in range(2):
+            self.restart("enforce = false\n" + EIGHT_HOURS + DAILY_LOSS)
+            self.assertTrue(self.is_enforcing())
+            self.assertEqual(set(self.daemon.state.lockouts), {"JOURNAL"})
+
     def test_a_dry_run_stays_one_without_the_journal(self) -> None:
         dry = "enforce = false\n" + DAILY_LOSS
         self.daemon.close()
