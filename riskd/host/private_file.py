@@ -67,9 +67,10 @@ def _check(
         raise PrivateFileError(f"{path}: is not a regular file", write_again(path))
     if found.st_uid not in (os.geteuid(), _ROOT):
         mend = f"chown {user_argument(os.geteuid())} {shlex.quote(str(path))}"
+        trusted = " or ".join(dict.fromkeys(map(user_name, (os.geteuid(), _ROOT))))
         raise PrivateFileError(
             f"{path}: belongs to {user_name(found.st_uid)}, who may read and change it; expected "
-            f"{user_name(os.geteuid())} or root: {mend}",
+            f"{trusted}: {mend}",
             f"sudo {mend}",
         )
     rights = stat.S_IMODE(found.st_mode)

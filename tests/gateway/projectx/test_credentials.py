@@ -125,7 +125,7 @@ class CredentialsTestCase(SynchronousTestCase):
         """Give the key file to another user; return that user's name."""
         if os.geteuid() == 0:
             os.chown(self.path, 54321, -1)
-            return "54321"
+            return "uid 54321"
         self.patch(os, "geteuid", lambda: 54321)
         return self.path.owner()
 
@@ -245,6 +245,7 @@ class FileTests(CredentialsTestCase):
         self.assertIn(f"{self.path}: belongs to {owner}", sentence)
         self.assertIn(f"'{self.path}'", sentence)
         self.assertIn("chown ", sentence)
+        self.assertNotIn("root or root", sentence)
 
     def test_a_file_that_is_no_key_is_an_error(self) -> None:
         for content, words in (
