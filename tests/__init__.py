@@ -1,13 +1,19 @@
 """The tests: trial and pytest run what is here, pytest alone what is in ``integration``."""
 
 import os
+import sys
 
 from hypothesis import HealthCheck, settings
 
 # How long an example takes says more of the machine than of the code; what 50 examples of a run do not
 # find, the next run's will.
+# Under trial a few will do: it shows that the same tests run there.
+_EXAMPLES = 50 if "pytest" in sys.modules else 10
 settings.register_profile(
-    "suite", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "suite",
+    max_examples=_EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("suite")
 
