@@ -15,6 +15,19 @@ from riskd.model.formatting import counted
 _log = Logger()
 
 
+def announce_published(journal: IJournal, announce: Callable[[], None], what: str) -> None:
+    """Announce something once the published copy has it.
+
+    :param what: for the log, should that fail: ``a notice``.
+    """
+    written = journal.make_durable()
+    written.addCallback(lambda _: journal.published())
+    written.addCallback(lambda _: announce())
+    written.addErrback(
+        lambda failure: _log.failure("announcing {what}: internal error", failure, what=what)
+    )
+
+
 class Notices:
     """Announces notices once the published copy has what they are about.
 
@@ -38,12 +51,7 @@ class Notices:
         _log.warn("{sentence}", sentence=sentence)
         self._sentences.append(sentence)
         if len(self._sentences) == 1:
-            written = self._journal.make_durable()
-            written.addCallback(lambda _: self._journal.published())
-            written.addCallback(lambda _: self._announce_all())
-            written.addErrback(
-                lambda failure: _log.failure("announcing a notice: internal error", failure)
-            )
+            announce_published(self._journal, self._announce_all, "a notice")
 
     def _announce_all(self) -> None:
         sentences, self._sentences = self._sentences, []

@@ -16,6 +16,7 @@ from riskd.config.known_settings import DAY_NAME, common_settings, known_setting
 from riskd.config.settings import AccountSettings, Settings
 from riskd.engine.committed_settings import Changes, settings_of_copy
 from riskd.engine.guarded_account import GuardedAccount
+from riskd.engine.notices import announce_published
 from riskd.journal.audit_log import SETTINGS
 from riskd.journal.interface import IJournal
 from riskd.model.account import AccountState, LogEntry, with_risk
@@ -179,12 +180,7 @@ class SettingsLog:
         for each in news:
             _log.warn("{sentence}", sentence=each.sentence)
         self._unannounced += news
-        written = self._journal.make_durable()
-        written.addCallback(lambda _: self._journal.published())
-        written.addCallback(lambda _: self.announce())
-        written.addErrback(
-            lambda failure: _log.failure("announcing settings: internal error", failure)
-        )
+        announce_published(self._journal, self.announce, "changed settings")
 
     def announce(self) -> None:
         """Announce what is not announced yet; before the daemon's first status it waits."""

@@ -29,7 +29,7 @@ from riskd.rules.builtin.maximum_loss import Settings as MaximumLoss
 from riskd.rules.evaluation import Decision, RuleInForce
 from riskd.rules.interface import Flatten
 from riskd.rules.news_calendar import News, NewsCalendar
-from tests.engine.test_limits_in_force import STRICT, SettingsTestCase
+from tests.support.changed_settings import STRICT, SettingsTestCase
 from tests.support.guarded_account import COOLDOWN, DAILY_LOSS, MAX_CONTRACTS, OTHER_ACCOUNT
 from tests.support.practice_daemon import (
     ACCOUNT,

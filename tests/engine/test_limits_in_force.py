@@ -7,7 +7,6 @@ from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
-import msgspec
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import deferLater
 from twisted.logger import capturedLogs, formatEvent
@@ -22,6 +21,7 @@ from riskd.rules.evaluation import RuleInForce
 from riskd.rules.interface import NOTHING, Rule, RuleResult
 from riskd.rules.settings import RuleSettings
 from tests.support import practice_daemon
+from tests.support.changed_settings import STRICT, SettingsTestCase
 from tests.support.guarded_account import (
     COOLDOWN,
     DAILY_LOSS,
@@ -46,8 +46,6 @@ LOOSER = DAILY_LOSS.replace("500", "5000")
 NO_LIFTING = "[rules.auth_loss_guard]\nauto_unlock_on_restore = false\n"
 
 TIGHTER = DAILY_LOSS.replace("500", "100")
-
-STRICT = "strict_mode = true\n"
 
 
 def nothing_of_others(real: Callable[..., Deferred[Any]]) -> Callable[..., Deferred[Any]]:
@@ -99,39 +97,6 @@ class HeldLimitsTests(SynchronousTestCase):
         read = read_journaled(known.journaled, catalogue, limits(), ACCOUNT)
         self.assertEqual(read, known)
         self.assertEqual(read_journaled(known.journaled, {}, limits(), ACCOUNT).rules, ())
-
-
-class SettingsTestCase(GuardTestCase):
-    """``change`` applies new settings: by a reload here, by a restart in subclasses."""
-
-    def change(self, config: str) -> None:
-        self.reload(config)
-
-    def reload(self, config: str) -> None:
-        self.daemon.engine.reload(settings_of(config))
-
-    def restart(self, config: str) -> None:
-        self.restart_with(settings_of(config))
-
-    def restart_with(self, settings: Settings) -> None:
-        self.daemon.kill()
-        self.daemon.settings = settings
-        self.daemon.restart()
-        self.daemon.move(MNQ, "21000")
-
-    def unlock(self) -> None:
-        self.daemon.engine.accounts[ACCOUNT].unlock("enough", "trader")
-
-    def limits(self) -> dict[str, Any]:
-        """The settings in force as the published copy has them, by rule id."""
-        return {
-            rule_id: msgspec.json.decode(limit.settings)
-            for rule_id, limit in self.daemon.state.limits.items()
-        }
-
-    def loss_limit(self) -> str | None:
-        limit: str | None = self.limits().get("RULE-003", {}).get("loss_limit")
-        return limit
 
 
 class LooserTests(SettingsTestCase):

@@ -14,7 +14,7 @@ from riskd.journal.audit_log import SETTINGS, LogLine, read_log
 from riskd.journal.reader import read_published
 from riskd.model.events import DaemonStatus
 from riskd.model.settings_changes import differences, latest_changes, sentence_of
-from tests.engine.test_limits_in_force import SettingsTestCase
+from tests.support.changed_settings import SettingsTestCase
 from tests.support.guarded_account import DAILY_LOSS, MAX_CONTRACTS, OTHER_ACCOUNT
 from tests.support.practice_daemon import ACCOUNT, settings_of
 
