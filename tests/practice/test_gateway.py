@@ -693,8 +693,8 @@ class RestartTests(GatewayTestCase):
     def test_an_unwritable_ledger_is_one_error_and_trading_goes_on(self) -> None:
         self.path.parent.write_text("not a directory")
         with capturedLogs() as logs:
-            driver = self.driver(ACCOUNTS)
-            driver.run(60)
+            driver = self.driver()
+            self.successResultOf(driver.gateway.place_order(123, driver.order(0)))
         self.assertTrue(driver.listener.user_events(TRADE))
         (error,) = logs
         self.assertIs(error["log_level"], LogLevel.error)
