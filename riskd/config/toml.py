@@ -13,6 +13,7 @@ import tomllib
 import types
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Union, get_args, get_origin
 
@@ -27,6 +28,9 @@ KeyPath = tuple[str | int, ...]
 
 WRONG: Final = object()
 """Stands in for a value with a mistake, which has been reported."""
+
+fields_of: Final = cache(msgspec.structs.fields)
+"""The fields of a class: the same table is read for each account, and msgspec reads all annotations each time."""
 
 _MAX_BYTES: Final = 256 * 1024
 _KEY: Final = r"""(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')"""
@@ -116,9 +120,7 @@ class TableReader:
         """
         computed = getattr(kind, "FROM_FILES", ())
         known = {
-            field.encode_name: field
-            for field in msgspec.structs.fields(kind)
-            if field.name not in computed
+            field.encode_name: field for field in fields_of(kind) if field.name not in computed
         }
         values = {}
         for key, value in table.items():
@@ -136,9 +138,7 @@ class TableReader:
         That is a missing value, or values that contradict each other.
         """
         missing = [
-            field
-            for field in msgspec.structs.fields(kind)
-            if field.required and field.name not in values
+            field for field in fields_of(kind) if field.required and field.name not in values
         ]
         for field in missing:
             self.report((*path, field.encode_name), f"missing; expected {expected(field.type)}")

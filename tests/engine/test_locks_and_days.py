@@ -138,13 +138,13 @@ class OvertakenTests(GuardTestCase):
 
     def test_the_next_trade_is_left_alone_when_the_day_ends(self) -> None:
         self.lose(125, 2)
-        self.daemon.advance(TO_THE_RESET - 2)
+        self.daemon.advance(TO_THE_RESET - 2, step=20)
         self.hold()
         self.daemon.advance(4)
         self.assert_only_the_next_trade_is_left()
 
     def test_it_is_left_alone_when_the_lock_was_not_even_announced(self) -> None:
-        self.daemon.advance(TO_THE_RESET - 2)
+        self.daemon.advance(TO_THE_RESET - 2, step=20)
         self.daemon.gateway.faults = Faults(failed_reads=1.0)
         for _ in range(7):
             self.lose(20, 2)
@@ -187,7 +187,7 @@ class OvertakenTests(GuardTestCase):
 
     def test_an_order_of_the_next_day_is_left_alone(self) -> None:
         self.lose(125, 2)
-        self.daemon.advance(TO_THE_RESET - 2)
+        self.daemon.advance(TO_THE_RESET - 2, step=20)
         self.hold()
         self.place_limit()
         self.daemon.advance(3)
@@ -199,7 +199,7 @@ class OvertakenTests(GuardTestCase):
 
     def test_it_is_left_alone_when_no_daemon_has_seen_the_end(self) -> None:
         self.lose(125, 2)
-        self.daemon.advance(TO_THE_RESET - 2)
+        self.daemon.advance(TO_THE_RESET - 2, step=20)
         self.hold()
         self.daemon.advance(1)
         self.daemon.stop()
