@@ -1,1 +1,1 @@
-"""Benchmarks: each prints what one run measured; none passes or fails as a test."""
+"""Benchmarks, each beside its goals: ``python -m tests.benchmarks``; no test runs them."""

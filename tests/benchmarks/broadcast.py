@@ -1,41 +1,28 @@
 """riskd's broadcast beside other libraries that do the same work in the same run.
 
-Run as ``python -m tests.benchmarks.broadcast``; ``--help`` has its options, ``docs/benchmarks.md`` what
-the columns mean.  Servers take turns, each in its own process on one core; the clients are in
-another process on the other core.
+``docs/benchmarks.md`` says what the columns mean.  Servers take turns, each in its own process on one core; the
+clients are in another process on the other core.
 """
 
 from __future__ import annotations
 
-import argparse
-import math
-import platform
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from importlib.metadata import version
 from importlib.util import find_spec
 from itertools import product, repeat
-from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-import msgspec
-
-from tests.benchmarks import console, enforcement, soak
 from tests.benchmarks.goals import (
     COMPLETE,
     CPU,
     P50,
     P99,
     RATE,
-    median,
-    print_completeness,
-    print_goal,
-    print_ratios,
-    print_reactors,
-    print_table,
-    show,
+    judge_completeness,
+    judge_ratios,
+    reactor_notes,
 )
+from tests.benchmarks.outcome import Options, Outcome, as_number, show_progress
 from tests.benchmarks.peer import COMPARED, JOINED, RISKD, RIVALS
 from tests.benchmarks.processes import Bench, Process, bench
 
@@ -43,6 +30,7 @@ MEMORY: Final = "KB a client"
 ACCEPTED: Final = "accepted in, s"
 SPREAD: Final = "first to last, ms"
 
+_FIGURES: Final = (CPU, P50, P99, RATE, COMPLETE, MEMORY, ACCEPTED, SPREAD)
 _LIBRARIES: Final = ("aiohttp", "picows", "uvloop", "websockets")
 _SAMPLED: Final = 50
 _FLOOD_TURNS: Final = 5
@@ -50,19 +38,8 @@ _FLOOD_SECONDS: Final = 0.6
 _ENOUGH_TO_DIVIDE_BY: Final = 100
 _MANY: Final = (5_000, 10_000)
 _MANY_EVENTS_A_SECOND: Final = 2
-
-_WRITTEN: Final = {
-    CPU: "{:.2f}".format,
-    P50: "{:.2f}".format,
-    P99: "{:.2f}".format,
-    RATE: "{:,.0f}".format,
-    COMPLETE: "{:.1%}".format,
-    MEMORY: "{:.1f}".format,
-    ACCEPTED: "{:.2f}".format,
-    SPREAD: "{:.0f}".format,
-}
-
-Figures = dict[str, dict[str, list[dict[str, float]]]]
+_MAX_ACCEPT_SECONDS: Final = 5.0
+_MAX_CLIENT_KB: Final = 12.0
 
 
 class Load(NamedTuple):
@@ -100,23 +77,43 @@ QUICK: Final = Plan(
 )
 
 
-def measure(plan: Plan, repeats: int) -> Figures:
-    """Return the figures of each load, peer and repeat; peers take turns."""
-    results: Figures = {}
+def benchmark(options: Options) -> Outcome:
+    """Measure the loads of the plan."""
+    refuse_without_libraries()
+    outcome = measure(QUICK if options.quick else WHOLE, options.rounds_or(5, 2))
+    judge_ratios(outcome)
+    judge_completeness(outcome)
+    last = f"@{_MANY[-1]}"
+    for figure, limit in ((ACCEPTED, _MAX_ACCEPT_SECONDS), (MEMORY, _MAX_CLIENT_KB)):
+        if last in outcome.tables[figure][RISKD]:
+            value = outcome.median(figure, RISKD, last)
+            outcome.judge(f"{figure}, {last}", value, "<", limit)
+    outcome.notes += reactor_notes(outcome)
+    outcome.notes.append(f"The receiver takes {measure_receiver():,.0f} deliveries/s at most.")
+    return outcome
+
+
+def measure(plan: Plan, rounds: int) -> Outcome:
+    """Return the figures of each load, peer and round; peers take turns."""
+    # One row for each, in this order.
+    outcome = Outcome(tables={figure: {peer: {} for peer in COMPARED} for figure in _FIGURES})
     turns = [RIVALS, *((peer,) for peer in COMPARED if peer not in RIVALS)]
     with bench() as stand:
-        for number in range(1, repeats + 1):
+        for number in range(1, rounds + 1):
             for peers in turns:
-                shown = ", ".join(peers)
-                print(f"\rrepeat {number} of {repeats}: {shown:24}", end="", file=sys.stderr)  # noqa: T201
-                for name, peer, figures in _measure_peers(stand, peers, plan):
-                    results.setdefault(name, {each: [] for each in COMPARED})[peer].append(figures)
+                show_progress(f"round {number} of {rounds}: {', '.join(peers)}")
+                for load, peer, figures in _measure_peers(stand, peers, plan):
+                    _add(outcome, load, peer, figures)
         for clients in plan.many:
             for peer in COMPARED:
-                figures = _measure_many(stand, peer, clients)
-                results.setdefault(f"@{clients}", {})[peer] = [figures]
-    print(file=sys.stderr)  # noqa: T201
-    return results
+                show_progress(f"{clients} clients: {peer}")
+                _add(outcome, f"@{clients}", peer, _measure_many(stand, peer, clients))
+    return outcome
+
+
+def _add(outcome: Outcome, load: str, peer: str, figures: Mapping[str, float]) -> None:
+    for figure, value in figures.items():
+        outcome.add(figure, peer, load, value)
 
 
 def _measure_peers(
@@ -173,12 +170,11 @@ def _measure_load(
         RATE: got["frames"] / made["seconds"],
         COMPLETE: got["frames"] / (made["events"] * clients),
     }
-    return {**figures, P50: _figure(got["p50"]), P99: _figure(got["p99"])} if is_paced else figures
-
-
-def _figure(value: float | None) -> float:
-    """Return a figure from a process's JSON, where null stands for NaN."""
-    return math.nan if value is None else value
+    return (
+        {**figures, P50: as_number(got["p50"]), P99: as_number(got["p99"])}
+        if is_paced
+        else figures
+    )
 
 
 def measure_receiver() -> float:
@@ -201,31 +197,9 @@ def _measure_many(stand: Bench, peer: str, clients: int) -> dict[str, float]:
     return {
         ACCEPTED: answer["seconds"],
         MEMORY: grown / clients / 1024,
-        SPREAD: _figure(got["spread"]),
+        SPREAD: as_number(got["spread"]),
         COMPLETE: got["frames"] / (made["events"] * clients),
     }
-
-
-def report(results: Figures, repeats: int) -> None:
-    """Print the tables and the goals."""
-    show(f"medians of {repeats} interleaved repeats; {machine()}")
-    print_table(results, _WRITTEN)
-    print_ratios(results)
-    print_completeness(results)
-    last = f"@{_MANY[-1]}"
-    if last in results:
-        for figure, limit in ((ACCEPTED, 5.0), (MEMORY, 12.0)):
-            value = median(results, last, RISKD, figure)
-            print_goal(f"{figure}, {last}", value, "<", limit, value < limit)
-    print_reactors(results)
-
-
-def machine() -> str:
-    """Return one line that describes the machine."""
-    libraries = ("twisted", "autobahn", "msgspec", *_LIBRARIES)
-    installed = [name for name in libraries if find_spec(name) is not None]
-    versions = ", ".join(f"{name} {version(name)}" for name in installed)
-    return f"Python {platform.python_version()}, Linux {platform.release()}, {versions}"
 
 
 def refuse_without_libraries() -> None:
@@ -236,55 +210,3 @@ def refuse_without_libraries() -> None:
             f"broadcast: {', '.join(missing)} to compare with: not installed; "
             "pip install -e '.[bench]' has all of them"
         )
-
-
-def main() -> None:
-    """Measure what the command line asks for."""
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.broadcast")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
-    parser.add_argument("--repeats", type=int, help="rounds [default: 5; 2 if quick]")
-    parser.add_argument(
-        "--quick", action="store_true", help="the loads of the goals, in three minutes"
-    )
-    parser.add_argument(
-        "--soak", type=float, metavar="SECONDS", help="clients come and go that long"
-    )
-    parser.add_argument(
-        "--slow",
-        type=float,
-        nargs="?",
-        const=60.0,
-        metavar="SECONDS",
-        help="20 of 100 clients read nothing",
-    )
-    options = parser.parse_args()
-    results: dict[str, Any] = {}
-    if options.soak is not None:
-        results["soak"] = soak.report_soak(options.soak)
-    if options.slow is not None:
-        results["slow"] = soak.report_slow(options.slow)
-    if not results:
-        refuse_without_libraries()
-        repeats = options.repeats or (2 if options.quick else 5)
-        figures = measure(QUICK if options.quick else WHOLE, repeats)
-        write(options.json, {"broadcast": figures})
-        report(figures, repeats)
-        most = measure_receiver()
-        show(f"\nThe receiver takes {most:,.0f} deliveries/s at most.\n")
-        results = {
-            "broadcast": figures,
-            "receiver": most,
-            "enforcement": enforcement.main(100 if options.quick else 300, 1),
-            "console": console.main(5.0 if options.quick else 30.0),
-        }
-    write(options.json, results)
-
-
-def write(path: Path | None, results: Mapping[str, Any]) -> None:
-    """Write all figures to a file, if the command line names one."""
-    if path is not None:
-        path.write_bytes(msgspec.json.encode({"machine": machine(), **results}))
-
-
-if __name__ == "__main__":
-    main()

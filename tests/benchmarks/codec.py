@@ -1,12 +1,11 @@
 """SignalR's codec against damaged input: it may raise nothing but its own error.
 
-Run as ``python -m tests.benchmarks.codec [SECONDS]``.  It reads random bytes, and valid records that were
-damaged, cut and joined at random; each record that decodes is encoded and decoded again.
+It reads random bytes, and valid records that were damaged, cut and joined at random; each record that decodes is
+encoded and decoded again.  Any other error ends it.
 """
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter
 from random import Random
@@ -21,8 +20,7 @@ from riskd.gateway.signalr import (
     decode,
     encode,
 )
-
-SECONDS = 60.0
+from tests.benchmarks.outcome import Options, Outcome, show_progress
 
 _SOUND = (
     encode(Ping()),
@@ -60,11 +58,22 @@ def read(data: bytes, random: Random) -> list[Message | None]:
     return messages
 
 
-def main(seconds: float) -> None:
-    """Read damaged input for a time, and print how much was read."""
-    seed = time.time_ns()
-    print(f"seed {seed}")  # noqa: T201
-    random = Random(seed)
+def benchmark(options: Options) -> Outcome:
+    """Read damaged input for a time."""
+    seed, seconds = time.time_ns(), options.seconds_or(60.0, 5.0)
+    show_progress(f"seed {seed}")
+    counts = read_damaged(Random(seed), seconds)
+    outcome = Outcome(notes=[f"seed {seed}"])
+    for name in ("bytes", "read", "refused", "read otherwise when written again"):
+        outcome.add(f"inputs in {seconds:g} s", name, "", counts[name])
+    outcome.judge(
+        "read otherwise when written again", counts["read otherwise when written again"], "<=", 0
+    )
+    return outcome
+
+
+def read_damaged(random: Random, seconds: float) -> Counter[str]:
+    """Read damaged input for a time; return how much was read, and how."""
     counts: Counter[str] = Counter()
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
@@ -80,13 +89,6 @@ def main(seconds: float) -> None:
         counts["read"] += 1
         for message in messages:
             if message is not None and decode(encode(message)[:-1]) != message:
-                raise SystemExit(f"read otherwise when written again: {message}")
-    total = counts["read"] + counts["refused"]
-    print(  # noqa: T201
-        f"{total:,} inputs, {counts['bytes']:,} bytes: {counts['read']:,} read, "
-        f"{counts['refused']:,} refused, no other error"
-    )
-
-
-if __name__ == "__main__":
-    main(float(sys.argv[1]) if len(sys.argv) > 1 else SECONDS)
+                show_progress(f"read otherwise when written again: {message}")
+                counts["read otherwise when written again"] += 1
+    return counts

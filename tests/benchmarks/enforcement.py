@@ -1,9 +1,8 @@
 """The time from a breach to the call of the broker, while many consoles listen.
 
-Run as ``python -m tests.benchmarks.enforcement [BREACHES [REPEATS]]``.  Each repeat runs a daemon with
-the journal and one without.  All twelve rules are in force, and every quote is broadcast to a hundred
-clients, of which twenty do not read.  The time runs from the event of a position that is too large to the
-daemon's request to close it.
+Each round runs a daemon with the journal and one without.  All twelve rules are in force, and every quote is
+broadcast to a hundred clients, of which twenty do not read.  The time runs from the event of a position that is too
+large to the daemon's request to close it.
 
 No client answers pings, and the daemon queues what a silent one does not read, so a run must stay short:
 at most 400 breaches.  A run in which the daemon closed a client measured something else and is refused.
@@ -20,10 +19,12 @@ from typing import Any
 import msgspec
 
 from tests.benchmarks.enforcement_daemon import CLIENTS
+from tests.benchmarks.outcome import Options, Outcome, percentile, show_progress
 from tests.support.websocket_frames import handshake
 
 SILENT_CLIENTS = 20
-MAX_BREACHES = 400
+BREACHES = 300
+QUICK_BREACHES = 100
 _CHUNK = 256 * 1024
 
 
@@ -38,8 +39,8 @@ def run(with_journal: bool, breaches: int) -> dict[str, Any]:
         drain(clients[SILENT_CLIENTS:])
         for client in clients:
             client.close()
-        figures: dict[str, Any] = msgspec.json.decode(daemon.stdout.readline())
-    return figures
+        result: dict[str, Any] = msgspec.json.decode(daemon.stdout.readline())
+    return result
 
 
 def connect(port: int) -> socket.socket:
@@ -69,47 +70,35 @@ def _received(client: Any) -> bool:
         return False
 
 
-def table(results: list[dict[str, Any]]) -> dict[str, float]:
-    """Return the figures of all repeats together.
+def figures(result: dict[str, Any]) -> dict[str, float]:
+    """Return the figures of a round.
 
-    :raises SystemExit: a repeat ended with clients missing.
+    :raises SystemExit: it ended with clients missing.
     """
-    clients = min(result["clients"] for result in results)
+    clients = result["clients"]
     if clients < CLIENTS:
         raise SystemExit(f"enforcement: expected {CLIENTS} clients at the end, got {clients}")
-    waits = sorted(1000 * wait for result in results for wait in result["latencies"])
+    waits = [1000 * wait for wait in result["latencies"]]
     return {
         "breaches": len(waits),
-        "p50, ms": waits[len(waits) // 2],
-        "p99, ms": waits[int(len(waits) * 0.99)],
-        "max, ms": waits[-1],
-        "clients at the end": clients,
-        "quotes told, 1/s": min(result["quotes"] for result in results),
-        "longest burst, ms": 1000 * max(result["longest burst"] for result in results),
-        "CPU, %": 100 * max(result["cpu"] for result in results),
+        "p50, ms": percentile(waits, 0.5),
+        "p99, ms": percentile(waits, 0.99),
+        "max, ms": max(waits),
+        "quotes told, 1/s": result["quotes"],
+        "longest burst, ms": 1000 * result["longest burst"],
+        "CPU, %": 100 * result["cpu"],
     }
 
 
-def main(breaches: int, repeats: int) -> dict[str, dict[str, float]]:
-    """Measure, print the table, and return it."""
-    if not 0 < breaches <= MAX_BREACHES:
-        raise SystemExit(f"enforcement: expected 1 to {MAX_BREACHES} breaches, got {breaches}")
-    results: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
-    for _ in range(repeats):
+def benchmark(options: Options) -> Outcome:
+    """Measure with the journal and without, in turn."""
+    outcome = Outcome()
+    for number in range(options.rounds_or(3, 1)):
+        show_progress(f"round {number + 1}")
         for with_journal in (True, False):
-            results[with_journal].append(run(with_journal, breaches))
-    on, off = table(results[True]), table(results[False])
-    print(  # noqa: T201
-        f"{repeats} interleaved repeats, {CLIENTS} clients, {SILENT_CLIENTS} of them not reading"
-    )
-    print(f"{'':24}{'journal on':>14}{'journal off':>14}")  # noqa: T201
-    for name, figure in on.items():
-        print(f"{name:24}{figure:14.3f}{off[name]:14.3f}")  # noqa: T201
-    return {"journal on": on, "journal off": off}
-
-
-if __name__ == "__main__":
-    main(
-        int(sys.argv[1]) if len(sys.argv) > 1 else 300,
-        int(sys.argv[2]) if len(sys.argv) > 2 else 3,
-    )
+            column = f"journal {'on' if with_journal else 'off'}"
+            result = run(with_journal, QUICK_BREACHES if options.quick else BREACHES)
+            for name, value in figures(result).items():
+                outcome.add("from a breach to the call of the broker", name, column, value)
+    outcome.notes.append(f"{CLIENTS} clients, {SILENT_CLIENTS} of them not reading.")
+    return outcome

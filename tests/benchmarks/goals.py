@@ -1,22 +1,19 @@
-"""riskd's goals beside other libraries, and whether a run reaches them."""
+"""The goals of riskd's broadcast beside other libraries."""
 
 from __future__ import annotations
 
-import math
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
+from tests.benchmarks.outcome import Outcome, Sign, as_number, median
 from tests.benchmarks.peer import PICOWS, RISKD, UVLOOP, WEBSOCKETS
-
-Results = Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]]
-"""Figures by load, by peer, one of each repeat."""
 
 CPU: Final = "CPU, us"
 P50: Final = "p50, ms"
 P99: Final = "p99, ms"
 RATE: Final = "deliveries/s"
 COMPLETE: Final = "complete"
+"""The share of events that clients received."""
 
 
 class Ratio(NamedTuple):
@@ -30,9 +27,10 @@ class Ratio(NamedTuple):
     peer: str
     limit: float
 
-    def is_met(self, ratio: float) -> bool:
-        """Return whether ``ratio`` reaches the goal."""
-        return ratio >= self.limit if self.figure == RATE else ratio <= self.limit
+    @property
+    def sign(self) -> Sign:
+        """How the ratio compares with the limit."""
+        return ">=" if self.figure == RATE else "<="
 
 
 RATIOS: Final = (
@@ -53,77 +51,39 @@ RATIOS: Final = (
 )
 
 
-def median(results: Results, load: str, peer: str, figure: str) -> float:
-    """Return the median of all repeats."""
-    return _median(each[figure] for each in results[load][peer])
+def paired_ratio(outcome: Outcome, figure: str, load: str, one: str, other: str) -> float:
+    """Return the median of each round's ratio, so that the machine's drift cancels out.
 
-
-def paired_ratio(results: Results, load: str, figure: str, one: str, other: str) -> float:
-    """Return the median of each repeat's ratio, so that the machine's drift cancels out.
-
-    It is NaN, which reaches no goal, if either peer measured nothing in any repeat.
+    It is NaN, which reaches no goal, if either peer measured nothing in any round.
     """
-    pairs = zip(results[load][one], results[load][other], strict=True)
-    return _median(first[figure] / second[figure] for first, second in pairs)
+    pairs = zip(
+        outcome.figures(figure, one, load), outcome.figures(figure, other, load), strict=True
+    )
+    return median(first / second for first, second in pairs)
 
 
-def _median(values: Iterable[float]) -> float:
-    values = list(values)
-    return math.nan if any(map(math.isnan, values)) else statistics.median(values)
-
-
-def print_ratios(results: Results) -> None:
-    """Print each measured goal beside its figure."""
-    show(f"\n{'riskd divided by':32}{'load':14}{'ratio':>8}{'goal':>9}")
+def judge_ratios(outcome: Outcome) -> None:
+    """Hold riskd against its peers, in each load that was measured."""
     for goal in RATIOS:
-        if goal.load in results:
-            ratio = paired_ratio(results, goal.load, goal.figure, RISKD, goal.peer)
-            sign = ">=" if goal.figure == RATE else "<="
-            name = f"{goal.peer}, {goal.figure}"
-            print_goal(f"{name:32}{goal.load:14}", ratio, sign, goal.limit, goal.is_met(ratio))
+        if goal.load in outcome.tables[goal.figure][RISKD]:
+            ratio = paired_ratio(outcome, goal.figure, goal.load, RISKD, goal.peer)
+            name = f"divided by {goal.peer}, {goal.figure}, {goal.load}"
+            outcome.judge(name, ratio, goal.sign, goal.limit)
 
 
-def print_completeness(results: Results) -> None:
-    """Print the share of events that riskd delivered in its worst repeat; the goal is all."""
-    for load, peers in results.items():
-        repeats = peers.get(RISKD, ())
-        if repeats and COMPLETE in repeats[0]:
-            least = min(each[COMPLETE] for each in repeats)
-            print_goal(f"{'delivered':32}{load:14}", least, ">=", 1.0, least >= 1)
+def judge_completeness(outcome: Outcome) -> None:
+    """Hold what riskd delivered in its worst round against all that it should."""
+    for load, shares in outcome.tables[COMPLETE][RISKD].items():
+        # A share is never NaN.
+        outcome.judge(f"delivered, {load}", min(map(as_number, shares)), ">=", 1.0)
 
 
-def print_goal(name: str, value: float, sign: str, limit: float, is_met: bool) -> None:
-    """Print a figure beside its goal."""
-    show(f"{name:46}{value:8.2f}{f'{sign} {limit:g}':>9}  {'PASS' if is_met else 'MISS'}")
-
-
-def print_reactors(results: Results) -> None:
-    """Print which reactor costs less CPU."""
-    loads = [load for load in results if CPU in _any(results[load])]
-    ratios = {load: paired_ratio(results, load, CPU, UVLOOP, RISKD) for load in loads}
-    show("\nCPU on asyncio with uvloop divided by epoll:")
-    show("  " + ", ".join(f"{load} {ratio:.2f}" for load, ratio in ratios.items()))
-    show(f"  the winner: {'epoll' if statistics.median(ratios.values()) >= 1 else 'uvloop'}")
-
-
-def print_table(results: Results, figures: Mapping[str, Callable[[float], str]]) -> None:
-    """Print the medians, one table for each figure.
-
-    :param figures: the format of each figure.
-    """
-    for figure, written in figures.items():
-        loads = [load for load in results if figure in _any(results[load])]
-        if loads:
-            show(f"\n{figure:24}" + "".join(f"{load:>12}" for load in loads))
-            for peer in results[loads[0]]:
-                cells = (written(median(results, load, peer, figure)) for load in loads)
-                show(f"{peer:24}" + "".join(f"{cell:>12}" for cell in cells))
-
-
-def _any(peers: Mapping[str, Sequence[Mapping[str, Any]]]) -> Mapping[str, Any]:
-    return next(iter(peers.values()))[0]
-
-
-def show(line: str) -> None:
-    """Print a line, now."""
-    print(line, flush=True)  # noqa: T201
+def reactor_notes(outcome: Outcome) -> list[str]:
+    """Return which reactor costs less CPU, in a sentence or two."""
+    ratios = {
+        load: paired_ratio(outcome, CPU, load, UVLOOP, RISKD)
+        for load in outcome.tables[CPU][UVLOOP]
+    }
+    each = ", ".join(f"{load} {ratio:.2f}" for load, ratio in ratios.items())
+    winner = "epoll" if statistics.median(ratios.values()) >= 1 else "uvloop"
+    return [f"CPU on asyncio with uvloop divided by epoll: {each}; the winner: {winner}."]

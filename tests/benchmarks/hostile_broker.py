@@ -1,35 +1,32 @@
 """What a broker that misbehaves costs riskd: memory, the reactor's time, and the time from a breach to a close.
 
-Run as ``python -m tests.benchmarks.hostile_broker [--quick]``.  The daemon that users run guards an account at a
+The daemon that users run guards an account at a
 broker whose answers and market hub attack it, one way after the other; in between the broker is quiet.  The account
 holds a position whose product is quoted, and every three seconds it enters a product that is blocked.
 
 "Breach to close" runs from the sending of that position's event to the arrival of the request that closes it, both
 at the broker.  "Memory" is the peak of the daemon's memory over what it had when the attack began.  "Held" is the
-longest time that one turn has held the daemon's reactor, without the time in which other programs had the core; in
-parentheses with it.
+longest time that one turn has held the daemon's reactor, without the time in which other programs had the core;
+"in all" is with it.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
-import statistics
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from riskd.host.timing import use_steady_clock
 from riskd.practice.server.site import DEFAULT_API_KEY, DEFAULT_USER_NAME
-from tests.benchmarks.goals import show
 from tests.benchmarks.link_broker import until
+from tests.benchmarks.outcome import Options, Outcome, median, show_progress
 from tests.benchmarks.processes import Process
+from tests.benchmarks.reactor_run import run_reactor
 from tests.integration.hostile_broker import (
     ACCOUNT,
     HostileBroker,
@@ -173,8 +170,8 @@ async def measure(
     )
 
 
-async def run(breaches: int) -> bool:
-    """Measure all attacks, print the table, and return whether all goals are reached."""
+async def run(breaches: int) -> Outcome:
+    """Measure all attacks."""
     broker = HostileBroker()
     with tempfile.TemporaryDirectory() as place:
         directory = Path(place)
@@ -200,6 +197,7 @@ async def run(breaches: int) -> bool:
             quiet: list[float] = []
             results: list[tuple[str, Measured]] = []
             for attack in attacks():
+                show_progress(attack.name)
                 calm = await measure(broker, daemon, breaches, lambda _broker: None)
                 quiet += calm.times
                 results.append(
@@ -207,63 +205,42 @@ async def run(breaches: int) -> bool:
                 )
             daemon_log = log.read_text()
     await broker.close()
-    if "Traceback" in daemon_log:
-        show(daemon_log)
-    return print_table(results, quiet) and "Traceback" not in daemon_log
+    outcome = outcome_of(results, quiet)
+    tracebacks = daemon_log.count("Traceback")
+    outcome.judge("tracebacks in the log", tracebacks, "<=", 0)
+    if tracebacks:
+        show_progress(daemon_log)
+    return outcome
 
 
-def print_table(results: list[tuple[str, Measured]], quiet: list[float]) -> bool:
-    """Print what each attack did, beside the goals; return whether all are reached."""
-    calm = statistics.median(quiet)
-    show(
+def outcome_of(results: list[tuple[str, Measured]], quiet: list[float]) -> Outcome:
+    """Return what each attack did, beside the goals."""
+    calm = median(quiet)
+    outcome = Outcome()
+    outcome.notes.append(
         f"breach to close while the broker is quiet: median {1000 * calm:.1f} ms, "
         f"worst {1000 * max(quiet):.1f} ms, {len(quiet)} breaches"
     )
-    show(
-        f"\n{'':26}{'memory, MB':>18}{'held, ms (in all)':>26}"
-        f"{'breach to close, ms':>26}{'times quiet':>18}{'core':>7}"
-    )
-    are_met = True
     for name, measured in results:
-        median = statistics.median(measured.times)
-        ratio = median / calm
-        goals = (
-            measured.growth < MAX_GROWTH,
-            measured.held <= MAX_HELD,
-            ratio <= MAX_RATIO,
-        )
-        memory, held, times = ("PASS" if each else "MISS" for each in goals)
-        are_met &= all(goals)
-        own = f"{1000 * measured.held:.1f} ({1000 * measured.held_in_all:.1f})"
-        both = f"{1000 * median:.1f}, worst {1000 * max(measured.times):.1f}"
-        show(
-            f"{name:26}{measured.growth:13.1f} {memory}{own:>21} {held}{both:>26}"
-            f"{ratio:13.2f} {times}{100 * measured.cpu:6.0f}%"
-        )
-    show(
-        f"\ngoals: memory below {MAX_GROWTH:g} MB, held at most {1000 * MAX_HELD:g} ms, "
-        f"at most {MAX_RATIO:g} times the quiet figure: {'PASS' if are_met else 'MISS'}"
-    )
-    return are_met
+        ratio = median(measured.times) / calm
+        milliseconds = [1000 * each for each in measured.times]
+        for column, values in {
+            "memory, MB": [measured.growth],
+            "held, ms": [1000 * measured.held],
+            "in all": [1000 * measured.held_in_all],
+            "breach to close, ms": milliseconds,
+            "worst": [max(milliseconds)],
+            "times quiet": [ratio],
+            "core, %": [100 * measured.cpu],
+        }.items():
+            outcome.add("attack", name, column, *values)
+        outcome.judge(f"{name}: memory, MB", measured.growth, "<", MAX_GROWTH)
+        outcome.judge(f"{name}: held, ms", 1000 * measured.held, "<=", 1000 * MAX_HELD)
+        outcome.judge(f"{name}: breach to close, times quiet", ratio, "<=", MAX_RATIO)
+    return outcome
 
 
-def main(breaches: int) -> None:
+def benchmark(options: Options) -> Outcome:
     """Run the reactor until everything is measured."""
     use_steady_clock(reactor)
-    outcome: list[Any] = []
-
-    def begin() -> None:
-        running = Deferred.fromCoroutine(run(breaches))
-        running.addBoth(outcome.append).addBoth(lambda _: reactor.stop())
-
-    reactor.callWhenRunning(begin)
-    reactor.run()
-    if outcome[0] is not True and outcome[0] is not False:
-        outcome[0].raiseException()
-    sys.exit(0 if outcome[0] else 1)
-
-
-if __name__ == "__main__":
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--quick", action="store_true")
-    main(_QUICK_BREACHES if options.parse_args().quick else _BREACHES)
+    return run_reactor(lambda: run(options.rounds_or(_BREACHES, _QUICK_BREACHES)))

@@ -1,22 +1,20 @@
 """The cost of the journal: a daemon with it and one without, in turn, on the same events.
 
-Run as ``python -m tests.benchmarks.journal [REPEATS [SECONDS]]``.  Each repeat runs a daemon with the
-journal and one without, for some seconds at 60 events a second and then as fast as it can; the table
-shows medians.  One process is measured while another receives.
+Each round runs a daemon with the journal and one without, for some seconds at 60 events a second and then as fast
+as it can.  One process is measured while another receives.
 """
 
 from __future__ import annotations
 
-import statistics
 import struct
 import subprocess
 import sys
 import time
-from typing import Any
 
 import websocket
 
 from tests.benchmarks.journal_daemon import FLOOD_EVENTS
+from tests.benchmarks.outcome import Options, Outcome, percentile, show_progress
 
 
 def listen_to(with_journal: bool, seconds: float) -> dict[str, float]:
@@ -42,12 +40,12 @@ def listen_to(with_journal: bool, seconds: float) -> dict[str, float]:
         stream.shutdown()
         steady_cpu, steady_count = daemon.stdout.readline().split()
         flood_cpu = float(daemon.stdout.readline())
-    steady = sorted(ages[: int(steady_count)])
+    steady = [1000 * age for age in ages[: int(steady_count)]]
     flood = arrivals[int(steady_count) : int(steady_count) + FLOOD_EVENTS]
     return {
         "CPU at 60/s, %": 100 * float(steady_cpu) / seconds,
-        "p50 at 60/s, ms": 1000 * steady[len(steady) // 2],
-        "p99 at 60/s, ms": 1000 * steady[int(len(steady) * 0.99)],
+        "p50 at 60/s, ms": percentile(steady, 0.5),
+        "p99 at 60/s, ms": percentile(steady, 0.99),
         "flood, events/s": len(flood) / (flood[-1] - flood[0]),
         "flood, CPU us/event": 1e6 * flood_cpu / FLOOD_EVENTS,
     }
@@ -62,23 +60,14 @@ def stamp_of(frame: bytes) -> float:
     return time.monotonic()
 
 
-def main(repeats: int, seconds: float) -> None:
-    """Print the table."""
-    results: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
-    for _ in range(repeats):
+def benchmark(options: Options) -> Outcome:
+    """Measure with the journal and without, in turn."""
+    outcome = Outcome()
+    seconds = options.seconds_or(10.0, 3.0)
+    for number in range(options.rounds_or(5, 1)):
+        show_progress(f"round {number + 1}")
         for with_journal in (True, False):
-            results[with_journal].append(listen_to(with_journal, seconds))
-    print(f"medians of {repeats} interleaved repeats, one client")  # noqa: T201
-    print(f"{'':24}{'journal on':>14}{'journal off':>14}{'difference':>14}")  # noqa: T201
-    for name in results[True][0]:
-        on, off = (
-            statistics.median(result[name] for result in results[which]) for which in (True, False)
-        )
-        print(f"{name:24}{on:14.3f}{off:14.3f}{on - off:14.3f}")  # noqa: T201
-
-
-if __name__ == "__main__":
-    main(
-        int(sys.argv[1]) if len(sys.argv) > 1 else 5,
-        float(sys.argv[2]) if len(sys.argv) > 2 else 10,
-    )
+            column = f"journal {'on' if with_journal else 'off'}"
+            for name, value in listen_to(with_journal, seconds).items():
+                outcome.add("to one client", name, column, value)
+    return outcome

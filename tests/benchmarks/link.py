@@ -1,6 +1,6 @@
 """The time from a breach to flat at a broker that is 80 ms of round trip away.
 
-Run as ``python -m tests.benchmarks.link [--quick]``.  The daemon that users run guards an account at the
+The daemon that users run guards an account at the
 practice gateway's server through its ProjectX client.  Between them is a proxy that delays bytes by half a
 round trip each way, and those of a new connection by one round trip more.  One link is plain, the other has
 TLS, whose own handshakes take round trips too; the breaches of the two take turns.
@@ -13,8 +13,6 @@ and all orders are canceled.  Requests are all that the broker receives until th
 
 from __future__ import annotations
 
-import argparse
-import statistics
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -24,13 +22,14 @@ from typing import Final, NamedTuple
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
-from twisted.python.failure import Failure
 
 from riskd.host.timing import use_steady_clock
-from tests.benchmarks.goals import print_goal, show
 from tests.benchmarks.link_broker import DistantBroker, GuardingDaemon, until
 from tests.benchmarks.link_proxy import ROUND_TRIP
+from tests.benchmarks.outcome import Options, Outcome, median, show_progress
+from tests.benchmarks.reactor_run import run_reactor
 
+_TABLE: Final = f"round trips of {1000 * ROUND_TRIP:g} ms"
 TIMES: Final = 20
 QUICK_TIMES: Final = 5
 
@@ -132,23 +131,21 @@ async def measure(
     return [await flatten_once(broker, scenario) for _ in range(times)]
 
 
-def print_results(scenario: Scenario, link: str, results: Sequence[Measured]) -> None:
-    """Print the figures of a scenario on a link beside their goals."""
-    times = [each.sent for each in results]
-    name = f"{scenario.name}, {link}"
-    figures = [(f"{name}, median", statistics.median(times), scenario.median)]
+def add(outcome: Outcome, scenario: Scenario, link: str, results: Sequence[Measured]) -> None:
+    """Add the figures of a scenario on a link, and hold them against their goals."""
+    sent = [each.sent for each in results]
+    requests = [len(each.requests) for each in results]
+    row = f"{scenario.name}, {link}"
+    outcome.add(_TABLE, row, "from the event", *sent)
+    outcome.add(_TABLE, row, "worst", max(sent))
+    outcome.add(_TABLE, row, "from the fill", *(each.filled for each in results))
+    outcome.add(_TABLE, row, "requests", *requests)
+    outcome.add(_TABLE, row, "most", max(requests))
+    outcome.judge(f"{row}, median", median(sent), "<=", scenario.median)
     if scenario.worst is not None:
-        figures.append((f"{name}, worst", max(times), scenario.worst))
-    most = max(results, key=lambda each: len(each.requests)).requests
+        outcome.judge(f"{row}, worst", max(sent), "<=", scenario.worst)
     if scenario.requests is not None:
-        figures.append((f"{name}, requests", len(most), scenario.requests))
-    for figure, value, limit in figures:
-        print_goal(figure, value, "<=", limit, value <= limit)
-    filled = [each.filled for each in results]
-    show(
-        f"  fill to fill: median {statistics.median(filled):.2f}, worst {max(filled):.2f}; "
-        f"worst of all {max(times):.2f}; most requests {len(most)}: {', '.join(most)}"
-    )
+        outcome.judge(f"{row}, requests", max(requests), "<=", scenario.requests)
 
 
 def certificate(directory: Path) -> tuple[bytes, Path]:
@@ -163,8 +160,9 @@ def certificate(directory: Path) -> tuple[bytes, Path]:
     return issued.private_key_and_cert_chain_pem.bytes(), path
 
 
-async def run(times: int) -> None:
-    """Measure all scenarios on both links, and print them."""
+async def run(times: int) -> Outcome:
+    """Measure all scenarios on both links."""
+    outcome = Outcome()
     with ExitStack() as stack:
         brokers = {}
         for link in ("plain", "TLS"):
@@ -174,8 +172,8 @@ async def run(times: int) -> None:
             daemon = GuardingDaemon(directory, broker, authority)
             stack.callback(daemon.stop)
             await daemon.start()
-        show(f"{times} flattens each; round trips of {1000 * ROUND_TRIP:g} ms, and requests")
         for scenario in SCENARIOS:
+            show_progress(scenario.name)
             both = await gatherResults(
                 [
                     Deferred.fromCoroutine(
@@ -185,33 +183,15 @@ async def run(times: int) -> None:
                 ]
             )
             for link, results in zip(brokers, both, strict=True):
-                print_results(scenario, link, results)
+                add(outcome, scenario, link, results)
         for link, broker in brokers.items():
-            show(f"{link}: {broker.proxy.connections} connections in all")
+            outcome.notes.append(f"{link}: {broker.proxy.connections} connections in all")
     for broker in brokers.values():
         await broker.stop()
+    return outcome
 
 
-def main(times: int) -> None:
+def benchmark(options: Options) -> Outcome:
     """Run the reactor until everything is measured."""
-    failures: list[Failure] = []
     use_steady_clock(reactor)
-
-    def begin() -> None:
-        done = Deferred.fromCoroutine(run(times)).addErrback(failures.append)
-        done.addBoth(lambda _: reactor.stop())
-
-    reactor.callWhenRunning(begin)
-    reactor.run()
-    for failure in failures:
-        failure.raiseException()
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description="The time from a breach to flat at a distant broker."
-    )
-    parser.add_argument(
-        "--quick", action="store_true", help=f"{QUICK_TIMES} flattens each, not {TIMES}"
-    )
-    main(QUICK_TIMES if parser.parse_args().quick else TIMES)
+    return run_reactor(lambda: run(options.rounds_or(TIMES, QUICK_TIMES)))

@@ -1,15 +1,12 @@
 """The way of a quote through riskd with all rules in force, beside that with the rules of before.
 
-Run as ``python -m tests.benchmarks.quotes [ROUNDS]``.  It times the processor from the gateway's listener to the
-broadcast, and the rules on the way, of an account with two positions.  Both daemons are in this
-process, and take turns, so that the machine's other work and its heat meet both.
+It times the processor from the gateway's listener to the broadcast, and the rules on the way, of an account with two
+positions.  Both daemons are in this process, and take turns, so that the machine's other work and its heat meet both.
 """
 
 from __future__ import annotations
 
 import gc
-import statistics
-import sys
 import time
 from datetime import timedelta
 from decimal import Decimal
@@ -17,7 +14,7 @@ from typing import Final
 
 from riskd.model.broker import BrokerQuote
 from riskd.model.events import MarketQuote
-from tests.benchmarks.goals import print_goal, show
+from tests.benchmarks.outcome import Options, Outcome, median
 from tests.support.practice_daemon import BUY, ES, MNQ, PracticeDaemon
 
 QUOTES: Final = 1000
@@ -131,39 +128,26 @@ class Account:
         self._daemon.close()
 
 
-def measure(rounds: int) -> tuple[float, float, float]:
-    """Return the microseconds of a quote with the rules of before, with all, and the median of the rounds' ratios."""
+def benchmark(options: Options) -> Outcome:
+    """Measure both, side by side, in each round."""
+    outcome = Outcome()
     before, after = Account(BEFORE), Account(BEFORE + MORE)
-    pairs: list[tuple[float, float]] = []
+    ratios: list[float] = []
     try:
-        for number in range(rounds + 1):
+        # The first round warms up.
+        before.microseconds(), after.microseconds()
+        for number in range(options.rounds_or(40, 10)):
             # The one that is second finds the caches as the first has left them.
             if number % 2:
-                pairs.append((before.microseconds(), after.microseconds()))
+                first, second = before.microseconds(), after.microseconds()
             else:
-                second = after.microseconds()
-                pairs.append((before.microseconds(), second))
+                second, first = after.microseconds(), before.microseconds()
+            ratios.append(second / first)
+            outcome.add("a quote", "twelve rules", "CPU, us", first)
+            outcome.add("a quote", "all rules", "CPU, us", second)
     finally:
         before.close()
         after.close()
-    # The first round warms up.
-    pairs = pairs[1:]
-    ratio = statistics.median(second / first for first, second in pairs)
-    return (
-        statistics.median(first for first, _ in pairs),
-        statistics.median(second for _, second in pairs),
-        ratio,
-    )
-
-
-def main(rounds: int) -> None:
-    """Measure and print both, side by side."""
-    before, after, ratio = measure(rounds)
-    show(f"{rounds} interleaved rounds of {QUOTES:,} quotes, CPU microseconds a quote")
-    show(f"{'twelve rules':24}{before:10.1f}")
-    show(f"{'all rules':24}{after:10.1f}")
-    print_goal("all rules divided by twelve rules", ratio, "<=", GOAL, ratio <= GOAL)
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 40)
+    outcome.judge("all rules divided by twelve rules", median(ratios), "<=", GOAL)
+    outcome.notes.append(f"{QUOTES:,} quotes a round.")
+    return outcome

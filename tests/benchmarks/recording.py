@@ -1,19 +1,15 @@
 """The cost of recording, and the speed of a replay.
 
-Run as ``python -m tests.benchmarks.recording [MINUTES]``.  The practice gateway trades in memory into an
-engine with a recording and one without; the journal's disk takes no time.
+The practice gateway trades in memory into an engine with a recording and one without; the journal's disk takes no
+time.
 """
 
 from __future__ import annotations
 
 import importlib.resources
 import io
-import shutil
-import sys
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from riskd.engine.service import EngineService
 from riskd.journal.service import JournalService
@@ -22,6 +18,7 @@ from riskd.model.wire import encode
 from riskd.recording.format import Recording
 from riskd.recording.replay import replay
 from riskd.recording.what_if import what_if
+from tests.benchmarks.outcome import Options, Outcome, show_progress
 from tests.support.practice_daemon import CATALOGUE
 from tests.support.recorded_daemon import EventualDisk, RecordedDaemon, settings_of
 
@@ -57,34 +54,38 @@ def cpu_of(act: Callable[[], object]) -> float:
     return time.process_time() - began
 
 
-def main(minutes: float) -> None:
-    """Print the figures."""
+def benchmark(options: Options) -> Outcome:
+    """Record some minutes, and replay them."""
+    outcome = Outcome()
+    for number in range(options.rounds_or(3, 1)):
+        show_progress(f"round {number + 1}")
+        for name, value in measure(2.0 if options.quick else 10.0).items():
+            outcome.add("a recording", name, "", value)
+    return outcome
+
+
+def measure(minutes: float) -> dict[str, float]:
+    """Return the figures of a recording."""
     plain, recorded = PlainDaemon(CONFIG), RecordedDaemon(CONFIG)
     without = cpu_of(lambda: plain.advance(60 * minutes))
     with_it = cpu_of(lambda: recorded.advance(60 * minutes))
-    path = Path(tempfile.mkdtemp(), "day.jsonl")
-    shutil.copy(recorded.end(), path)
-    turns = sum(1 for _ in Recording(path.open("rb"), "day").turns())
-    each = (with_it - without) / turns
-    print(  # noqa: T201
-        f"{turns:,} turns, {len(recorded.broadcasts):,} broadcasts, {path.stat().st_size:,} bytes\n"
-        f"recording a turn: {1e6 * each:.0f} us of CPU; "
-        f"at {EVENTS_PER_SECOND} a second: {100 * EVENTS_PER_SECOND * each:.2f} %"
-    )
-    content = path.read_bytes()
+    content = recorded.end().read_bytes()
+    turns = sum(1 for _ in Recording(io.BytesIO(content), "day").turns())
 
     def play() -> None:
         for _turn in replay(Recording(io.BytesIO(content), "day"), CATALOGUE):
             pass
 
-    print(f"exact replay: {turns / cpu_of(play):,.0f} turns a second")  # noqa: T201
-
     def play_otherwise() -> None:
         for _one in what_if(Recording(io.BytesIO(content), "day"), settings_of(CONFIG), CATALOGUE):
             pass
 
-    print(f"what if: {turns / cpu_of(play_otherwise):,.0f} turns a second")  # noqa: T201
-
-
-if __name__ == "__main__":
-    main(float(sys.argv[1]) if len(sys.argv) > 1 else 10)
+    each = (with_it - without) / turns
+    return {
+        "turns": turns,
+        "bytes a turn": len(content) / turns,
+        "recording a turn, CPU us": 1e6 * each,
+        f"CPU at {EVENTS_PER_SECOND} turns/s, %": 100 * EVENTS_PER_SECOND * each,
+        "exact replay, turns/s": turns / cpu_of(play),
+        "what if, turns/s": turns / cpu_of(play_otherwise),
+    }

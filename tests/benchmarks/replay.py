@@ -1,19 +1,20 @@
 """The speed of the pure core: a year of one account without a reactor and a disk.
 
-Run as ``python -m tests.benchmarks.replay [DAYS]``.  It times applying events and evaluating rules, not
-making up the recording, in CPU time.  It replays the year twice, and both runs must decide the same.
+It times applying events and evaluating rules, not making up the recording, in CPU time.  It replays the year
+several times, and all runs must decide the same.
 """
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter
 from typing import NamedTuple
 
+from tests.benchmarks.outcome import Options, Outcome, show_progress
 from tests.support.simulated_days import Decided, RulesUnderTest, settings, trading_days
 
 DAYS = 250
+RATE = 200_000
 
 
 class Run(NamedTuple):
@@ -36,20 +37,18 @@ def run(days: int) -> Run:
     return Run(events, seconds, replay.decided)
 
 
-def main(days: int) -> None:
-    """Print the speed and the decisions."""
-    first, second = run(days), run(days)
-    for result in (first, second):
-        rate = result.events / result.seconds
-        print(  # noqa: T201
-            f"{days} days, {result.events} events in {result.seconds:.2f} s: {rate:,.0f} events/s"
-        )
-    for rule_id, count in sorted(Counter(one.rule_id for one in first.decided).items()):
-        print(f"  {rule_id}: {count} decisions")  # noqa: T201
-    if first.decided != second.decided:
-        raise SystemExit("The two replays decided differently")
-    print("Both replays decided the same")  # noqa: T201
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else DAYS)
+def benchmark(options: Options) -> Outcome:
+    """Replay a year, or a month, in each round."""
+    outcome, days = Outcome(), 20 if options.quick else DAYS
+    runs = []
+    for number in range(options.rounds_or(5, 2)):
+        show_progress(f"round {number + 1}")
+        runs.append(run(days))
+        outcome.add(f"{days} days", "events", "", runs[-1].events)
+        outcome.add(f"{days} days", "events/s", "", runs[-1].events / runs[-1].seconds)
+    for rule_id, count in sorted(Counter(one.rule_id for one in runs[0].decided).items()):
+        outcome.add(f"{days} days", f"decisions of {rule_id}", "", count)
+    outcome.judge("events/s", outcome.median(f"{days} days", "events/s", ""), ">=", RATE)
+    others = sum(one.decided != runs[0].decided for one in runs)
+    outcome.judge("rounds that decided otherwise", others, "<=", 0)
+    return outcome

@@ -15,9 +15,10 @@ from riskd.app.launch import utc_now
 from riskd.engine.tracked_account import TrackedAccount
 from riskd.model.events import Event
 from tests.benchmarks import enforcement, goals, link
-from tests.benchmarks.goals import COMPLETE, CPU, P99, RATE, Ratio, median, paired_ratio
+from tests.benchmarks.goals import COMPLETE, CPU, P99, RATE, Ratio, paired_ratio
 from tests.benchmarks.journal_daemon import Source
 from tests.benchmarks.link_proxy import DelayedPipe
+from tests.benchmarks.outcome import Outcome
 from tests.benchmarks.peer import PICOWS, RISKD, UVLOOP, WEBSOCKETS
 from tests.benchmarks.receiver import Ages, percentiles
 from tests.benchmarks.soak import GROWTH, Soaked
@@ -29,64 +30,57 @@ from tests.support.websocket_frames import TEXT, server_frame
 class RatioTests(SynchronousTestCase):
     """riskd beside a peer."""
 
-    def test_ratios_are_those_of_each_repeat(self) -> None:
+    def outcome(self, load: str, figures: dict[str, dict[str, list[float]]]) -> Outcome:
+        """Return an outcome of one load; figures by peer."""
+        outcome = Outcome(tables={name: {} for name in (CPU, P99, RATE, COMPLETE)})
+        for table in outcome.tables.values():
+            table.update({peer: {} for peer in figures})
+        for peer, each in figures.items():
+            for figure, values in each.items():
+                outcome.add(figure, peer, load, *values)
+        return outcome
+
+    def test_ratios_are_those_of_each_round(self) -> None:
         """A machine that slows down in one round changes neither peer's ratio."""
-        results = {
-            "60x1@1": {
-                "one": [{CPU: 1.0}, {CPU: 20.0}, {CPU: 3.0}],
-                "other": [{CPU: 2.0}, {CPU: 40.0}, {CPU: 4.0}],
-            }
-        }
-        self.assertEqual(median(results, "60x1@1", "one", CPU), 3.0)
-        self.assertEqual(paired_ratio(results, "60x1@1", CPU, "one", "other"), 0.5)
+        outcome = self.outcome(
+            "60x1@1", {"one": {CPU: [1.0, 20.0, 3.0]}, "other": {CPU: [2.0, 40.0, 4.0]}}
+        )
+        self.assertEqual(outcome.median(CPU, "one", "60x1@1"), 3.0)
+        self.assertEqual(paired_ratio(outcome, CPU, "60x1@1", "one", "other"), 0.5)
 
     def test_a_cost_must_be_low_and_a_rate_high(self) -> None:
         cost, rate = Ratio("", CPU, "", 0.9), Ratio("", RATE, "", 10.0)
-        self.assertEqual((cost.is_met(0.9), cost.is_met(0.91)), (True, False))
-        self.assertEqual((rate.is_met(10.0), rate.is_met(9.9)), (True, False))
+        self.assertEqual((cost.sign, rate.sign), ("<=", ">="))
 
     def test_a_peer_that_delivers_nothing_misses_every_goal(self) -> None:
-        said: list[str] = []
-        self.patch(goals, "show", said.append)
-        fine = {CPU: 1.0, P99: 1.0, COMPLETE: 1.0}
-        nothing = {CPU: 9.0, P99: percentiles([])["p99"], COMPLETE: 0.0}
-        # In any repeat: NaN cannot be ordered.
-        for repeats in permutations([fine, fine, nothing]):
-            others = {WEBSOCKETS: [fine] * 3, PICOWS: [fine] * 3}
-            results = {"60x1@100": {RISKD: repeats, **others}}
-            said.clear()
-            goals.print_ratios(results)
-            p99 = [line for line in said if P99 in line]
-            self.assertEqual([line.split()[-1] for line in p99], ["MISS", "MISS"])
-            said.clear()
-            goals.print_completeness(results)
-            self.assertEqual([line.split()[-1] for line in said], ["MISS"])
+        nothing = percentiles([])["p99"]
+        # In any round: NaN cannot be ordered.
+        for late in permutations([1.0, 1.0, nothing]):
+            fine = {CPU: [1.0] * 3, P99: [1.0] * 3}
+            riskd = {CPU: [1.0] * 3, P99: list(late), COMPLETE: [1.0, 0.0, 1.0]}
+            outcome = self.outcome("60x1@100", {RISKD: riskd, WEBSOCKETS: fine, PICOWS: fine})
+            goals.judge_ratios(outcome)
+            p99 = [goal for goal in outcome.goals if P99 in goal.name]
+            self.assertEqual([goal.is_met for goal in p99], [False, False])
+            outcome.goals.clear()
+            goals.judge_completeness(outcome)
+            self.assertEqual([goal.is_met for goal in outcome.goals], [False])
 
     def test_every_event_must_be_delivered_at_every_load(self) -> None:
-        said: list[str] = []
-        self.patch(goals, "show", said.append)
-        everything, less = {COMPLETE: 1.0}, {COMPLETE: 0.999}
-        goals.print_completeness(
-            {
-                "60x1@1": {RISKD: [everything] * 2, UVLOOP: [less] * 2},
-                "0x10@1": {RISKD: [everything, less]},
-                "@5000": {RISKD: [everything]},
-            }
+        outcome = Outcome(
+            tables={COMPLETE: {RISKD: {"60x1@1": [1.0, 1.0], "0x10@1": [1.0, 0.999]}}}
         )
-        told = [(line.split()[1], line.split()[-1]) for line in said]
-        self.assertEqual(told, [("60x1@1", "PASS"), ("0x10@1", "MISS"), ("@5000", "PASS")])
+        outcome.add(COMPLETE, UVLOOP, "60x1@1", 0.999)
+        goals.judge_completeness(outcome)
+        judged = [(goal.name, goal.is_met) for goal in outcome.goals]
+        self.assertEqual(judged, [("delivered, 60x1@1", True), ("delivered, 0x10@1", False)])
 
     def test_reactors_are_compared_by_the_loads_that_measure_cost(self) -> None:
-        said: list[str] = []
-        self.patch(goals, "show", said.append)
         for cost, winner in ((1.2, "epoll"), (0.8, "uvloop")):
-            goals.print_reactors(
-                {
-                    "60x1@1": {RISKD: [{CPU: 1.0}], UVLOOP: [{CPU: cost}]},
-                    "@5000": {RISKD: [{COMPLETE: 1.0}], UVLOOP: [{COMPLETE: 1.0}]},
-                }
-            )
-            self.assertEqual(said[-2:], [f"  60x1@1 {cost:.2f}", f"  the winner: {winner}"])
+            outcome = self.outcome("60x1@1", {RISKD: {CPU: [1.0]}, UVLOOP: {CPU: [cost]}})
+            outcome.add(COMPLETE, UVLOOP, "@5000", 1.0)
+            (note,) = goals.reactor_notes(outcome)
+            self.assertIn(f"60x1@1 {cost:.2f}; the winner: {winner}", note)
 
 
 class EnforcementTests(SynchronousTestCase):
@@ -102,10 +96,10 @@ class EnforcementTests(SynchronousTestCase):
         }
 
     def test_a_run_that_lost_clients_is_refused(self) -> None:
-        full = self.result(enforcement.CLIENTS)
-        self.assertEqual(enforcement.table([full, full])["breaches"], 4)
+        figures = enforcement.figures(self.result(enforcement.CLIENTS))
+        self.assertEqual((figures["breaches"], figures["max, ms"]), (2, 4.0))
         with self.assertRaisesRegex(SystemExit, "expected 100 clients at the end, got 99"):
-            enforcement.table([full, self.result(enforcement.CLIENTS - 1)])
+            enforcement.figures(self.result(enforcement.CLIENTS - 1))
 
 
 class JournalTests(SynchronousTestCase):
@@ -215,16 +209,13 @@ class LinkTests(SynchronousTestCase):
         self.assertEqual(arrived, list(range(50)))
 
     def test_median_worst_and_requests_each_have_a_goal(self) -> None:
-        said: list[str] = []
-        self.patch(goals, "show", said.append)
-        self.patch(link, "show", [].append)
         scenario = link.Scenario("one", ("MES", 6), 1.3, 1.6, requests=2)
         results = [link.Measured(1.3, 2.5, ["a", "b"]), link.Measured(1.3, 2.5, ["a"])]
-        for last, verdicts in (
-            (link.Measured(1.6, 2.9, ["a"]), ["PASS", "PASS", "PASS"]),
-            (link.Measured(1.61, 2.9, ["a"]), ["PASS", "MISS", "PASS"]),
-            (link.Measured(1.0, 2.9, ["a", "b", "c"]), ["PASS", "PASS", "MISS"]),
+        for last, met in (
+            (link.Measured(1.6, 2.9, ["a"]), [True, True, True]),
+            (link.Measured(1.61, 2.9, ["a"]), [True, False, True]),
+            (link.Measured(1.0, 2.9, ["a", "b", "c"]), [True, True, False]),
         ):
-            said.clear()
-            link.print_results(scenario, "plain", [*results, last])
-            self.assertEqual([line.split()[-1] for line in said], verdicts)
+            outcome = Outcome()
+            link.add(outcome, scenario, "plain", [*results, last])
+            self.assertEqual([goal.is_met for goal in outcome.goals], met)
