@@ -59,6 +59,7 @@ class Exchange:
     :param injector: decides how orders are filled, what trades cost, and which dates are wrong.
     :param first_id: the first id for orders, positions and trades.
     :ivar store: what the accounts have; answers all searches.
+    :ivar version: is another one after each change of what the accounts have.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Exchange:
         self._fees = fees
         self._quotes: dict[str, Quote] = {}
         self._messages: list[Message] = []
+        self.version = 0
 
     def take_messages(self) -> list[Message]:
         """Return what happened since the last call, in order."""
@@ -393,6 +395,8 @@ class Exchange:
     # Messages.
 
     def _report(self, target: str, payload: Payload) -> None:
+        """Report a change of what an account has, which nothing else makes."""
+        self.version += 1
         self._messages.append(Message(target, None, payload))
 
     def _report_order(self, order: Order) -> None:

@@ -214,6 +214,17 @@ class FullCourseInvariantTests(SynchronousTestCase):
             self.assertEqual(total_pnl(counted), change + costs)
 
     @given(full_courses)
+    @settings(max_examples=40)
+    def test_the_version_changes_with_whatever_the_accounts_have(self, steps: list[Any]) -> None:
+        course = FullCourse()
+        exchange = course.driver.exchange
+        states = {}
+        for step in steps:
+            course.play([step])
+            state = exchange.store.state(course.driver.now)
+            self.assertEqual(states.setdefault(exchange.version, state), state)
+
+    @given(full_courses)
     def test_fill_volumes_equal_traded_sizes(self, steps: list[Any]) -> None:
         course = self.course(steps)
         traded: Counter[int] = Counter()

@@ -43,6 +43,17 @@ class FollowedExchangeTests(SynchronousTestCase):
         self.assertEqual((self.changes().count(POSITION), self.held()), (1, [1]))
         self.assertEqual(self.changes(), [])
 
+    def test_each_change_has_a_version(self) -> None:
+        versions = [self.followed.version]
+        for act in (self.buy, lambda: None, self.gateway.stop, self.start):
+            act()
+            self.changes()
+            versions.append(self.followed.version)
+        first, bought, waited, stopped, replaced = versions
+        self.assertEqual(len({first, bought, replaced}), 3)
+        self.assertEqual(bought, waited)
+        self.assertEqual(bought, stopped)
+
     def test_a_restart_brings_no_change_and_loses_none(self) -> None:
         self.buy()
         self.gateway.stop()

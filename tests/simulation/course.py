@@ -31,6 +31,7 @@ from riskd.model.wire import decode_data
 from riskd.practice.records import Message
 from riskd.rules.builtin.maximum_loss import nearest_floor
 from tests.simulation.world import UNREACHABLE, NetworkedWorld, World
+from tests.support.account_view import signed
 from tests.support.balance_oracle import (
     FLOW_SECONDS,
     IN_TIME,
@@ -50,7 +51,6 @@ from tests.support.exchange_oracle import (
     Limits,
     config_of,
     rule_ids,
-    signed,
     to_cents,
 )
 from tests.support.invariants import LADDER_SECONDS, SETTLING_SECONDS, Invariants

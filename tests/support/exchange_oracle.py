@@ -7,19 +7,28 @@ for each breach when it was last there and since when it has been there without 
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from functools import cache, reduce
 from typing import Any, Final, NamedTuple, Protocol
 
-from riskd.gateway.enums import GatewayOrderSide, GatewayOrderType, GatewayPositionType
+from riskd.gateway.enums import GatewayOrderType
 from riskd.gateway.fields import Payload
 from riskd.model.lockouts import OPERATOR
 from riskd.practice.account_store import AccountStore
 from riskd.practice.records import Quote
-from riskd.rules.interface import OWN_STOP_TAG
+from tests.support.account_view import (
+    AccountView,
+    direction,
+    entries,
+    held_as,
+    is_own_stop,
+    signed,
+    view_account,
+)
 from tests.support.balance_oracle import NET, NET_LOSS, BalanceOracle, Held, net_rules
+from tests.support.extremes import Extreme
 from tests.support.trading_hours import CHICAGO, HOLIDAYS, Hours
 
 DAY_BEGINS: Final = time(17)
@@ -180,6 +189,32 @@ class Sighting(NamedTuple):
     life: int
 
 
+class Formers:
+    """The positions that there were in a contract a moment ago.
+
+    :ivar held: each of them once, in the order in which they were there last.
+    """
+
+    def __init__(self) -> None:
+        self.held: tuple[Held, ...] = ()
+        self._until: tuple[float, ...] = ()
+
+    def note(self, now: float, held: Held) -> None:
+        """Note a position that was there until now."""
+        kept = [pair for pair in zip(self.held, self._until, strict=True) if pair[0] != held]
+        self._keep([*kept, (held, now)])
+
+    def forget(self, oldest: float) -> None:
+        """Forget what was there last before ``oldest``."""
+        if self._until and self._until[0] < oldest:
+            pairs = zip(self.held, self._until, strict=True)
+            self._keep([pair for pair in pairs if pair[1] >= oldest])
+
+    def _keep(self, pairs: list[tuple[Held, float]]) -> None:
+        self.held = tuple(held for held, _until in pairs)
+        self._until = tuple(until for _held, until in pairs)
+
+
 class Trade(NamedTuple):
     """A trade that closed contracts."""
 
@@ -213,7 +248,7 @@ class Unlock(NamedTuple):
 
     at: float
     trades: frozenset[int]
-    held: dict[str, int]
+    held: Mapping[str, int]
     working: frozenset[int]
     excused: set[str]
     excused_at: dict[str, float]
@@ -230,6 +265,7 @@ class Truth(Protocol):
     """What the exchange has, as :class:`~riskd.practice.exchange.Exchange` shows it."""
 
     store: AccountStore
+    version: int
 
     def quote(self, contract_id: str) -> Quote | None:
         """Return the contract's last quote; ``None`` before its first."""
@@ -279,11 +315,10 @@ class ExchangeOracle:
         self._day = self._day_began = self._day_ends = self._began
         self._has_new_trades = True
         self._known_store: AccountStore | None = None
-        # The payloads that were read last, and of what.
-        self._held: list[tuple[object, ...]] = []
-        self._positions: dict[str, Payload] = {}
-        self._working: list[tuple[object, ...]] = []
-        self._orders: list[Payload] = []
+        # What was read last, and the exchange's version then.
+        self._view, self._version = AccountView(), -1
+        # What there was at the last look.
+        self._latest = AccountView()
         self._trades: list[Trade] = []
         # The trades as they look worst to somebody who has not heard all of the last minutes.
         self._worst: dict[int, Trade] = {}
@@ -291,17 +326,23 @@ class ExchangeOracle:
         self._opened: dict[str, tuple[object, float]] = {}
         self._placed: dict[int, float] = {}
         self._unprotected: dict[str, float] = {}
-        self._latest: dict[str, Payload] = {}
-        # When each of them changed last, and each quote.
+        # When each position changed last, and each quote.
         self._changed_at: dict[str, float] = {}
         self._quoted: dict[str, tuple[Quote | None, float]] = {}
-        self._formers: dict[str, list[tuple[float, Payload]]] = defaultdict(list)
-        # What they breach, and by what; most looks find the same.
-        self._by_formers: dict[str, tuple[object, list[Breach]]] = {}
+        self._formers: dict[str, Formers] = defaultdict(Formers)
+        # What positions and those of a moment ago breach, and by what; most looks find the same.
+        self._by_prices: dict[str, tuple[object, list[Breach]]] = {}
+        self._former_by_prices: dict[str, tuple[object, list[Breach]]] = {}
+        # What is breached whatever the prices are and the time is, and by what.
+        self._steady: tuple[object, list[Breach]] = (None, [])
+        # Whether trading is allowed at this moment, all but certainly or perhaps, and whether in ES.
+        self._hours_asked: datetime | None = None
+        self._hours: list[tuple[bool, bool]] = []
         self._busy_since: float | None = None
         self.flat_at = self.corrected_at = self._reloaded_at = NEVER
         self.lag = 1.0
-        self._sizes: dict[str, list[tuple[float, int]]] = defaultdict(list)
+        # How many contracts riskd may take for held, by contract id.
+        self._sizes: dict[str, Extreme[int]] = {}
         self._culprits: dict[tuple[str, int], float] = {}
         self._known_cooldowns: dict[str, list[Trade]] = {}
         # The losses, and the trades that begin a cooldown by rule id: by all trades, and at worst.
@@ -319,8 +360,8 @@ class ExchangeOracle:
         self._occurred: set[tuple[Breach, int]] = set()
         # How many positions each contract has had.
         self._lives: dict[str, int] = defaultdict(int)
-        # What was held lately, each since when.
-        self._held_at: deque[tuple[float, dict[str, Payload]]] = deque(maxlen=100)
+        # The sizes that were held lately, each since when.
+        self._held_at: deque[tuple[float, dict[str, int]]] = deque(maxlen=100)
         self.limits = Limits()
         # Those before, each until when they were in force.
         self._former_limits: list[tuple[float, Limits]] = []
@@ -372,13 +413,19 @@ class ExchangeOracle:
 
     # What the exchange has.
 
-    def positions(self) -> dict[str, Payload]:
-        positions = self._store.records[self._account_id].positions
-        held = [(each.id, each.created, each.net, each.price_sum) for each in positions.values()]
-        if held != self._held:
-            found = self._store.open_positions(self._account_id)
-            self._held, self._positions = held, {each["contractId"]: each for each in found}
-        return self._positions
+    def view(self) -> AccountView:
+        """Return what the account has now."""
+        version = self._exchange.version
+        if version != self._version:
+            self._version = version
+            self._view = view_account(self._exchange.store, self._account_id)
+        return self._view
+
+    def positions(self) -> Mapping[str, Payload]:
+        return self.view().positions
+
+    def orders(self) -> Sequence[Payload]:
+        return self.view().orders
 
     def longest_held(self) -> float:
         """Return for how many seconds the oldest position was held at the last look; 0 without one."""
@@ -389,16 +436,6 @@ class ExchangeOracle:
     def longest_working(self) -> float:
         """Return for how many seconds the oldest order has been working at the last look; 0 without one."""
         return max((self.seconds() - placed for placed in self._placed.values()), default=0.0)
-
-    def orders(self) -> list[Payload]:
-        orders = self._store.records[self._account_id].orders
-        working = [
-            (each.id, each.type, each.size, each.filled, each.limit_price, each.stop_price)
-            for each in orders.values()
-        ]
-        if working != self._working:
-            self._working, self._orders = working, self._store.open_orders(self._account_id)
-        return self._orders
 
     def trades(self) -> list[Trade]:
         """Return the trades of the trading day that closed contracts and are not voided."""
@@ -421,51 +458,37 @@ class ExchangeOracle:
 
     def holds_forbidden_order(self) -> bool:
         """Return whether an order works that would not close a position."""
-        held = {name: signed(each) for name, each in self.positions().items()}
-        return any(
-            held.get(each["contractId"], 0) * direction(each) >= 0 for each in self.orders()
-        )
+        return bool(self.view().entries)
 
     def held(self) -> tuple[Held, ...]:
         """Return the positions as what they are worth at a price."""
-        listed = self._store.listed
-        return tuple(
-            Held(
-                name,
-                signed(each),
-                each["averagePrice"],
-                listed[name].tick_value / listed[name].tick_size,
-                listed[name].tick_value,
-            )
-            for name, each in self.positions().items()
-        )
+        return tuple(self.view().held.values())
 
     def balance(self) -> Decimal:
-        return self._store.records[self._account_id].balance
+        return self.view().balance
 
     def prices(self, contract_id: str) -> tuple[Decimal, Decimal]:
         """Return the lowest and the highest of bid, ask and last price."""
         quote = self._exchange.quote(contract_id)
         assert quote is not None
-        prices = (quote.bid, quote.ask, quote.last)
-        return min(prices), max(prices)
+        return min(quote), max(quote)
 
     # What follows from that.
 
     def look(self) -> None:
         """Note the breaches of this moment."""
         self._read_trades()
-        self._note_lives(self.seconds())
-        self._note_orders(self.seconds())
+        seconds, now = self.seconds(), self.awake()
+        self._note_quotes(now)
+        self._note_account(seconds, now)
         if self.balances is not None:
             self.balances.look()
-        found = {each for each in self._breaches(self.seconds()) if each.rule_id in self._rules}
+        found = {each for each in self._breaches(seconds) if each.rule_id in self._rules}
         occurred = {(each, self._lives[each.contract_id or ""]) for each in found}
         self.times.update(each.rule_id for each, _life in occurred - self._occurred)
         self._found, self._occurred = found, occurred
         self._note_excuses(found)
         breaches = {each for each in found if not self._is_excused(each)}
-        now = self.awake()
         tightest = self._tightest()
         possible = [
             *self._trade_breaches(
@@ -486,9 +509,14 @@ class ExchangeOracle:
             del self.since[each]
         if self.balances is not None:
             self.balances.follow_fall(any(Breach(rule_id) in plain for rule_id in NET))
-        if not self.positions():
+        self._note_idleness(now)
+
+    def _note_idleness(self, now: float) -> None:
+        """Note when nothing was held last, and since when something has been held or entered."""
+        view = self.view()
+        if not view.positions:
             self.flat_at = now
-        if not self.positions() and not self.holds_forbidden_order():
+        if not view.positions and not view.entries:
             self._busy_since = None
         elif self._busy_since is None:
             self._busy_since = now
@@ -508,7 +536,7 @@ class ExchangeOracle:
     def _breached_late(self, limits: Limits) -> Iterator[Breach]:
         """Yield what only new limits forbid of what was held until now: riskd may know of that later."""
         oldest = self.awake() - self.lag
-        later = set(self._size_breaches(self.positions(), limits))
+        later = set(self._size_breaches(self.view().sizes, limits))
         for at, held in reversed(self._held_at):
             breaches = set(self._size_breaches(held, limits))
             breaches.difference_update(self._size_breaches(held, self.limits))
@@ -525,6 +553,8 @@ class ExchangeOracle:
 
     def _tightest(self) -> Limits:
         """Return the tightest of the limits that riskd may go by."""
+        if not self._former_limits:
+            return self.limits
         oldest = self.awake() - self.lag
         self._former_limits = [each for each in self._former_limits if each[0] >= oldest]
         return reduce(Limits.tightest, (each for _until, each in self._former_limits), self.limits)
@@ -542,13 +572,14 @@ class ExchangeOracle:
 
     def note_size(self, position: Payload) -> None:
         """Note a size that a position had for a moment, between two looks."""
-        held = {**self.positions(), position["contractId"]: position}
-        self._held_at.append((self.awake(), held))
+        sizes = {**self.view().sizes, position["contractId"]: signed(position)}
+        self._held_at.append((self.awake(), sizes))
         if position["size"]:
-            self._formers[position["contractId"]].append((self.awake(), position))
+            held = held_as(position, self._exchange.store)
+            self._formers[held.contract_id].note(self.awake(), held)
         elif not self.positions():
             self.flat_at = self.awake()
-        breaches = [*self._size_breaches(held, self._tightest())]
+        breaches = [*self._size_breaches(sizes, self._tightest())]
         if position["size"]:
             breaches += self._hours_breaches([position["contractId"]], is_certain=True)
         for each in breaches:
@@ -608,7 +639,8 @@ class ExchangeOracle:
             return True
         if self._quoted[breach.contract_id][1] <= self._changed_at[breach.contract_id] + self.lag:
             return False
-        least, most = self.open_pnl(self.positions()[breach.contract_id])
+        held = self.view().held[breach.contract_id]
+        least, most = held.pnl(*self.prices(breach.contract_id))
         if breach.rule_id == "RULE-004":
             return most <= -self.limits.open_loss
         return least >= self.limits.profit
@@ -626,24 +658,41 @@ class ExchangeOracle:
             if name in (None, contract_id) and rule_id not in (NO_STOP, STOPS_TOO_MANY)
         )
 
-    def _note_changes(self, positions: dict[str, Payload]) -> None:
-        """Note which positions and quotes have changed."""
-        for name in {*positions, *self._latest}:
-            former = self._latest.get(name)
-            if positions.get(name) != former:
-                self._changed_at[name] = self.awake()
-                if former is not None:
-                    self._formers[name].append((self.awake(), former))
-        for name in {*positions, *self._quoted}:
+    def _note_quotes(self, now: float) -> None:
+        """Note when each quote has changed."""
+        for name in {**self.positions(), **self._quoted}:
             quote, known = self._exchange.quote(name), self._quoted.get(name)
             if known is None or known[0] != quote:
-                self._quoted[name] = (quote, NEVER if known is None else self.awake())
+                self._quoted[name] = (quote, NEVER if known is None else now)
 
-    def _note_lives(self, now: float) -> None:
+    def _note_account(self, seconds: float, now: float) -> None:
+        """Note what has changed in the account since the last look."""
+        view, former = self.view(), self._latest
+        if view is not former:
+            self._latest = view
+            for name in {**view.positions, **former.positions}:
+                if view.positions.get(name) != former.positions.get(name):
+                    self._changed_at[name] = now
+                    if name in former.held:
+                        self._formers[name].note(now, former.held[name])
+            self._note_sizes(view.sizes, now)
+            self._note_lives(view.positions, seconds)
+            self._placed = {
+                each["id"]: self._placed.get(each["id"], seconds) for each in view.orders
+            }
+        if "RULE-012" in self._rules:
+            self._note_stops()
+
+    def _note_sizes(self, sizes: Mapping[str, int], now: float) -> None:
+        for name in {**sizes, **self._sizes}:
+            size = abs(sizes.get(name, 0))
+            if name in self._sizes:
+                self._sizes[name].note(now, size)
+            else:
+                self._sizes[name] = Extreme(size, NEWS_SECONDS, is_most=True)
+
+    def _note_lives(self, positions: Mapping[str, Payload], now: float) -> None:
         """Note since when each position is held, and since when without a stop for all of it."""
-        positions = self.positions()
-        self._note_changes(positions)
-        self._latest = positions
         for name, position in positions.items():
             key = (position["id"], position["type"])
             if self._opened.get(name, (None, 0.0))[0] != key:
@@ -658,12 +707,6 @@ class ExchangeOracle:
         for name in [name for name in self._opened if name not in positions]:
             del self._opened[name]
             self._unprotected.pop(name, None)
-        if "RULE-012" in self._rules:
-            self._note_stops()
-
-    def _note_orders(self, now: float) -> None:
-        """Note since when each order works."""
-        self._placed = {each["id"]: self._placed.get(each["id"], now) for each in self.orders()}
 
     def _protected(self, position: Payload, *, of_trader: bool = False) -> int:
         return sum(
@@ -676,27 +719,38 @@ class ExchangeOracle:
         )
 
     def _breaches(self, now: float) -> Iterator[Breach]:
-        positions = self.positions()
-        yield from self._size_breaches(positions, self.limits)
-        for name, position in positions.items():
-            yield from self._price_breaches(name, position, self.limits)
+        view = self.view()
+        yield from self._steady_breaches(view)
+        for held in view.held.values():
+            yield from self._breaches_by_price((held,), self.limits, self._by_prices)
+        for name in self._unprotected:
             # A stop that is gone before the grace is over gets no new one, so the position's age counts.
-            if name in self._unprotected and now - self._opened[name][1] >= GRACE_SECONDS - 1:
+            if now - self._opened[name][1] >= GRACE_SECONDS - 1:
                 yield Breach("RULE-008", name)
-            if name in self._unprotected:
-                yield Breach(NO_STOP, name)
-            yield from self._stop_breaches(name, position)
-        if any(each["contractId"] == self._blocked for each in self._entries()):
-            yield Breach("RULE-011", self._blocked)
-        yield from self._hours_breaches(positions, is_certain=True)
-        for name in self._own_stops:
-            if self._own_stops[name] > self._left_to_cover(name):
-                yield Breach(STOPS_TOO_MANY, name)
-        if not self._store.account(self._account_id)["canTrade"]:
-            yield Breach("RULE-010")
+        yield from self._hours_breaches(view.positions, is_certain=True)
         yield from self._trade_breaches(self._loss, self._cooldowns, self.limits, is_certain=True)
         if self.balances is not None:
             yield from map(Breach, self.balances.breached())
+
+    def _steady_breaches(self, view: AccountView) -> list[Breach]:
+        """Return what is breached whatever the prices are and the time is."""
+        known, breaches = self._steady
+        if known != (view, self.limits):
+            breaches = [
+                *self._size_breaches(view.sizes, self.limits),
+                *(Breach(NO_STOP, name) for name in self._unprotected),
+                *(
+                    Breach(STOPS_TOO_MANY, name)
+                    for name, size in self._own_stops.items()
+                    if size > self._left_to_cover(name)
+                ),
+            ]
+            if any(each["contractId"] == self._blocked for each in view.entries):
+                breaches.append(Breach("RULE-011", self._blocked))
+            if not view.can_trade:
+                breaches.append(Breach("RULE-010"))
+            self._steady = (view, self.limits), breaches
+        return breaches
 
     def _trade_breaches(
         self,
@@ -739,7 +793,7 @@ class ExchangeOracle:
         self._unlock = Unlock(
             self.seconds(),
             frozenset(each.id for each in self._trades),
-            {name: signed(each) for name, each in self._latest.items()},
+            {**self._latest.sizes},
             frozenset(each["id"] for each in self.orders()),
             excused,
             {},
@@ -824,7 +878,7 @@ class ExchangeOracle:
         return unlock.at < (self._day - self._began).total_seconds()
 
     def _has_grown(self, unlock: Unlock) -> bool:
-        sizes = {name: signed(each) for name, each in self._latest.items()}
+        sizes = self._latest.sizes
         return any(each["id"] not in unlock.working for each in self._entries()) or any(
             size * unlock.held.get(name, 0) <= 0 or abs(size) > abs(unlock.held[name])
             for name, size in sizes.items()
@@ -906,71 +960,64 @@ class ExchangeOracle:
 
     def _breaches_as_known(self, now: float, limits: Limits) -> Iterator[Breach]:
         """Yield what positions of a moment ago would breach by the prices and the time of now."""
-        for name, formers in self._formers.items():
-            if formers and now - formers[0][0] > self.lag:
-                formers[:] = [each for each in formers if now - each[0] <= self.lag]
-            if formers:
-                yield from self._former_breaches(name, formers, limits)
+        for formers in self._formers.values():
+            formers.forget(now - self.lag)
+            if formers.held:
+                yield from self._breaches_by_price(formers.held, limits, self._former_by_prices)
+        view = self.view()
         if limits != self.limits:
-            for name, position in self.positions().items():
-                yield from self._price_breaches(name, position, limits)
+            for held in view.held.values():
+                yield from self._price_breaches(held, limits)
         if "RULE-009" in self._rules:
-            known = {name: None for name, formers in self._formers.items() if formers}
-            for each in self._hours_breaches({**known, **self.positions()}, is_certain=False):
+            known = {name: None for name, each in self._formers.items() if each.held}
+            for each in self._hours_breaches({**known, **view.positions}, is_certain=False):
                 if not self._is_excused(each) or self.lag > SOON_SECONDS:
                     yield each
-        if any(order["contractId"] == self._blocked for order in self.orders()):
+        if any(order["contractId"] == self._blocked for order in view.orders):
             yield Breach("RULE-011", self._blocked)
 
-    def _former_breaches(
-        self, name: str, formers: list[tuple[float, Payload]], limits: Limits
+    def _breaches_by_price(
+        self,
+        positions: tuple[Held, ...],
+        limits: Limits,
+        known: dict[str, tuple[object, list[Breach]]],
     ) -> list[Breach]:
-        key = (self._exchange.quote(name), self._best.get(name), limits, [*formers])
-        known, breaches = self._by_formers.get(name, (None, []))
-        if known != key:
-            breaches = []
-            for _until, position in formers:
-                breaches += self._price_breaches(name, position, limits)
-                breaches += self._stop_breaches(name, position)
-            self._by_formers[name] = key, breaches
-        return breaches
+        """Return what positions in a contract breach at its prices.
 
-    def _price_breaches(self, name: str, position: Payload, limits: Limits) -> Iterator[Breach]:
+        :param known: what the last look has found, by contract id.
+        """
+        name = positions[0].contract_id
+        by = (positions, self._exchange.quote(name), self._best.get(name), limits)
+        if name not in known or known[name][0] != by:
+            breaches: list[Breach] = []
+            for held in positions:
+                breaches += self._price_breaches(held, limits)
+                breaches += self._stop_breaches(held)
+            known[name] = by, breaches
+        return known[name][1]
+
+    def _price_breaches(self, held: Held, limits: Limits) -> Iterator[Breach]:
         if self._rules.isdisjoint(PRICED):
             return
-        worst, best = self.open_pnl(position)
+        worst, best = held.pnl(*self.prices(held.contract_id))
         if worst <= -limits.open_loss:
-            yield Breach("RULE-004", name)
+            yield Breach("RULE-004", held.contract_id)
         if best >= limits.profit:
-            yield Breach("RULE-005", name)
+            yield Breach("RULE-005", held.contract_id)
 
     def _size_breaches_as_known(self, now: float, limits: Limits) -> Iterator[Breach]:
         """Yield whether there are too many contracts for somebody who knows each position late."""
-        positions = self.positions()
-        known_sizes: dict[str, int] = {}
-        for name in {*positions, *self._sizes}:
-            size = abs(signed(positions[name])) if name in positions else 0
-            sizes = self._sizes[name]
-            if not sizes or sizes[-1][1] != size:
-                sizes.append((now, size))
-            largest = size
-            # Each size until the next one was there.
-            for (_at, former), (end, _size) in zip(sizes[-2::-1], sizes[::-1], strict=False):
-                if now - end > self.lag:
-                    break
-                largest = max(largest, former)
-            known_sizes[name] = largest
-        if sum(known_sizes.values()) > limits.contracts:
+        known = {name: each.since(now - self.lag) for name, each in self._sizes.items()}
+        if sum(known.values()) > limits.contracts:
             yield Breach("RULE-001")
         # Under the limits of then, that was seen then.
         is_new = self.seconds() - self._reloaded_at <= self.lag
-        if is_new and known_sizes.get(self._limited, 0) > limits.es:
+        if is_new and known.get(self._limited, 0) > limits.es:
             yield Breach("RULE-002", self._limited)
         if limits != self.limits:
-            yield from self._size_breaches(positions, limits)
+            yield from self._size_breaches(self.view().sizes, limits)
 
-    def _size_breaches(self, positions: dict[str, Payload], limits: Limits) -> Iterator[Breach]:
-        sizes = {name: signed(each) for name, each in positions.items()}
+    def _size_breaches(self, sizes: Mapping[str, int], limits: Limits) -> Iterator[Breach]:
         if sum(map(abs, sizes.values())) > limits.contracts:
             yield Breach("RULE-001")
         if abs(sizes.get(self._limited, 0)) > limits.es:
@@ -982,10 +1029,12 @@ class ExchangeOracle:
 
     def are_open(self, contract_id: str, *, is_certain: bool) -> bool:
         """Return whether trading is allowed in a contract; if not, whether that is certain."""
-        hours = ES_HOURS if contract_id == self._limited else HOURS
         now, off = self._time(), timedelta(seconds=CLOCK_SECONDS)
-        known = [hours.are_open(each) for each in (now - off, now, now + off)]
-        return any(known) if is_certain else all(known)
+        if now != self._hours_asked:
+            moments = (now - off, now, now + off)
+            known = [[hours.are_open(each) for each in moments] for hours in (HOURS, ES_HOURS)]
+            self._hours_asked, self._hours = now, [(all(each), any(each)) for each in known]
+        return self._hours[contract_id == self._limited][is_certain]
 
     def _hours_breaches(self, held: Iterable[str], *, is_certain: bool) -> Iterator[Breach]:
         """Yield what is held or entered outside the trading hours.
@@ -1001,12 +1050,11 @@ class ExchangeOracle:
             if not self.are_open(each["contractId"], is_certain=is_certain):
                 yield Breach("RULE-009", each["contractId"])
 
-    def _entries(self) -> Iterator[Payload]:
-        """Yield the working orders that would not close a position."""
-        held = {name: signed(each) for name, each in self._latest.items()}
-        for each in self.orders():
-            if held.get(each["contractId"], 0) * direction(each) >= 0:
-                yield each
+    def _entries(self) -> Sequence[Payload]:
+        """Return the working orders that would not close a position of the last look."""
+        if self._latest is self.view():
+            return self._latest.entries
+        return entries(self._latest.sizes, self.orders())
 
     # Stops of riskd's.
 
@@ -1017,7 +1065,7 @@ class ExchangeOracle:
         return since is not None and self.awake() - since > self.lag
 
     def _is_needed(self, order: Payload) -> bool:
-        position = self._latest.get(order["contractId"])
+        position = self._latest.positions.get(order["contractId"])
         if position is None or direction(order) * signed(position) > 0:
             return False
         left = order["size"] - order.get("fillVolume", 0)
@@ -1037,20 +1085,17 @@ class ExchangeOracle:
     def may_place(self, order: Payload) -> bool:
         """Return whether an order of riskd's is a stop that closes what is held, or was a moment ago."""
         name = order["contractId"]
-        known = [each for _until, each in self._formers[name]]
-        known += [self.positions()[name]] if name in self.positions() else []
+        known = [each.size for each in self._formers[name].held]
+        known += [self.view().sizes[name]] if name in self.positions() else []
         return (
             "RULE-012" in self._rules
             and is_own_stop(order)
             and order["type"] == GatewayOrderType.STOP
-            and any(
-                direction(order) * signed(each) < 0 and order["size"] <= each["size"]
-                for each in known
-            )
+            and any(direction(order) * size < 0 and order["size"] <= abs(size) for size in known)
         )
 
     def _tick(self, contract_id: str) -> Decimal:
-        return self._store.listed[contract_id].tick_size
+        return self._exchange.store.listed[contract_id].tick_size
 
     def _farthest_stop(self, position: Payload) -> Decimal:
         """Return the price at which the stop of a position has to be at least.
@@ -1061,14 +1106,14 @@ class ExchangeOracle:
         price: Decimal = position["averagePrice"]
         return price - sign * (STOP_TICKS + 1) * self._tick(position["contractId"])
 
-    def _stop_breaches(self, name: str, position: Payload) -> Iterator[Breach]:
+    def _stop_breaches(self, held: Held) -> Iterator[Breach]:
         """Yield whether the market may have reached the price at which a stop is wanted."""
         if "RULE-012" not in self._rules:
             return
-        sign = 1 if signed(position) > 0 else -1
-        quote, tick, entry = self._exchange.quote(name), self._tick(name), position["averagePrice"]
+        name, entry, sign = held.contract_id, held.average, 1 if held.size > 0 else -1
+        quote, tick = self._exchange.quote(name), self._tick(name)
         assert quote is not None
-        prices = [price * sign for price in (quote.bid, quote.ask, quote.last)]
+        prices = [price * sign for price in quote]
         gained = max(*prices, self._best.get(name, entry) * sign) - entry * sign
         targets = [entry * sign - STOP_TICKS * tick]
         if gained >= BREAKEVEN_TICKS * tick:
@@ -1087,35 +1132,21 @@ class ExchangeOracle:
                 if self._is_needed(each):
                     self._needed_since[each["id"]] = known.get(each["id"], self.awake())
                 self._own_stops[each["contractId"]] += each["size"] - each.get("fillVolume", 0)
-        for name in [name for name in self._best if name not in self._latest]:
+        sizes = self._latest.sizes
+        for name in [name for name in self._best if name not in sizes]:
             del self._best[name]
-        for name, position in self._latest.items():
-            quote, sign = self._exchange.quote(name), 1 if signed(position) > 0 else -1
-            assert quote is not None
-            best = max(price * sign for price in (quote.bid, quote.ask, quote.last))
-            self._best[name] = max(best, self._best.get(name, best) * sign) * sign
+        for name, size in sizes.items():
+            low, high = self.prices(name)
+            best = self._best.get(name, low)
+            self._best[name] = max(high, best) if size > 0 else min(low, best)
 
     def _left_to_cover(self, name: str) -> int:
         """Return how many contracts of a position the trader's own stops do not cover."""
-        position = self._latest.get(name)
+        position = self._latest.positions.get(name)
         if position is None:
             return 0
         traders = self._protected(position, of_trader=True)
         return max(0, position["size"] - traders)
-
-    def open_pnl(self, position: Payload) -> tuple[Decimal, Decimal]:
-        """Return the least and the most that a position makes at bid, ask or last price."""
-        contract = self._store.listed[position["contractId"]]
-        quote = self._exchange.quote(contract.id)
-        assert quote is not None
-        pnls = [
-            (price - position["averagePrice"])
-            / contract.tick_size
-            * contract.tick_value
-            * signed(position)
-            for price in (quote.bid, quote.ask, quote.last)
-        ]
-        return min(pnls), max(pnls)
 
     def locks_due(self) -> Iterator[tuple[str, float, datetime | None]]:
         """Yield the rules that have to lock the account now, and for how many seconds they have had to.
@@ -1183,22 +1214,6 @@ def as_trade(payload: Payload, pnl: Decimal) -> Trade:
 
 
 moment_of = cache(datetime.fromisoformat)
-
-
-def signed(position: Payload) -> int:
-    """Return the contracts of a position, negative when it is short."""
-    size: int = position["size"]
-    return size if position["type"] == GatewayPositionType.LONG else -size
-
-
-def direction(order: Payload) -> int:
-    """Return 1 for an order that buys, -1 for one that sells."""
-    return 1 if order["side"] == GatewayOrderSide.BID else -1
-
-
-def is_own_stop(order: Payload) -> bool:
-    """Return whether riskd has placed an order."""
-    return (order.get("customTag") or "").startswith(OWN_STOP_TAG)
 
 
 def to_cents(amount: Decimal) -> Decimal:

@@ -28,6 +28,7 @@ class FollowedExchange:
 
     :param directory: the state directory of the practice gateway.
     :ivar store: what the accounts have, up to the last change that was taken.
+    :ivar version: is another one after each change of that.
     :ivar prices: where the market was moved to last, by contract id.
     """
 
@@ -39,7 +40,7 @@ class FollowedExchange:
             contract.id: round(_STEPS * listing.volatility) * contract.tick_size
             for contract, listing in zip(self._contracts, LISTINGS, strict=True)
         }
-        self._inode = self._read_to = 0
+        self._inode = self._read_to = self.version = 0
         self.store = self._empty_store()
         self.prices: dict[str, Decimal] = {}
 
@@ -68,6 +69,7 @@ class FollowedExchange:
             is_new = inode == self._inode
             if not is_new:
                 self._inode, self._read_to, self.store = inode, 0, self._empty_store()
+                self.version += 1
             ledger.seek(self._read_to)
             text = ledger.read()
         notes: list[Note] = []
@@ -79,5 +81,6 @@ class FollowedExchange:
         for message in messages:
             if message.target in (ACCOUNT, ORDER, POSITION, TRADE):
                 apply_message(self.store, message)
+                self.version += 1
                 if is_new:
                     yield message

@@ -24,6 +24,7 @@ from riskd.model.events import (
     Status,
 )
 from riskd.model.lockouts import OPERATOR, ended_lock, is_in_force
+from tests.support.account_view import direction, is_own_stop
 from tests.support.balance_oracle import NET
 from tests.support.exchange_oracle import (
     HOURS,
@@ -33,8 +34,6 @@ from tests.support.exchange_oracle import (
     STOPS_TOO_MANY,
     Breach,
     ExchangeOracle,
-    direction,
-    is_own_stop,
 )
 
 UNANSWERED = frozenset(

@@ -13,7 +13,8 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from riskd.gateway.enums import GatewayOrderSide, GatewayOrderType
-from tests.support.exchange_oracle import MAX_TRADES, signed
+from tests.support.account_view import signed
+from tests.support.exchange_oracle import MAX_TRADES
 from tests.support.followed_exchange import FollowedExchange
 from tests.support.practice_daemon import ACCOUNT
 
