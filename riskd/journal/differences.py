@@ -99,7 +99,7 @@ _TABLES: Final = (
             *(as_stamp(result.at), str(result.amount), result.order_id, result.leg),
             _details(result),
         ),
-        # For reports; store.py deletes them after two years.
+        # For reports; content.py deletes them after two years.
         keeps=True,
     ),
     _Table(

@@ -1,4 +1,4 @@
-"""The journal in SQLite, and the published copy that is made of it.
+"""The journal in SQLite: it is opened, written, and written again after damage.
 
 The store has no reactor; its methods block and are called from one thread.  A write takes the states of
 all accounts and commits their differences to the write before, in one transaction.
@@ -9,25 +9,25 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Collection, Iterable
-from datetime import date, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from riskd.host.errors import UserError
-from riskd.host.files import create_private, open_regular, put_away, sync
+from riskd.host.files import open_regular, sync
 from riskd.journal.audit_log import JOURNAL
+from riskd.journal.content import Content, Present, plan_write
 from riskd.journal.database import check_files, check_opened, check_whole, restrict
-from riskd.journal.differences import Statement, differences, mark_statement
 from riskd.journal.outdated import OutdatedError, check_current
-from riskd.journal.ownership import PRIVATE_FACTS, OtherGatewayError, Owner, Record
+from riskd.journal.ownership import OtherGatewayError, Owner, Record
+from riskd.journal.publication import Publication
 from riskd.journal.reader import (
     DAMAGES,
     Snapshot,
     StateFileError,
     may_pass,
-    published_mark,
     read_published,
     read_snapshot,
     words_of,
@@ -37,53 +37,19 @@ from riskd.journal.salvage import salvage
 from riskd.journal.schema import (
     JOURNAL_NAME,
     PUBLISHED_NAME,
-    PUBLISHED_TABLES,
     DamagedError,
     as_stamp,
-    empty_database,
     migrate,
 )
 from riskd.journal.watch import JournalWatch
 from riskd.model.account import AccountState, with_risk
 from riskd.model.equity import EquityMark
-from riskd.model.wire import encode_data
-
-_QUOTES_EVERY: Final = timedelta(seconds=1)
-_TEMPORARY_NAME: Final = f".{PUBLISHED_NAME}.new"
-
-_COPY: Final = "copy"
-"""What the copy is called while it is made: another database of the journal's connection."""
 
 _NEW_NAME: Final = f"{JOURNAL_NAME}.new"
 
 _PUT_FACT: Final = "INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)"
 
 _ADD_LOG_ENTRY: Final = "INSERT INTO log (account_id, at, kind, data) VALUES (?, ?, ?, ?)"
-
-KEPT_HISTORY: Final = timedelta(days=2 * 366)
-"""How long executions and the equity of each minute are kept."""
-
-_PRUNE: Final = ("DELETE FROM results WHERE at < ?", "DELETE FROM equity WHERE at < ?")
-
-_PUBLISHED_ROWS: Final = {
-    # Every user of the machine may read the copy.
-    "facts": f"SELECT name, value FROM main.facts WHERE name NOT IN {PRIVATE_FACTS}",  # noqa: S608  # names of ours
-    # Two columns of an account's row are private, and so are the executions that a settled balance includes.
-    "accounts": (
-        "SELECT account_id, realized_pnl, trade_count, last_reset, day_began, NULL, NULL,"
-        " json_set(balance, '$.is_settled', json('false')) FROM main.accounts"
-    ),
-    # The actions of the trading day.  -1e18 is BEFORE_ALL: of a day whose beginning is unknown, all are
-    # published.  An OR in its place would keep SQLite from using the index, and the table only grows.
-    "enforcement": (
-        "SELECT action.* FROM main.accounts AS account JOIN main.enforcement AS action"
-        " ON action.account_id = account.account_id"
-        " AND action.at >= ifnull(account.day_began, -1e18)"
-    ),
-    # Those of the last write are published, and no earlier ones.
-    "equity": "SELECT * FROM main.equity WHERE false",
-}
-"""Queries for the tables that are not published whole."""
 
 
 class Recovery(msgspec.Struct, frozen=True):
@@ -113,16 +79,8 @@ class Store:
         self._connection: sqlite3.Connection | None = None
         self._watch = JournalWatch(self._path)
         self._problem = ""
-        self._written: dict[int, AccountState] = {}
-        self._facts: dict[str, str] = {}
-        self._quotes_written_at: datetime | None = None
-        self._is_published = False
-        self._published_mark: object = None
-        self._has_clock_offset = False
-        # The figures of the last write, for the copy.
-        self._marks: tuple[Statement, ...] = ()
-        self._pruned_on: date | None = None
-        self._commits = 0
+        self._content = Content(accounts={}, facts={}, commits=0)
+        self._publication = Publication(directory)
         self.has_all_quotes = True
 
     @property
@@ -152,9 +110,12 @@ class Store:
                 raise
             is_outdated = isinstance(error, OutdatedError)
             return self._begin_anew(account_ids, now, words_of(error), is_outdated=is_outdated)
-        self._written, self._facts = dict(snapshot.accounts), {}
-        self._commits = snapshot.commits
-        self._has_clock_offset = snapshot.clock_offset is not None
+        self._content = Content(
+            accounts=dict(snapshot.accounts),
+            facts={},
+            commits=snapshot.commits,
+            has_clock_offset=snapshot.clock_offset is not None,
+        )
         self._watch.note(self._journal)
         return Recovery(snapshot.accounts)
 
@@ -170,84 +131,40 @@ class Store:
     ) -> bool:
         """Write ``states`` to the journal; when this returns they are on disk.
 
-        Quotes are written once a second at most, unless ``all_quotes`` asks for them.
+        Quotes are written once a second at most, unless ``all_quotes`` asks for them.  The parameters are the
+        attributes of :class:`Present`.
 
-        :param clock_offset: the fact of that name; see :data:`riskd.journal.schema.MIGRATIONS`.
-        :param marks: the accounts' figures now; kept once a minute, while the broker's time is known.
         :returns: whether there was anything to write.
         :raises sqlite3.Error: the write failed as a whole; the journal is as before.
         """
-        states, marks = list(states), tuple(marks)
-        at = None if clock_offset is None else now + timedelta(seconds=float(clock_offset))
+        present = Present(
+            states=tuple(states),
+            gateway_name=gateway_name,
+            now=now,
+            all_quotes=all_quotes,
+            clock_offset=clock_offset,
+            marks=tuple(marks),
+        )
         change = self.change()
         if change:
-            self._renew(states, gateway_name, now, at or now, change)
-        has_written = self._write(states, gateway_name, now, at, marks, all_quotes, clock_offset)
+            self._renew(present, change)
+        has_written = self._write(present)
         if has_written:
             self._watch.note(self._journal)
         return has_written
 
-    def _write(
-        self,
-        states: list[AccountState],
-        gateway_name: str,
-        now: datetime,
-        at: datetime | None = None,
-        marks: tuple[EquityMark, ...] = (),
-        all_quotes: bool = True,
-        clock_offset: str | None = None,
-    ) -> bool:
-        """Write ``states``; the parameters are those of :meth:`write`.
-
-        :param at: the broker's time; ``None`` while it is unknown.
-        """
-        takes_quotes = all_quotes or not self._has_fresh_quotes(now)
-        self.has_all_quotes = takes_quotes or all(
-            state.quotes == self._known(state).quotes for state in states
-        )
-        if not takes_quotes:
-            states = [_with_quotes_of(self._known(state), state) for state in states]
-        statements = [
-            statement
-            for state in states
-            for statement in differences(self._written.get(state.account_id), state)
-        ]
-        facts = {"gateway": gateway_name}
-        status = next((state.daemon for state in states if state.daemon), None)
-        if status is not None:
-            facts["daemon_status"] = encode_data(status)
-        if clock_offset is not None:
-            facts["clock_offset"] = clock_offset
-        elif self._has_clock_offset:
-            # That of an earlier run says nothing of this machine's clock now.
-            statements.append(("DELETE FROM facts WHERE name = 'clock_offset'", ()))
-        # as_of and commits come later: alone they are no reason for a write.
-        if not statements and facts.items() <= self._facts.items():
+    def _write(self, present: Present) -> bool:
+        plan = plan_write(self._content, present)
+        self.has_all_quotes = plan.has_all_quotes
+        if not plan.statements:
             return False
-        if at is not None:
-            minute = at.replace(second=0, microsecond=0)
-            statements += [mark_statement(mark, minute) for mark in marks]
-            if minute.date() != self._pruned_on:
-                statements += [(sql, (as_stamp(minute - KEPT_HISTORY),)) for sql in _PRUNE]
-        facts |= {"as_of": now.isoformat(), "commits": str(self._commits + 1)}
-        statements += [(_PUT_FACT, fact) for fact in facts.items() - self._facts.items()]
-        journal = self._journal
         # The connection as a context commits at the end, and rolls back after an error.
-        with journal:
+        with self._journal as journal:
             journal.execute("BEGIN IMMEDIATE")
-            for sql, values in statements:
+            for sql, values in plan.statements:
                 journal.execute(sql, values)
-        self._commits += 1
-        self._marks = (
-            () if at is None else tuple(mark_statement(each, at, _COPY) for each in marks)
-        )
-        self._pruned_on = self._pruned_on if at is None else at.date()
-        self._facts = facts
-        self._has_clock_offset = clock_offset is not None
-        self._written |= {state.account_id: state for state in states}
-        self._is_published = False
-        if takes_quotes:
-            self._quotes_written_at = now
+        self._content = plan.content
+        self._publication.is_current = False
         return True
 
     def publish(self) -> bool:
@@ -257,23 +174,8 @@ class Store:
         :raises sqlite3.Error: the copy could not be made; the copy before stays.
         :raises OSError: likewise.
         """
-        if self._is_published and published_mark(self.directory) == self._published_mark:
-            return False
-        temporary = self.directory / _TEMPORARY_NAME
-        with os.fdopen(create_private(temporary), "wb") as file:
-            file.write(self._copied())
-            file.flush()
-            os.fchmod(file.fileno(), 0o644)
-            # After a power cut the new name must not stand for a file whose bytes were lost.
-            os.fsync(file.fileno())
-        published = self.directory / PUBLISHED_NAME
-        if published.is_dir() and not published.is_symlink():
-            put_away(published)
-        # A reader that has the copy before open keeps it.
-        temporary.replace(published)
-        sync(self.directory)
-        self._is_published, self._published_mark = True, published_mark(self.directory)
-        return True
+        content = self._content
+        return self._publication.publish(self._journal, content.marks, content.marks_at)
 
     def close(self) -> None:
         """Close the journal; it can be opened again."""
@@ -286,33 +188,6 @@ class Store:
         if self._connection is None:
             raise sqlite3.OperationalError("the journal is not open")
         return self._connection
-
-    def _known(self, state: AccountState) -> AccountState:
-        return self._written.get(state.account_id) or AccountState(account_id=state.account_id)
-
-    def _copied(self) -> bytes:
-        """Return a database file of the public rows.
-
-        Private rows are never written to it, not even to be deleted again: SQLite leaves deleted rows in
-        the file.
-        """
-        journal = self._journal
-        # In memory, and by the connection of the journal: opening files and creating tables would be most of
-        # the work.
-        journal.deserialize(empty_database(), name=_COPY)
-        with journal:
-            journal.execute("BEGIN")
-            for table in PUBLISHED_TABLES:
-                rows = _PUBLISHED_ROWS.get(table, f"SELECT * FROM main.{table}")  # noqa: S608  # names of ours
-                journal.execute(f"INSERT INTO {_COPY}.{table} {rows}")
-            for sql, values in self._marks:
-                journal.execute(sql, values)
-        return journal.serialize(name=_COPY)
-
-    def _has_fresh_quotes(self, now: datetime) -> bool:
-        # If the clock was set back, quotes must not wait until it has caught up.
-        at = self._quotes_written_at
-        return at is not None and timedelta() <= now - at < _QUOTES_EVERY
 
     def _open_whole(self, path: Path) -> Snapshot:
         """Open a journal and read all of it, so that any damage is found now."""
@@ -332,7 +207,7 @@ class Store:
         journal.execute("PRAGMA journal_mode = WAL")
         journal.execute("PRAGMA synchronous = FULL")
         migrate(journal, path)
-        journal.execute(f"ATTACH ':memory:' AS {_COPY}")
+        self._publication.prepare(journal)
         return read_snapshot(journal)
 
     def _was_emptied(self) -> bool:
@@ -372,7 +247,7 @@ class Store:
             with self._journal as journal:
                 journal.execute("BEGIN IMMEDIATE")
                 journal.executemany(_PUT_FACT, self._owner.facts.items())
-            self._is_published = False
+            self._publication.is_current = False
 
     def _begin_anew(
         self, account_ids: Collection[int], now: datetime, why: str, *, is_outdated: bool
@@ -387,12 +262,12 @@ class Store:
         accounts, outcome = salvage(self.directory, account_ids, now, is_outdated=is_outdated)
         new = self.directory / _NEW_NAME
         clear(new)
-        self._written, self._facts, self._commits = {}, {}, self._published_commits()
+        self._content = Content(accounts={}, facts={}, commits=self._published_commits())
         try:
             self._open_whole(new)
             self._record_owner()
             kind = self._owner.gateway.kind if self._owner else ""
-            self._write(list(accounts.values()), kind, now)
+            self._write(Present(states=tuple(accounts.values()), gateway_name=kind, now=now))
         finally:
             # Closing checkpoints the log, so that all of it is in the one file.
             self.close()
@@ -410,48 +285,47 @@ class Store:
         problem, self._problem = self._problem, ""
         return problem
 
-    def _renew(
-        self,
-        states: Iterable[AccountState],
-        gateway_name: str,
-        now: datetime,
-        at: datetime,
-        change: str,
-    ) -> None:
+    def _renew(self, present: Present, change: str) -> None:
         """Write the journal again, from memory and from what SQLite still reads of it.
 
         Until the new one is in its place the old one stays open, so that a failure can be repeated.
 
-        :param at: the broker's time.
         :param change: what others have done to it.
         """
-        accounts = {**self._written, **{state.account_id: state for state in states}}
-        old, known, facts, commits = self._journal, self._written, self._facts, self._commits
+        old, content, now = self._journal, self._content, present.now
+        accounts = content.accounts | {state.account_id: state for state in present.states}
         new = self.directory / _NEW_NAME
         try:
             found = self._begin_copy(old, new)
             # The memory has only the latest entries of the log, and the journal is not read for it.
-            logs = {key: state.risk.log for key, state in known.items()}
-            self._written = {
+            logs = {key: state.risk.log for key, state in content.accounts.items()}
+            known = {
                 key: with_risk(state, log=logs.get(key, ()))
                 for key, state in found.accounts.items()
             }
-            self._facts, self._commits = {}, max(commits, found.commits)
+            self._content = msgspec.structs.replace(
+                content, accounts=known, facts={}, commits=max(content.commits, found.commits)
+            )
             problem = f"The journal {self._path} {change}"
             with self._journal as journal:
                 journal.execute("BEGIN IMMEDIATE")
-                journal.executemany(_ADD_LOG_ENTRY, _log_entries(accounts, at, problem))
-            self._write(list(accounts.values()), gateway_name, now)
+                journal.executemany(
+                    _ADD_LOG_ENTRY, _log_entries(accounts, present.at or now, problem)
+                )
+            self._write(
+                Present(
+                    states=tuple(accounts.values()), gateway_name=present.gateway_name, now=now
+                )
+            )
             self.close()
             self._put_in_place(new, now, "replaced")
         except BaseException:
             self.close()
-            self._connection = old
-            self._written, self._facts, self._commits = known, facts, commits
+            self._connection, self._content = old, content
             raise
         # Only now: SQLite removes no file of a journal that has moved.
         old.close()
-        self._is_published = False
+        self._publication.is_current = False
         self._problem = f"{problem}; riskd has written it again, and no lock is lost"
 
     def _begin_copy(self, old: sqlite3.Connection, new: Path) -> Snapshot:
@@ -482,23 +356,6 @@ class Store:
             self.close()
             raise
         self._watch.note(self._journal)
-
-
-def _with_quotes_of(known: AccountState, state: AccountState) -> AccountState:
-    """Return ``state`` with the journal's quotes.
-
-    What a position has outdated since is not among them.
-    """
-    quotes = known.quotes
-    if state.outdated_quotes is not known.outdated_quotes:
-        outdated = {
-            key
-            for key, quote in state.outdated_quotes.items()
-            if known.outdated_quotes.get(key) != quote
-        }
-        newer = {key: quote for key, quote in state.quotes.items() if key in outdated}
-        quotes = {key: quote for key, quote in quotes.items() if key not in outdated} | newer
-    return msgspec.structs.replace(state, quotes=quotes)
 
 
 def _log_entries(

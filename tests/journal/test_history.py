@@ -10,8 +10,8 @@ from decimal import Decimal
 
 import msgspec
 
+from riskd.journal.content import KEPT_HISTORY
 from riskd.journal.history import EquityLine, TradeReport, read_equity, read_trades
-from riskd.journal.store import KEPT_HISTORY
 from riskd.model.account import AccountState, with_risk
 from riskd.model.balance import Execution, Leg, Result
 from riskd.model.equity import EquityMark

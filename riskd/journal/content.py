@@ -1,0 +1,165 @@
+"""What the journal holds, and the statements that bring it up to date.
+
+Nothing here touches the disk: after a write that has failed, the content is what it was.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from riskd.journal.differences import Statement, differences, mark_statement
+from riskd.journal.schema import as_stamp
+from riskd.model.account import AccountState
+from riskd.model.equity import EquityMark
+from riskd.model.wire import encode_data
+
+KEPT_HISTORY: Final = timedelta(days=2 * 366)
+"""How long executions and the equity of each minute are kept."""
+
+_QUOTES_EVERY: Final = timedelta(seconds=1)
+
+_PUT_FACT: Final = "INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)"
+_DROP_CLOCK_OFFSET: Final = "DELETE FROM facts WHERE name = 'clock_offset'"
+_PRUNE: Final = ("DELETE FROM results WHERE at < ?", "DELETE FROM equity WHERE at < ?")
+
+
+class Present(msgspec.Struct, frozen=True, kw_only=True):
+    """What the daemon knows at one moment, to be written.
+
+    :ivar now: the moment by the wall clock.
+    :ivar all_quotes: whether quotes are written even if some were within a second before.
+    :ivar clock_offset: the fact of that name; see :data:`riskd.journal.schema.MIGRATIONS`.
+    :ivar marks: the accounts' figures; kept once a minute, while the broker's time is known.
+    """
+
+    states: tuple[AccountState, ...]
+    gateway_name: str
+    now: datetime
+    all_quotes: bool = True
+    clock_offset: str | None = None
+    marks: tuple[EquityMark, ...] = ()
+
+    @property
+    def at(self) -> datetime | None:
+        """The moment by the broker's clock; ``None`` while it is unknown."""
+        if self.clock_offset is None:
+            return None
+        return self.now + timedelta(seconds=float(self.clock_offset))
+
+
+class Content(msgspec.Struct, frozen=True, kw_only=True):
+    """What the journal holds.
+
+    :ivar accounts: by account id.
+    :ivar facts: those that are known; the journal may hold others, and other values of these.
+    :ivar commits: the number of writes so far.
+    :ivar has_clock_offset: whether ``clock_offset`` is among its facts.
+    :ivar quotes_at: when quotes were written last, by the wall clock.
+    :ivar pruned_on: the day on which old rows were deleted last, by the broker's clock.
+    :ivar marks: the figures of the last write, for the copy.
+    :ivar marks_at: the moment of these by the broker's clock.
+    """
+
+    accounts: dict[int, AccountState]
+    facts: dict[str, str]
+    commits: int
+    has_clock_offset: bool = False
+    quotes_at: datetime | None = None
+    pruned_on: date | None = None
+    marks: tuple[EquityMark, ...] = ()
+    marks_at: datetime | None = None
+
+    def known(self, state: AccountState) -> AccountState:
+        """Return what the journal holds of the account of ``state``."""
+        return self.accounts.get(state.account_id) or AccountState(account_id=state.account_id)
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """A write.
+
+    :ivar statements: none if there is nothing to write.
+    :ivar content: what the journal holds after it.
+    :ivar has_all_quotes: whether it takes all quotes.
+    """
+
+    statements: list[Statement]
+    content: Content
+    has_all_quotes: bool
+
+
+def plan_write(content: Content, present: Present) -> Plan:
+    """Return the write that turns ``content`` into ``present``."""
+    states, now, at = present.states, present.now, present.at
+    takes_quotes = present.all_quotes or not _has_fresh_quotes(content, now)
+    has_all_quotes = takes_quotes or all(
+        state.quotes == content.known(state).quotes for state in states
+    )
+    if not takes_quotes:
+        states = tuple(_with_quotes_of(content.known(state), state) for state in states)
+    statements = [
+        statement
+        for state in states
+        for statement in differences(content.accounts.get(state.account_id), state)
+    ]
+    facts = _facts(present)
+    if present.clock_offset is None and content.has_clock_offset:
+        # That of an earlier run says nothing of this machine's clock now.
+        statements.append((_DROP_CLOCK_OFFSET, ()))
+    # as_of and commits come later: alone they are no reason for a write.
+    if not statements and facts.items() <= content.facts.items():
+        return Plan(statements=[], content=content, has_all_quotes=has_all_quotes)
+    if at is not None:
+        minute = at.replace(second=0, microsecond=0)
+        statements += [mark_statement(mark, minute) for mark in present.marks]
+        if minute.date() != content.pruned_on:
+            statements += [(sql, (as_stamp(minute - KEPT_HISTORY),)) for sql in _PRUNE]
+    facts |= {"as_of": now.isoformat(), "commits": str(content.commits + 1)}
+    statements += [(_PUT_FACT, fact) for fact in facts.items() - content.facts.items()]
+    after = Content(
+        accounts=content.accounts | {state.account_id: state for state in states},
+        facts=facts,
+        commits=content.commits + 1,
+        has_clock_offset=present.clock_offset is not None,
+        quotes_at=now if takes_quotes else content.quotes_at,
+        pruned_on=content.pruned_on if at is None else at.date(),
+        marks=present.marks,
+        marks_at=at,
+    )
+    return Plan(statements=statements, content=after, has_all_quotes=has_all_quotes)
+
+
+def _facts(present: Present) -> dict[str, str]:
+    """Return the facts that are a reason for a write when they change."""
+    facts = {"gateway": present.gateway_name}
+    status = next((state.daemon for state in present.states if state.daemon), None)
+    if status is not None:
+        facts["daemon_status"] = encode_data(status)
+    if present.clock_offset is not None:
+        facts["clock_offset"] = present.clock_offset
+    return facts
+
+
+def _has_fresh_quotes(content: Content, now: datetime) -> bool:
+    # If the clock was set back, quotes must not wait until it has caught up.
+    at = content.quotes_at
+    return at is not None and timedelta() <= now - at < _QUOTES_EVERY
+
+
+def _with_quotes_of(known: AccountState, state: AccountState) -> AccountState:
+    """Return ``state`` with the journal's quotes.
+
+    What a position has outdated since is not among them.
+    """
+    quotes = known.quotes
+    if state.outdated_quotes is not known.outdated_quotes:
+        outdated = {
+            key
+            for key, quote in state.outdated_quotes.items()
+            if known.outdated_quotes.get(key) != quote
+        }
+        newer = {key: quote for key, quote in state.quotes.items() if key in outdated}
+        quotes = {key: quote for key, quote in quotes.items() if key not in outdated} | newer
+    return msgspec.structs.replace(state, quotes=quotes)
