@@ -26,7 +26,7 @@ def written(value: float) -> str:
 def cell(values: Sequence[Value]) -> str:
     """Return the median, and the spread of three rounds or more."""
     share = spread(values)
-    return written(median(values)) + ("" if math.isnan(share) else f" ±{share:.0%}")
+    return written(median(values)) + (f" ±{share:.0%}" if share > 0 else "")
 
 
 def aligned(rows: Iterable[Sequence[str]]) -> Iterator[str]:

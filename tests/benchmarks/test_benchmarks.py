@@ -14,12 +14,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.app.launch import utc_now
 from riskd.engine.tracked_account import TrackedAccount
 from riskd.model.events import Event
-from tests.benchmarks import enforcement, goals, link
+from tests.benchmarks import enforcement, goals, link, real
 from tests.benchmarks.goals import COMPLETE, CPU, P99, RATE, Ratio, paired_ratio
 from tests.benchmarks.journal_daemon import Source
 from tests.benchmarks.link_proxy import DelayedPipe
 from tests.benchmarks.outcome import Outcome
 from tests.benchmarks.peer import PICOWS, RISKD, UVLOOP, WEBSOCKETS
+from tests.benchmarks.process_counts import CALLS, TIMERS, TURNS, call_counts
 from tests.benchmarks.receiver import Ages, percentiles
 from tests.benchmarks.soak import GROWTH, Soaked
 from tests.benchmarks.twisted_peers import hub_record
@@ -161,6 +162,30 @@ class AgesTests(SynchronousTestCase):
         figures = Ages().figures()
         self.assertEqual(set(figures), {"p50", "p99", "spread"})
         self.assertTrue(all(map(math.isnan, figures.values())), figures)
+
+
+class CallTests(SynchronousTestCase):
+    """System calls in the output of strace."""
+
+    def test_each_call_counts_once_and_timers_are_polls_that_end_by_themselves(self) -> None:
+        output = """\
+10 epoll_wait(4, [{events=EPOLLIN, data=0x7}], 5, 812) = 1
+10 recvfrom(7, "\\201", 65536, 0, NULL, NULL) = 1
+10 epoll_wait(4,  <unfinished ...>
+11 fdatasync(9 <unfinished ...>
+10 <... epoll_wait resumed>[], 5, 100) = 0
+11 <... fdatasync resumed>) = 0
+10 epoll_wait(4, [], 5, 0) = 0
+10 epoll_wait(4, 0x7f, 5, 10) = -1 EINTR (Interrupted system call)
+10 --- SIGCHLD {si_signo=SIGCHLD} ---
+11 +++ exited with 0 +++
+"""
+        counts = call_counts(output.splitlines())
+        self.assertEqual((counts[CALLS], counts[TURNS], counts[TIMERS]), (6, 4, 2))
+        self.assertEqual((counts["recvfrom"], counts["fdatasync"]), (1, 1))
+
+    def test_a_goal_is_a_third_less_beyond_what_an_event_needs(self) -> None:
+        self.assertEqual([real.limits(clients)[CALLS] for clients in (1, 10)], [3.5, 12.5])
 
 
 class SoakedTests(SynchronousTestCase):
