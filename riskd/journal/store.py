@@ -18,7 +18,7 @@ import msgspec
 from riskd.host.errors import UserError
 from riskd.host.files import open_regular, sync
 from riskd.journal.audit_log import JOURNAL
-from riskd.journal.content import Content, Present, plan_write
+from riskd.journal.content import Content, Plan, Present, plan_write
 from riskd.journal.database import check_files, check_opened, check_whole, restrict
 from riskd.journal.outdated import OutdatedError, check_current
 from riskd.journal.ownership import OtherGatewayError, Owner, Record
@@ -145,22 +145,53 @@ class Store:
             clock_offset=clock_offset,
             marks=tuple(marks),
         )
-        change = self.change()
+        plan = plan_write(self._content, present)
+        change = self._begin() if plan.statements else self.change()
         if change:
             self._renew(present, change)
-        has_written = self._write(present)
+            has_written = self._write(present)
+        else:
+            has_written = self._commit(plan)
         if has_written:
-            self._watch.note(self._journal)
+            self._watch.note_write()
         return has_written
 
+    def _begin(self) -> str:
+        """Begin a transaction, unless others have changed the journal's files.
+
+        :returns: what they have done, as a clause; empty once the transaction has begun.
+        """
+        journal = self._journal
+        change = self._watch.change_of_files()
+        if change:
+            return change
+        try:
+            journal.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error:
+            change = self.change()
+            if not change:
+                raise
+            return change
+        # Within the transaction, where it takes no locks of its own, and no other program can write after it.
+        change = self._watch.change_by_sqlite(journal)
+        if change:
+            journal.rollback()
+        return change
+
     def _write(self, present: Present) -> bool:
+        """Write to a journal that was opened just now; the rest is as for :meth:`write`."""
         plan = plan_write(self._content, present)
+        if plan.statements:
+            self._journal.execute("BEGIN IMMEDIATE")
+        return self._commit(plan)
+
+    def _commit(self, plan: Plan) -> bool:
+        """Carry out a plan in the transaction that has begun for it, and end that."""
         self.has_all_quotes = plan.has_all_quotes
         if not plan.statements:
             return False
         # The connection as a context commits at the end, and rolls back after an error.
         with self._journal as journal:
-            journal.execute("BEGIN IMMEDIATE")
             for sql, values in plan.statements:
                 journal.execute(sql, values)
         self._content = plan.content

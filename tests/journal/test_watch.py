@@ -10,13 +10,16 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from riskd.journal import store as store_module
 from riskd.journal.audit_log import JOURNAL, read_log
+from riskd.journal.content import Plan
 from riskd.journal.database import SUFFIXES
 from riskd.journal.history import read_trades
 from riskd.journal.reader import read_published
@@ -236,21 +239,86 @@ class HarmlessTests(WatchTestCase):
         self.assertEqual(self.store.change(), "")
 
 
+class RacingTests(WatchTestCase):
+    """Another program that comes between a write and the look before or after it."""
+
+    def test_a_commit_after_the_look_at_the_files_is_noticed(self) -> None:
+        look = self.store._watch.change_of_files
+
+        def look_and_lose() -> str:
+            found = look()
+            by_sql(self.journal)
+            return found
+
+        changing = self.patch(self.store._watch, "change_of_files", look_and_lose)
+        state = apply(self.state, make_event("GatewayUserTrade", {"id": 100}))
+        self.write(state, at=LATER)
+        changing.restore()
+        self.assertIn("was written by another program", self.store.take_problem())
+        self.publish(state, at=LATER)
+        self.assertEqual(set(read_published(self.directory).accounts[123].lockouts), LOCKS)
+
+    def test_a_file_that_is_replaced_during_a_write_is_noticed(self) -> None:
+        for suffix in ("", "-wal"):
+            path = self.directory / f"{JOURNAL_NAME}{suffix}"
+            for change in (Path.unlink, lambda path: put_in_place(path, FILES["text"])):
+                with self.subTest(suffix=suffix):
+                    self.renew()
+                    commit = self.store._commit
+
+                    def commit_and_lose(
+                        plan: Plan, commit: Any = commit, change: Any = change, path: Path = path
+                    ) -> bool:
+                        has_written = commit(plan)
+                        change(path)
+                        return has_written
+
+                    changing = self.patch(self.store, "_commit", commit_and_lose)
+                    self.state = apply(self.state, make_event("GatewayUserTrade", {"id": 100}))
+                    self.write(self.state, at=LATER)
+                    changing.restore()
+                    self.assert_noticed()
+
+    def test_a_failed_write_is_none(self) -> None:
+        self.store._journal.execute(
+            "CREATE TEMP TRIGGER no BEFORE INSERT ON main.trades BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )
+        state = apply(self.state, make_event("lockout_set", {"rule_id": "X"}))
+        state = apply(state, make_event("GatewayUserTrade", {"id": 100}))
+        self.assertRaises(sqlite3.Error, self.write, state, at=LATER)
+        self.store._journal.execute("DROP TRIGGER no")
+        self.assertEqual(self.store.change(), "")
+        self.write(state, at=LATER)
+        self.assertEqual(self.store.take_problem(), "")
+
+    def test_a_program_that_only_locks_the_journal_makes_a_write_fail(self) -> None:
+        self.store._journal.execute("PRAGMA busy_timeout = 0")
+        with closing(sqlite3.connect(self.journal, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            state = apply(self.state, make_event("GatewayUserTrade", {"id": 100}))
+            self.assertRaises(sqlite3.OperationalError, self.write, state, at=LATER)
+            other.execute("ROLLBACK")
+        self.write(state, at=LATER)
+        self.assertEqual(self.store.take_problem(), "")
+
+
 class FailureTests(WatchTestCase):
     """A journal that cannot be written again at first."""
 
     def test_a_full_disk_is_an_error_until_there_is_room(self) -> None:
-        self.journal.unlink()
-
         def full(*_arguments: object) -> bool:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        for name in ("copy_whole", "sync"):
-            failing = self.patch(store_module, name, full)
-            self.assertRaises(OSError, self.write, self.state, at=LATER)
-            self.assertTrue(self.store.is_open)
-            failing.restore()
-        self.assert_noticed()
+        for change in (Path.unlink, overwrite, by_sql):
+            with self.subTest(change.__name__):
+                self.renew()
+                change(self.journal)
+                for name in ("copy_whole", "sync"):
+                    failing = self.patch(store_module, name, full)
+                    self.assertRaises(OSError, self.write, self.state, at=LATER)
+                    self.assertTrue(self.store.is_open)
+                    failing.restore()
+                self.assert_noticed()
 
     def test_an_account_that_is_not_written_any_more_keeps_its_lock(self) -> None:
         lockout = make_event("lockout_set", {"rule_id": "RULE-009"}).data
