@@ -255,7 +255,8 @@ class PracticeBroker:
         :raises GatewayRefusedError: the contract is not listed.
         :raises ValueError: ``last`` is not on a tick.
         """
-        tick_size = self.exchange.store.contract(contract_id)["tickSize"]
+        contract = self.exchange.store.find_contract("Contract/searchById", contract_id)
+        tick_size = contract.tick_size
         if not is_on_tick(last, tick_size):
             raise ValueError(f"{last} is not on a tick of {contract_id}, {tick_size}")
         self._market.resume({contract_id: last})

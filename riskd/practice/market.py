@@ -88,6 +88,7 @@ class Market:
         self._walks = [
             _Walk(listing, front_contract(listing.code, today), random) for listing in LISTINGS
         ]
+        self._walk_of = {walk.contract.id: walk for walk in self._walks}
         self.contracts = tuple(walk.contract for walk in self._walks)
         self.fees = {walk.contract.id: walk.listing.fee for walk in self._walks}
 
@@ -97,9 +98,9 @@ class Market:
 
     def resume(self, prices: Mapping[str, Decimal]) -> None:
         """Go on from known prices, by contract id; ignore contracts that are not listed."""
-        for walk in self._walks:
-            if walk.contract.id in prices:
-                walk.resume(prices[walk.contract.id])
+        for contract_id, price in prices.items():
+            if contract_id in self._walk_of:
+                self._walk_of[contract_id].resume(price)
 
     def opening(self) -> Iterator[tuple[str, Quote]]:
         """Yield the first quote of every contract, by contract id."""

@@ -183,6 +183,7 @@ class FallTests(SynchronousTestCase):
 
     def look(self, seconds: float, price: str) -> None:
         self.seconds, self.price = seconds, Decimal(price)
+        self.oracle.look()
         self.oracle.follow_fall(is_breached=True)
 
     def test_a_fall_within_the_latency_is_none_of_riskds(self) -> None:

@@ -807,7 +807,7 @@ class Course:
     def quote(self, contract_id: str) -> None:
         self.daemon.advance(MOMENT)
         self.receive_events()
-        self.daemon.move(contract_id, str(self.prices[contract_id]))
+        self.daemon.gateway.move_market(contract_id, self.prices[contract_id])
         self.look()
 
     def pass_time(self, seconds: float, drift: int = 0, *, is_busy: bool = False) -> None:

@@ -9,15 +9,19 @@ none of them must not.
 from __future__ import annotations
 
 import tomllib
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from functools import cache
 from itertools import accumulate
-from typing import Any, Final, NamedTuple, Protocol, TypeVar
+from operator import attrgetter
+from typing import Any, Final, NamedTuple, Protocol
 
 from riskd.gateway.fields import Payload
 from riskd.practice.account_store import net_result
+from tests.support.extremes import Extreme
 
 NET_LOSS: Final = "RULE-013"
 MAXIMUM_LOSS: Final = "RULE-014"
@@ -51,8 +55,10 @@ COSTS: Final = Decimal("5.00")
 _EXIT_COSTS: Final = Decimal("2.50")
 ZERO: Final = Decimal(0)
 
-_Timed = TypeVar("_Timed", "Standing", tuple[float, Decimal, Decimal])
-"""What was there from a moment on, which comes first."""
+_at: Final = attrgetter("at")
+
+
+moment_of = cache(datetime.fromisoformat)
 
 
 class Held(NamedTuple):
@@ -66,12 +72,24 @@ class Held(NamedTuple):
 
     def pnl(self, low: Decimal, high: Decimal) -> tuple[Decimal, Decimal]:
         """Return the least and the most that it makes at prices from ``low`` to ``high``."""
-        at = [(price - self.average) * self.point * self.size for price in (low, high)]
-        return min(at), max(at)
+        worth = self.point * self.size
+        at_low, at_high = (low - self.average) * worth, (high - self.average) * worth
+        return (at_low, at_high) if self.size > 0 else (at_high, at_low)
 
     def exit_pnl(self, low: Decimal, high: Decimal) -> Decimal:
         """Return what an exit brings, at the bid or the ask."""
         return self.pnl(low, high)[0]
+
+
+def pnl_of(
+    held: Iterable[Held], prices: Callable[[str], tuple[Decimal, Decimal]]
+) -> tuple[Decimal, Decimal]:
+    """Return the least and the most that positions make, at the lowest and highest price of each contract."""
+    least = most = ZERO
+    for each in held:
+        low, high = each.pnl(*prices(each.contract_id))
+        least, most = least + low, most + high
+    return least, most
 
 
 class Standing(NamedTuple):
@@ -136,12 +154,35 @@ def net_rules(tables: Iterable[str]) -> dict[str, Mapping[str, Any]]:
     return {_TABLES[key]: found[key] for key in _TABLES if key in found}
 
 
-def _since(oldest: float, kept: deque[_Timed]) -> Iterator[_Timed]:
-    """Yield what was there at some moment since ``oldest``, latest first; each was there until the next."""
-    for each in reversed(kept):
-        yield each
-        if each[0] < oldest:
-            return
+class Range:
+    """The lowest and the highest of bid, ask and last price of a contract, now and in the last seconds."""
+
+    def __init__(self, low: Decimal, high: Decimal) -> None:
+        self._low = Extreme(low, LONGEST, is_most=False)
+        self._high = Extreme(high, LONGEST, is_most=True)
+
+    def note(self, now: float, low: Decimal, high: Decimal) -> None:
+        self._low.note(now, low)
+        self._high.note(now, high)
+
+    def since(self, oldest: float) -> tuple[Decimal, Decimal]:
+        return self._low.since(oldest), self._high.since(oldest)
+
+
+class Past(NamedTuple):
+    """What the account had in the last seconds, and the prices in them.
+
+    :ivar standings: each was there until the next.
+    :ivar prices: the lowest and the highest, by contract id.
+    """
+
+    standings: Sequence[Standing]
+    prices: Mapping[str, tuple[Decimal, Decimal]]
+
+    def valued(self) -> Iterator[tuple[Standing, Decimal, Decimal]]:
+        """Yield each standing with the least and the most that its positions made."""
+        for each in self.standings:
+            yield each, *pnl_of(each.held, self.prices.__getitem__)
 
 
 class BalanceOracle:
@@ -152,6 +193,7 @@ class BalanceOracle:
     :ivar flows: the payouts and deposits that riskd may not have told apart from trades yet.
     :ivar paid: the payouts so far, and what riskd could not tell from one.
     :ivar net: the day's realized P&L less its charges.
+    :ivar worth: the least and the most that the account was worth at the last look.
     :ivar window: for how many seconds riskd may not know what happened.
     :ivar grace: how many seconds riskd needs to end a breach; ``None`` while something may keep it from that.
     :ivar lost_more: by how much equity fell further than within the grace, at which time; ``None``: it did not.
@@ -163,15 +205,17 @@ class BalanceOracle:
         self.flows: list[Flow] = []
         self.paid = ZERO
         self.net = self._high_realized = self._flows_of_day = ZERO
+        self.worth = Bounds(ZERO, ZERO)
         self._start: Decimal | None = None
         self._closes = self._starts = self._peak = Bounds(ZERO, ZERO)
         self._late_flows = self._high_net = Bounds(ZERO, ZERO)
         self._day: datetime | None = None
         self._results: dict[int, Decimal] = {}
-        self._changes: deque[Flow] = deque()
-        self._standings: deque[Standing] = deque()
-        # By contract: since when each price was there, lowest and highest of bid, ask and last price.
-        self._prices: dict[str, deque[tuple[float, Decimal, Decimal]]] = {}
+        self._changes: list[Flow] = []
+        self._standings: list[Standing] = []
+        self._prices: dict[str, Range] = {}
+        # The most in the last seconds, balance and net P&L with what is open; most looks find the same.
+        self._most: tuple[Past | None, Decimal, Decimal] = (None, ZERO, ZERO)
         self._lasting: deque[tuple[float, Decimal, Decimal]] = deque()
         self._is_start_raised = False
         self._fall: Fall | None = None
@@ -207,7 +251,7 @@ class BalanceOracle:
         for each in trades:
             result = ZERO if each["voided"] else net_result(each)
             change = result - self._results.get(each["id"], ZERO)
-            executed = datetime.fromisoformat(each["creationTimestamp"])
+            executed = moment_of(each["creationTimestamp"])
             if change or each["id"] not in self._results:
                 self._changes.append(Flow(self._oracle.awake(), change))
                 # An event that is lost tells it from a payout.
@@ -232,16 +276,18 @@ class BalanceOracle:
 
     def look(self) -> None:
         """Note the balance, the positions and the prices of this moment."""
-        now, held, balance = self._oracle.awake(), self._oracle.held(), self._oracle.balance()
+        oracle = self._oracle
+        now, held, balance = oracle.awake(), oracle.held(), oracle.balance()
         last = self._standings[-1] if self._standings else None
         if last is None or (last.balance, last.net, last.held) != (balance, self.net, held):
             self._standings.append(Standing(now, balance, self.net, held))
             self._balances.add(balance)
-        for name in {*self._prices, *(each.contract_id for each in held)}:
-            low, high = self._oracle.prices(name)
-            prices = self._prices.setdefault(name, deque())
-            if not prices or prices[-1][1:] != (low, high):
-                prices.append((now, low, high))
+            for each in held:
+                name = each.contract_id
+                self._prices.setdefault(name, Range(*oracle.prices(name)))
+        for name, prices in self._prices.items():
+            prices.note(now, *oracle.prices(name))
+        self.worth = Bounds(*self.equity())
         self._forget(now)
         self._believe_flows(now)
         start = balance - self.net - self._flows_of_day
@@ -255,9 +301,9 @@ class BalanceOracle:
 
         :param is_breached: whether a rule is breached for everyone to see, and nothing excuses it.
         """
-        now, fall, held = self._oracle.awake(), self._fall, self._oracle.held()
+        now, fall, held = self._oracle.awake(), self._fall, self._standings[-1].held
         sizes = {each.contract_id: each.size for each in held}
-        least, _most = self.equity()
+        least = self.worth.low
         has_grown = fall is not None and any(
             size * fall.held.get(name, 0) <= 0 or abs(size) > abs(fall.held[name])
             for name, size in sizes.items()
@@ -285,35 +331,41 @@ class BalanceOracle:
     def _forget(self, now: float) -> None:
         """Forget what riskd knows to be over; the last of it was there until the next."""
         oldest = now - LONGEST
-        for kept in (self._standings, *self._prices.values()):
-            while len(kept) > 1 and kept[1][0] < oldest:
-                kept.popleft()
+        while len(self._standings) > 1 and self._standings[1].at < oldest:
+            del self._standings[0]
         while self._changes and self._changes[0].at < oldest:
-            self._changes.popleft()
+            del self._changes[0]
 
     def _note_highs(self, now: float, start: Decimal) -> None:
         payouts, deposits = self._unknown_flows(now)
         gains, losses = self._unknown_results(now)
         self._starts = Bounds(start - deposits - gains, start + payouts + losses)
-        most = [
-            (each.balance + pnl, each.net + pnl) for each, _low, pnl in self._valued(self.window)
-        ]
-        equity = max(balance for balance, _net in most) + losses
-        net = max(net for _balance, net in most) + losses
+        most_equity, most_net = self._most_lately(self._past(now - self.window))
         if self._is_late or self.flows:
             self._lasting.clear()
         else:
-            least, _most = self.equity()
+            least = self.worth.low
             net_least = least - self._standings[-1].balance + self.net
-            self._lasting.append((now, least, net_least))
+            if not self._lasting or self._lasting[-1][1:] != (least, net_least):
+                self._lasting.append((now, least, net_least))
             while len(self._lasting) > 1 and self._lasting[1][0] <= now - SETTLED_SECONDS:
                 self._lasting.popleft()
         if self._lasting and now - self._lasting[0][0] >= SETTLED_SECONDS:
             _since, lasted, net_lasted = map(min, zip(*self._lasting, strict=True))
         else:
             lasted, net_lasted = self._peak.low, self._high_net.low
-        self._peak = self._peak.over(lasted, equity + payouts)
-        self._high_net = self._high_net.over(net_lasted, net)
+        self._peak = self._peak.over(lasted, most_equity + losses + payouts)
+        self._high_net = self._high_net.over(net_lasted, most_net + losses)
+
+    def _most_lately(self, past: Past) -> tuple[Decimal, Decimal]:
+        """Return the most of the balance and of the day's net P&L, each with what was open."""
+        known, equity, net = self._most
+        if known != past:
+            valued = [(each, pnl) for each, _least, pnl in past.valued()]
+            equity = max(each.balance + pnl for each, pnl in valued)
+            net = max(each.net + pnl for each, pnl in valued)
+            self._most = past, equity, net
+        return equity, net
 
     # What riskd may not know.
 
@@ -323,6 +375,8 @@ class BalanceOracle:
 
     def _unknown_flows(self, now: float) -> tuple[Decimal, Decimal]:
         """Return the payouts and the deposits that riskd may not count yet, both positive."""
+        if not self.flows:
+            return ZERO, ZERO
         payouts = [
             -each.amount
             for each in self.flows
@@ -333,39 +387,29 @@ class BalanceOracle:
 
     def _unknown_results(self, now: float) -> tuple[Decimal, Decimal]:
         """Return the gains and the losses of which riskd may know some and others not, both positive."""
+        if not self._changes:
+            return ZERO, ZERO
+        recent = self._changes[bisect_left(self._changes, now - self.window, key=_at) :]
         if not self._is_late:
-            recent = sum(each.at >= now - self.window for each in self._changes)
-            return COSTS * recent, COSTS * recent
+            return COSTS * len(recent), COSTS * len(recent)
         # Until the balance is settled after a start, only losses count.
-        gains = [each.amount for each in self._changes if each.amount > 0]
-        recent_losses = [
-            -each.amount
-            for each in self._changes
-            if each.amount < 0 and each.at >= now - self.window
-        ]
-        return sum(gains, ZERO), sum(recent_losses, ZERO)
+        gains = sum((each.amount for each in self._changes if each.amount > 0), ZERO)
+        return gains, sum((-each.amount for each in recent if each.amount < 0), ZERO)
 
-    def _valued(self, window: float) -> Iterator[tuple[Standing, Decimal, Decimal]]:
-        """Yield each standing of the last seconds with the least and the most that its positions made in them."""
-        oldest = self._oracle.awake() - window
-        ranges: dict[str, tuple[Decimal, Decimal]] = {}
-        for name, prices in self._prices.items():
-            recent = list(_since(oldest, prices))
-            ranges[name] = min(each[1] for each in recent), max(each[2] for each in recent)
-        for each in _since(oldest, self._standings):
-            pnls = [held.pnl(*ranges[held.contract_id]) for held in each.held]
-            yield each, sum((low for low, _ in pnls), ZERO), sum((high for _, high in pnls), ZERO)
+    def _past(self, oldest: float) -> Past:
+        """Return what was there at some moment since ``oldest``."""
+        # The last one of before was there until the next.
+        first = max(0, bisect_left(self._standings, oldest, key=_at) - 1)
+        prices = {name: each.since(oldest) for name, each in self._prices.items()}
+        return Past(self._standings[first:], prices)
 
     # What follows.
 
     def equity(self) -> tuple[Decimal, Decimal]:
         """Return the least and the most that the account is worth at bid, ask or last price."""
-        balance, held = self._oracle.balance(), self._oracle.held()
-        pnls = [each.pnl(*self._oracle.prices(each.contract_id)) for each in held]
-        return (
-            balance + sum((low for low, _ in pnls), ZERO),
-            balance + sum((high for _, high in pnls), ZERO),
-        )
+        balance = self._oracle.balance()
+        least, most = pnl_of(self._oracle.held(), self._oracle.prices)
+        return balance + least, balance + most
 
     def floor(self) -> Bounds | None:
         """Return what the floor of RULE-014 is; ``None`` without one."""
@@ -412,21 +456,23 @@ class BalanceOracle:
         trailing = self.rules[NET_LOSS]["trailing"]
         if trailing == "none":
             return ZERO
-        _gains, losses = self._unknown_results(self._oracle.awake())
-        realized = self._high_realized + (ZERO if is_low else losses)
+        realized = self._high_realized
+        if not is_low:
+            _gains, losses = self._unknown_results(self._oracle.awake())
+            realized += losses
         if trailing == "realized":
             return realized
         return max(realized, self._high_net.low if is_low else self._high_net.high)
 
     def breached(self) -> Iterator[str]:
-        """Yield the rules that are breached for everyone to see."""
-        _least, most = self.equity()
+        """Yield the rules that were breached at the last look for everyone to see."""
+        last, most = self._standings[-1], self.worth.high
         payouts, _deposits = self._unknown_flows(self._oracle.awake())
         floor = self.floor()
-        if floor is not None and most + payouts <= floor.low + self._buffer(self._oracle.held()):
+        if floor is not None and most + payouts <= floor.low + self._buffer(last.held):
             yield MAXIMUM_LOSS
         if NET_LOSS in self.rules:
-            net = most - self._oracle.balance() + self.net
+            net = most - last.balance + self.net
             if self._high(is_low=True) - net >= self.rules[NET_LOSS]["loss_limit"]:
                 yield NET_LOSS
 
@@ -435,7 +481,7 @@ class BalanceOracle:
         now = self._oracle.awake()
         gains, _losses = self._unknown_results(now)
         _payouts, deposits = self._unknown_flows(now)
-        valued = list(self._valued(max(self.window, SOON_SECONDS)))
+        valued = list(self._past(now - max(self.window, SOON_SECONDS)).valued())
         floor = self.floor()
         if floor is not None:
             equities = [

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
-from functools import cache, reduce
+from functools import reduce
 from typing import Any, Final, NamedTuple, Protocol
 
 from riskd.gateway.enums import GatewayOrderType
@@ -27,7 +27,14 @@ from tests.support.account_view import (
     signed,
     view_account,
 )
-from tests.support.balance_oracle import NET, NET_LOSS, BalanceOracle, Held, net_rules
+from tests.support.balance_oracle import (
+    NET,
+    NET_LOSS,
+    BalanceOracle,
+    Held,
+    moment_of,
+    net_rules,
+)
 from tests.support.extremes import Extreme
 from tests.support.trading_hours import CHICAGO, HOLIDAYS, Hours
 
@@ -760,18 +767,14 @@ class ExchangeOracle:
         *,
         is_certain: bool,
     ) -> Iterator[Breach]:
-        now = self.seconds()
         if pnl <= -limits.loss and self._has_traded_since_unlock(is_certain=is_certain):
             yield Breach("RULE-003")
+        begun = self.seconds() - COOLDOWN_SECONDS
         for rule_id, culprits in cooldowns.items():
-            if (
-                culprits
-                and now - self._newest[rule_id] < COOLDOWN_SECONDS
-                and any(
-                    now - self._trade_seen[each.id] < COOLDOWN_SECONDS
-                    and self._is_since_unlock(each, is_certain=is_certain)
-                    for each in reversed(culprits)
-                )
+            if self._newest[rule_id] > begun and any(
+                self._trade_seen[each.id] > begun
+                and self._is_since_unlock(each, is_certain=is_certain)
+                for each in reversed(culprits)
             ):
                 yield Breach(rule_id)
 
@@ -1211,9 +1214,6 @@ def consequences(
 
 def as_trade(payload: Payload, pnl: Decimal) -> Trade:
     return Trade(payload["id"], payload["orderId"], moment_of(payload["creationTimestamp"]), pnl)
-
-
-moment_of = cache(datetime.fromisoformat)
 
 
 def to_cents(amount: Decimal) -> Decimal:

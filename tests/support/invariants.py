@@ -152,18 +152,19 @@ class Invariants:
         :param faults: the names of the faults in force.
         :param late: whether something else may be known late.
         """
+        now = self.seconds
         if not IN_TIME.issuperset(faults) or late:
-            self.late_at = self.seconds
+            self.late_at = now
         if not IN_TIME.issuperset(faults):
-            self.hidden_at = self.seconds
+            self.hidden_at = now
         if not BAD_QUOTES.isdisjoint(faults):
-            self._bad_quotes_at = self.seconds
+            self._bad_quotes_at = now
         if "lost_events" in faults:
-            self.lost_at = self.seconds
+            self.lost_at = now
         if "refuse" in faults:
-            self._refused_at = self.seconds
+            self._refused_at = now
         if not UNANSWERED.isdisjoint(faults):
-            self._unanswered_at = self.seconds
+            self._unanswered_at = now
 
     def settle(self, over: Counter[str]) -> None:
         """Note that riskd has ended all flattens, and announced the breaches that were over some time ago.
@@ -263,11 +264,12 @@ class Invariants:
     def check_exposure(self) -> None:
         """Check that nothing stays for longer than the ladder that a rule or a lock forbids."""
         in_force = self.in_force()
-        if not self.is_held_in_lock():
+        is_held_in_lock = bool(in_force) and self.is_held_in_lock()
+        if not is_held_in_lock:
             self._forbidden_since = None
         elif self._forbidden_since is None:
             self._forbidden_since = self.seconds
-        self._check_helpless()
+        self._check_helpless(is_held_in_lock)
         if self.seconds - self._unanswered_at < LADDER_SECONDS:
             self.forgive()
             return
@@ -295,11 +297,11 @@ class Invariants:
         if balances is not None:
             self.check(balances.lost_more is None, "lost more", balances.lost_more)
 
-    def _check_helpless(self) -> None:
+    def _check_helpless(self, is_held_in_lock: bool) -> None:
         """Check that riskd says ERROR while it cannot end for long what may not stay."""
         if self._says_error:
             self._error_at = self.seconds
-        if not (self.is_held_in_lock() or any(self._held())):
+        if not (is_held_in_lock or any(self._held())):
             self._exposed_since = None
         elif self._exposed_since is None:
             self._exposed_since = self.seconds
