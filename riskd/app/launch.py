@@ -19,13 +19,12 @@ from twisted.python.usage import Options as BaseOptions
 from twisted.python.usage import UsageError
 
 from riskd.config.loader import load_settings, practice_settings
-from riskd.config.settings import Faults, Settings
+from riskd.config.settings import Settings
 from riskd.host.errors import UserError
 from riskd.host.loopback import check_interface, listen
 from riskd.host.timing import use_steady_clock
 from riskd.host.working_directory import check_directory_exists, check_writable
 from riskd.journal.state_directory import StateDirectory
-from riskd.practice.gateway import PracticeGateway
 from riskd.rules.interface import IRule
 from riskd.rules.plugins import find_rules
 
@@ -227,36 +226,6 @@ def _json_log(twistd: BaseOptions) -> FileLogObserver:
 def utc_now() -> datetime:
     """Return the time of day."""
     return datetime.now(UTC)
-
-
-def practice_gateway(
-    reactor: Any,
-    settings: Settings,
-    seed: int | None,
-    directory: Path,
-    *,
-    faults: Faults | None = None,
-    is_quiet: bool = False,
-) -> PracticeGateway:
-    """Return the practice gateway.
-
-    :param seed: makes the gateway repeat itself; ``None`` takes the settings' seed, if there is one.
-    :param directory: the directory of the ledger of trades.
-    :param faults: the broker's faults; ``None`` takes the settings'.
-    :param is_quiet: whether there are no practice traders.
-    """
-    if seed is None:
-        seed = settings.practice.seed
-    return PracticeGateway(
-        reactor,
-        utc_now,
-        {account.id: account.watch for account in settings.accounts},
-        seed=seed,
-        is_quiet=is_quiet,
-        # A run that repeats itself must not begin with the trades of the run before.
-        ledger=directory if seed is None else None,
-        faults=faults or settings.practice.faults,
-    )
 
 
 class Signals(Service):

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 
 from riskd.app import launch
 from riskd.app.launch import Daemon
+from riskd.app.practice_gateway import practice_gateway
 from riskd.config.settings import Faults
 from riskd.gateway.projectx.credentials import read_key_file
 from riskd.host.errors import UserError
@@ -68,7 +69,7 @@ def makeService(options: Options) -> Daemon:
             held.pop_all()
     except UserError as error:
         options.refuse(*error.problems)
-    gateway = launch.practice_gateway(
+    gateway = practice_gateway(
         reactor,
         settings,
         options["practice-seed"],

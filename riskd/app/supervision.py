@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from twisted.application.service import Service
 from twisted.internet.interfaces import IReactorTime
@@ -11,7 +12,9 @@ from riskd.engine.service import EngineService
 from riskd.host.service_manager import NotifyService, service_manager
 from riskd.model.events import DaemonStatus
 from riskd.model.safe_text import printable
-from riskd.recording.recording_engine import RecordingEngine
+
+if TYPE_CHECKING:
+    from riskd.recording.recording_engine import RecordingEngine
 
 
 def notify_services(

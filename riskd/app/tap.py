@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from random import Random
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
@@ -35,14 +33,11 @@ from riskd.control.server import ControlFactory, ControlService
 from riskd.engine.committed_settings import enforcing_settings
 from riskd.engine.service import EngineService
 from riskd.gateway.interface import IGateway
-from riskd.gateway.projectx.credentials import find_credentials
-from riskd.gateway.projectx.gateway import ProjectXGateway, make_agent
-from riskd.gateway.projectx.websocket import HubConnector
 from riskd.host.core_dumps import forbid_core_dumps
 from riskd.host.disk_thread import DiskThread
 from riskd.host.errors import UserError
 from riskd.journal.default_state import open_default
-from riskd.journal.gateway_identity import GatewayIdentity, gateway_identity
+from riskd.journal.gateway_identity import PRACTICE, GatewayIdentity, gateway_identity
 from riskd.journal.ownership import Owner
 from riskd.journal.reader import known_accounts
 from riskd.journal.schema import PUBLISHED_NAME
@@ -50,14 +45,13 @@ from riskd.journal.service import JournalService
 from riskd.journal.state_directory import StateDirectory, default_directory
 from riskd.journal.store import Store
 from riskd.model.clock_offset import offset_fact
-from riskd.practice.gateway import PracticeGateway
-from riskd.practice.server.site import PracticeServer, practice_site
-from riskd.recording.recording_engine import RecordingEngine
-from riskd.recording.writer import RecordingWriter
 from riskd.rules.interface import IRule
 
+if TYPE_CHECKING:
+    from riskd.recording.recording_engine import RecordingEngine
+
 _log = Logger()
-_Engine = TypeVar("_Engine", bound=EngineService | RecordingEngine)
+_Engine = TypeVar("_Engine", bound="EngineService | RecordingEngine")
 
 
 class Options(launch.Options):
@@ -140,27 +134,17 @@ def makeService(options: Options) -> Daemon:
                     note_configuration(state.path, options["config"])
             settings = enforcing_settings(settings, known_accounts(state.path))
             if options["record"] is not None:
-                writer = RecordingWriter(options["record"], reactor, DiskThread(reactor))
-                make_engine = partial(RecordingEngine, writer=writer)
-                # After everything else: until then the engine may still receive something.
-                reactor.addSystemEventTrigger("after", "shutdown", writer.close)
+                make_engine = recorded_engine(reactor, options["record"])
             # Nothing is refused from here on, so nothing is released again.
             held.pop_all()
     except UserError as error:
         options.refuse(*error.problems)
-    gateway: IGateway
-    if settings.gateway.kind == "projectx":
-        gateway = projectx_gateway(reactor, settings)
-    else:
-        gateway = practice = launch.practice_gateway(
-            reactor, settings, options["practice-seed"], state.path
-        )
+    gateway = make_gateway(reactor, settings, options["practice-seed"], state.path)
     daemon, engine = assemble(
         make_engine, reactor, gateway, sockets, state, settings, catalogue, metrics_sockets
     )
     if practice_sockets:
-        site = practice_site(reactor, practice)
-        PracticeServer(reactor, site, practice_sockets).setServiceParent(daemon)
+        practice_server(reactor, gateway, practice_sockets).setServiceParent(daemon)
     if options["guard-group"] is not None:
         guard_service(
             reactor, state.path, engine, options["guard-group"], engine.report_problem
@@ -198,7 +182,7 @@ def check_ports(options: Options, gateway_kind: str) -> None:
 
     :raises UserError: the gateway is not the practice gateway, or ``prometheus_client`` is missing.
     """
-    if options["practice-port"] is not None and gateway_kind != PracticeGateway.name:
+    if options["practice-port"] is not None and gateway_kind != PRACTICE:
         raise UserError(
             f"--practice-port needs the practice gateway, and the gateway is {gateway_kind}"
         )
@@ -208,21 +192,45 @@ def check_ports(options: Options, gateway_kind: str) -> None:
         )
 
 
-def projectx_gateway(reactor: Any, settings: Settings) -> IGateway:
-    """Return the ProjectX gateway that the settings name."""
-    return ProjectXGateway(
-        reactor,
-        utc_now,
-        agent=make_agent(reactor),
-        rest_url=settings.gateway.rest_url,
-        connect_user_hub=HubConnector(reactor, settings.gateway.user_hub_url),
-        connect_market_hub=HubConnector(reactor, settings.gateway.market_hub_url),
-        credentials=lambda: find_credentials(
-            settings.gateway.user_name, settings.gateway.key_file, os.environ
-        ),
-        watch={ticker for account in settings.accounts for ticker in account.watch},
-        random=Random(),
-    )
+# A daemon has one gateway and seldom the rest.  What it has not is not imported: the broker's gateway with its HTTP
+# client, or the server of the practice gateway, takes as long as all rules and the engine together.
+# ruff: noqa: PLC0415
+
+
+def make_gateway(reactor: Any, settings: Settings, seed: int | None, state: Path) -> IGateway:
+    """Return the gateway that the settings name.
+
+    :param seed: makes the practice gateway repeat itself.
+    :param state: the state directory, where the practice gateway keeps its ledger.
+    """
+    if settings.gateway.kind == PRACTICE:
+        from riskd.app.practice_gateway import practice_gateway
+
+        return practice_gateway(reactor, settings, seed, state)
+    from riskd.app.projectx_gateway import projectx_gateway
+
+    return projectx_gateway(reactor, settings)
+
+
+def practice_server(reactor: Any, gateway: Any, sockets: list[socket.socket]) -> Service:
+    """Return the server of the practice gateway's API, which listens on ``sockets``."""
+    from riskd.practice.server.site import PracticeServer, practice_site
+
+    return PracticeServer(reactor, practice_site(reactor, gateway), sockets)
+
+
+def recorded_engine(reactor: Any, path: Path) -> Callable[..., RecordingEngine]:
+    """Return what makes an engine that records all that it receives in a new file.
+
+    :raises UserError: the file cannot be made.
+    """
+    from riskd.recording.recording_engine import RecordingEngine
+    from riskd.recording.writer import RecordingWriter
+
+    writer = RecordingWriter(path, reactor, DiskThread(reactor))
+    # After everything else: until then the engine may still receive something.
+    reactor.addSystemEventTrigger("after", "shutdown", writer.close)
+    return partial(RecordingEngine, writer=writer)
 
 
 def assemble(
@@ -263,7 +271,7 @@ def assemble(
     )
     if metrics_sockets:
         # prometheus_client is an optional dependency.
-        from riskd.app.metrics import Metrics, metrics_services  # noqa: PLC0415
+        from riskd.app.metrics import Metrics, metrics_services
 
         metrics = Metrics()
         make_engine = partial(make_engine, observe_reaction=metrics.action.observe)

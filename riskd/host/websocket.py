@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import getincrementaldecoder
 from typing import Any, Final
 
 from autobahn.twisted.websocket import WebSocketClientProtocol
@@ -15,6 +16,36 @@ MAX_HANDSHAKE_BYTES: Final = 64 * 1024
 """The longest answer to a handshake that is read; Autobahn sets no bound."""
 
 
+_Decoder = getincrementaldecoder("utf-8")
+
+
+class TextCheck:
+    """Checks for Autobahn whether the parts of a text message are UTF-8."""
+
+    def __init__(self) -> None:
+        self._decoder = _Decoder()
+        self._total = 0
+
+    def reset(self) -> None:
+        """Begin a message."""
+        self._decoder.reset()
+        self._total = 0
+
+    def validate(self, data: bytes) -> tuple[bool, bool, int, int]:
+        """Check the next part of the message.
+
+        :returns: whether it is valid, whether it ends with a whole character, and for Autobahn's sentence how many
+            bytes of the part and of the message were checked.
+        """
+        try:
+            self._decoder.decode(data)
+        except UnicodeDecodeError:
+            return False, False, 0, self._total
+        self._total += len(data)
+        begun_character, _ = self._decoder.getstate()
+        return True, not begun_character, len(data), self._total
+
+
 class ClientProtocol(WebSocketClientProtocol):
     """A client's connection that logs only errors.
 
@@ -24,6 +55,11 @@ class ClientProtocol(WebSocketClientProtocol):
     # Autobahn logs each failed attempt; the owner of the connection reports those, and Autobahn's
     # record could show an address with a token in it.
     log = make_logger(level="error")
+
+    def connectionMade(self) -> None:
+        """Let Python's decoder check the texts."""
+        super().connectionMade()
+        self.utf8validator = TextCheck()  # type: ignore[assignment]  # it has what Autobahn calls
 
     def onConnecting(self, _details: TransportDetails) -> ConnectingRequest:
         """Return the request for the URL's host.

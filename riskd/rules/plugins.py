@@ -34,6 +34,9 @@ _log = Logger()
 _ID: Final = re.compile(r"[A-Z]{1,20}-[0-9]{1,6}")
 _KEY: Final = re.compile(r"[a-z][a-z0-9_]{0,59}")
 
+_LIBRARY: Final = re.compile(r"(autobahn|cred|twisted)_\w+")
+"""The names of the plugins that come with Twisted and Autobahn; they load conch, cred and more."""
+
 
 class RuleDiscoveryError(UserError):
     """Rules cannot be used; ``problems`` has a sentence for each reason."""
@@ -50,7 +53,9 @@ def find_rules() -> dict[str, IRule]:
         raise RuleDiscoveryError(*problems)
     # Twisted's cache of plugins may be older than the table of riskd's own.
     rules = sorted((*RULES, *getPlugins(IRule)), key=_sort_key)
-    problems = [f"{_name(rule)}: {each}" for rule in rules for each in _problems_of(rule)]
+    # riskd's own are checked by its tests, which at each start would take as long as loading them.
+    others = [rule for rule in rules if not any(rule is own for own in RULES)]
+    problems = [f"{_name(rule)}: {each}" for rule in others for each in problems_of(rule)]
     problems += _collisions(rules)
     if problems:
         raise RuleDiscoveryError(*problems)
@@ -67,6 +72,8 @@ def _load(modules: Iterable[PythonModule]) -> Iterator[str]:
         # A plugin may be a package.
         if old_names := [*_old_names(part.filePath.path for part in module.walkModules())]:
             yield from old_names
+            continue
+        if _LIBRARY.fullmatch(module.name.rpartition(".")[2]) and b"riskd" not in _source(path):
             continue
         try:
             module.load()
@@ -105,7 +112,7 @@ def _sort_key(rule: IRule) -> tuple[int, str]:
     return number, str(getattr(rule, "rule_id", ""))
 
 
-def _problems_of(rule: IRule) -> Iterator[str]:
+def problems_of(rule: IRule) -> Iterator[str]:
     """Yield the reasons why a rule is invalid."""
     try:
         verifyObject(IRule, rule)

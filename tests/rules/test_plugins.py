@@ -18,7 +18,7 @@ from riskd.model.events import Event, GatewayUserTrade
 from riskd.rules import plugins
 from riskd.rules.evaluation import Evaluation, evaluate
 from riskd.rules.interface import Flatten, IRule, Kind, Lock, Trigger
-from riskd.rules.plugins import RuleDiscoveryError, find_rules
+from riskd.rules.plugins import RuleDiscoveryError, find_rules, problems_of
 from riskd.rules.registry import RULES
 from riskd.testing import make_event
 from tests.support.plugins import RULE, PluginFolder
@@ -42,6 +42,10 @@ class OwnRulesTests(SynchronousTestCase):
         for rule in find_rules().values():
             verifyObject(IRule, rule)
             verifyObject(IPlugin, rule)
+
+    def test_none_has_a_problem(self) -> None:
+        # The daemon does not ask at its start.
+        self.assertEqual([problem for rule in RULES for problem in problems_of(rule)], [])
 
     def test_all_are_documented(self) -> None:
         text = (DOCS / "rules.md").read_text(encoding="utf-8")
@@ -107,6 +111,15 @@ class UserRulesTests(SynchronousTestCase):
         self.assertIn("a_module_that_is_not_there", warnings[0])
         # The plugin system logs the error as well, at each search.
         self.flushLoggedErrors(ImportError)
+
+    def test_plugins_of_twisted_are_not_loaded_unless_they_may_hold_a_rule(self) -> None:
+        self.folder.add("twisted_broken", "import a_module_that_is_not_there")
+        with capturedLogs() as logged:
+            find_rules()
+        self.assertEqual([event for event in logged if "problem" in event], [])
+        self.flushLoggedErrors(ImportError)
+        self.folder.add("twisted_rule", "import riskd\n1 / 0")
+        self.assertEqual(len(self.problems()), 1)
 
     def test_an_incomplete_rule_is_rejected(self) -> None:
         self.folder.add(
