@@ -157,13 +157,18 @@ def net_rules(tables: Iterable[str]) -> dict[str, Mapping[str, Any]]:
 class Range:
     """The lowest and the highest of bid, ask and last price of a contract, now and in the last seconds."""
 
-    def __init__(self, low: Decimal, high: Decimal) -> None:
+    def __init__(self, prices: tuple[Decimal, Decimal]) -> None:
+        self._prices = prices
+        low, high = prices
         self._low = Extreme(low, LONGEST, is_most=False)
         self._high = Extreme(high, LONGEST, is_most=True)
 
-    def note(self, now: float, low: Decimal, high: Decimal) -> None:
-        self._low.note(now, low)
-        self._high.note(now, high)
+    def note(self, now: float, prices: tuple[Decimal, Decimal]) -> None:
+        if prices is not self._prices:
+            self._prices = prices
+            low, high = prices
+            self._low.note(now, low)
+            self._high.note(now, high)
 
     def since(self, oldest: float) -> tuple[Decimal, Decimal]:
         return self._low.since(oldest), self._high.since(oldest)
@@ -284,9 +289,9 @@ class BalanceOracle:
             self._balances.add(balance)
             for each in held:
                 name = each.contract_id
-                self._prices.setdefault(name, Range(*oracle.prices(name)))
+                self._prices.setdefault(name, Range(oracle.prices(name)))
         for name, prices in self._prices.items():
-            prices.note(now, *oracle.prices(name))
+            prices.note(now, oracle.prices(name))
         self.worth = Bounds(*self.equity())
         self._forget(now)
         self._believe_flows(now)
@@ -400,8 +405,9 @@ class BalanceOracle:
         """Return what was there at some moment since ``oldest``."""
         # The last one of before was there until the next.
         first = max(0, bisect_left(self._standings, oldest, key=_at) - 1)
-        prices = {name: each.since(oldest) for name, each in self._prices.items()}
-        return Past(self._standings[first:], prices)
+        standings = self._standings[first:]
+        held = {each.contract_id for standing in standings for each in standing.held}
+        return Past(standings, {name: self._prices[name].since(oldest) for name in held})
 
     # What follows.
 

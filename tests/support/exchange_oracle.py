@@ -336,15 +336,16 @@ class ExchangeOracle:
         # When each position changed last, and each quote.
         self._changed_at: dict[str, float] = {}
         self._quoted: dict[str, tuple[Quote | None, float]] = {}
+        # The lowest and the highest price of each quote that was asked for last.
+        self._prices: dict[str, tuple[Quote, tuple[Decimal, Decimal]]] = {}
         self._formers: dict[str, Formers] = defaultdict(Formers)
         # What positions and those of a moment ago breach, and by what; most looks find the same.
         self._by_prices: dict[str, tuple[object, list[Breach]]] = {}
         self._former_by_prices: dict[str, tuple[object, list[Breach]]] = {}
         # What is breached whatever the prices are and the time is, and by what.
         self._steady: tuple[object, list[Breach]] = (None, [])
-        # Whether trading is allowed at this moment, all but certainly or perhaps, and whether in ES.
-        self._hours_asked: datetime | None = None
-        self._hours: list[tuple[bool, bool]] = []
+        # Whether trading is allowed at a moment, certainly or perhaps, and the same in ES.
+        self._hours: tuple[datetime | None, list[tuple[bool, bool]]] = (None, [])
         self._busy_since: float | None = None
         self.flat_at = self.corrected_at = self._reloaded_at = NEVER
         self.lag = 1.0
@@ -478,7 +479,10 @@ class ExchangeOracle:
         """Return the lowest and the highest of bid, ask and last price."""
         quote = self._exchange.quote(contract_id)
         assert quote is not None
-        return min(quote), max(quote)
+        known = self._prices.get(contract_id)
+        if known is None or known[0] is not quote:
+            known = self._prices[contract_id] = quote, (min(quote), max(quote))
+        return known[1]
 
     # What follows from that.
 
@@ -491,9 +495,7 @@ class ExchangeOracle:
         if self.balances is not None:
             self.balances.look()
         found = {each for each in self._breaches(seconds) if each.rule_id in self._rules}
-        occurred = {(each, self._lives[each.contract_id or ""]) for each in found}
-        self.times.update(each.rule_id for each, _life in occurred - self._occurred)
-        self._found, self._occurred = found, occurred
+        self._note_occurrences(found)
         self._note_excuses(found)
         breaches = {each for each in found if not self._is_excused(each)}
         tightest = self._tightest()
@@ -517,6 +519,13 @@ class ExchangeOracle:
         if self.balances is not None:
             self.balances.follow_fall(any(Breach(rule_id) in plain for rule_id in NET))
         self._note_idleness(now)
+
+    def _note_occurrences(self, found: set[Breach]) -> None:
+        """Count the breaches that were not there at the last look, or in another position."""
+        occurred = {(each, self._lives[each.contract_id or ""]) for each in found}
+        for each, _life in occurred - self._occurred:
+            self.times[each.rule_id] += 1
+        self._found, self._occurred = found, occurred
 
     def _note_idleness(self, now: float) -> None:
         """Note when nothing was held last, and since when something has been held or entered."""
@@ -771,10 +780,14 @@ class ExchangeOracle:
             yield Breach("RULE-003")
         begun = self.seconds() - COOLDOWN_SECONDS
         for rule_id, culprits in cooldowns.items():
-            if self._newest[rule_id] > begun and any(
-                self._trade_seen[each.id] > begun
-                and self._is_since_unlock(each, is_certain=is_certain)
-                for each in reversed(culprits)
+            if (
+                culprits
+                and self._newest[rule_id] > begun
+                and any(
+                    self._trade_seen[each.id] > begun
+                    and self._is_since_unlock(each, is_certain=is_certain)
+                    for each in reversed(culprits)
+                )
             ):
                 yield Breach(rule_id)
 
@@ -896,12 +909,13 @@ class ExchangeOracle:
             found = store.trades(self._account_id, day - timedelta(days=1))
             if self.balances is not None:
                 self.balances.note_trades(found, day)
-            self._note_versions(found, now)
-            valid = [
-                as_trade(each, to_cents(each["profitAndLoss"]))
+            closing = [
+                (each, to_cents(each["profitAndLoss"]))
                 for each in found
-                if each.get("profitAndLoss") is not None and not each["voided"]
+                if each.get("profitAndLoss") is not None
             ]
+            self._note_versions(closing, now)
+            valid = [as_trade(each, pnl) for each, pnl in closing if not each["voided"]]
             self._trades = [each for each in valid if each.executed >= day]
             self._loss, self._cooldowns = consequences(valid, day, self.limits)
             for each in valid:
@@ -910,20 +924,19 @@ class ExchangeOracle:
             return
         self._note_worst(now, day)
 
-    def _note_versions(self, found: list[Payload], now: float) -> None:
-        """Note how the trades have changed."""
-        ids = {each["id"] for each in found}
+    def _note_versions(self, closing: list[tuple[Payload, Decimal]], now: float) -> None:
+        """Note how the trades that closed contracts have changed."""
+        ids = {each["id"] for each, _pnl in closing}
         self._worst = {key: each for key, each in self._worst.items() if key in ids}
         self._unsettled = {key: each for key, each in self._unsettled.items() if key in ids}
-        for each in found:
-            if each.get("profitAndLoss") is not None:
-                version = None if each["voided"] else to_cents(each["profitAndLoss"])
-                versions = self._versions.setdefault(each["id"], [])
-                if not versions or versions[-1][1] != version:
-                    versions.append((now, version))
-                    self._unsettled[each["id"]] = each
-                elif each["id"] not in self._worst:
-                    self._unsettled[each["id"]] = each
+        for each, pnl in closing:
+            version = None if each["voided"] else pnl
+            versions = self._versions.setdefault(each["id"], [])
+            if not versions or versions[-1][1] != version:
+                versions.append((now, version))
+                self._unsettled[each["id"]] = each
+            elif each["id"] not in self._worst:
+                self._unsettled[each["id"]] = each
 
     def _note_worst(self, now: float, day: datetime) -> None:
         """Note the trades as they look worst to somebody who has not heard all of the last minutes."""
@@ -1033,11 +1046,11 @@ class ExchangeOracle:
     def are_open(self, contract_id: str, *, is_certain: bool) -> bool:
         """Return whether trading is allowed in a contract; if not, whether that is certain."""
         now, off = self._time(), timedelta(seconds=CLOCK_SECONDS)
-        if now != self._hours_asked:
+        if now != self._hours[0]:
             moments = (now - off, now, now + off)
             known = [[hours.are_open(each) for each in moments] for hours in (HOURS, ES_HOURS)]
-            self._hours_asked, self._hours = now, [(all(each), any(each)) for each in known]
-        return self._hours[contract_id == self._limited][is_certain]
+            self._hours = now, [(all(each), any(each)) for each in known]
+        return self._hours[1][contract_id == self._limited][is_certain]
 
     def _hours_breaches(self, held: Iterable[str], *, is_certain: bool) -> Iterator[Breach]:
         """Yield what is held or entered outside the trading hours.
