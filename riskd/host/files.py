@@ -90,8 +90,22 @@ def create_private(path: Path) -> int:
 
     :raises OSError: it cannot be created.
     """
-    put_away(path)
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NEVER_WAIT, 0o600)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NEVER_WAIT
+    try:
+        return os.open(path, flags, 0o600)
+    except FileExistsError:
+        put_away(path)
+        return os.open(path, flags, 0o600)
+
+
+def write_whole(descriptor: int, content: bytes) -> None:
+    """Write all of ``content``.
+
+    :raises OSError: it cannot be written.
+    """
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
 
 
 def put_away(path: Path) -> None:

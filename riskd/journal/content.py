@@ -5,15 +5,17 @@ Nothing here touches the disk: after a write that has failed, the content is wha
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Final
 
 import msgspec
 
-from riskd.journal.differences import Statement, differences, mark_statement
+from riskd.journal.differences import Statement, differences, equity_statement
 from riskd.journal.schema import as_stamp
 from riskd.model.account import AccountState
 from riskd.model.equity import EquityMark
+from riskd.model.events import DaemonStatus
 from riskd.model.wire import encode_data
 
 KEPT_HISTORY: Final = timedelta(days=2 * 366)
@@ -59,6 +61,8 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     :ivar has_clock_offset: whether ``clock_offset`` is among its facts.
     :ivar quotes_at: when quotes were written last, by the wall clock.
     :ivar pruned_on: the day on which old rows were deleted last, by the broker's clock.
+    :ivar status: the status of the daemon that is among its facts.
+    :ivar marked: the latest minute whose figures it has, by account id.
     :ivar marks: the figures of the last write, for the copy.
     :ivar marks_at: the moment of these by the broker's clock.
     """
@@ -69,6 +73,8 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     has_clock_offset: bool = False
     quotes_at: datetime | None = None
     pruned_on: date | None = None
+    status: DaemonStatus | None = None
+    marked: Mapping[int, datetime] = {}
     marks: tuple[EquityMark, ...] = ()
     marks_at: datetime | None = None
 
@@ -104,39 +110,48 @@ def plan_write(content: Content, present: Present) -> Plan:
         for state in states
         for statement in differences(content.accounts.get(state.account_id), state)
     ]
-    facts = _facts(present)
+    status = next((state.daemon for state in states if state.daemon), None)
+    facts = _facts(content, present, status)
     if present.clock_offset is None and content.has_clock_offset:
         # That of an earlier run says nothing of this machine's clock now.
-        statements.append((_DROP_CLOCK_OFFSET, ()))
+        statements.append((_DROP_CLOCK_OFFSET, [()]))
     # as_of and commits come later: alone they are no reason for a write.
     if not statements and facts.items() <= content.facts.items():
         return Plan(statements=[], content=content, has_all_quotes=has_all_quotes)
+    marked, pruned_on = content.marked, content.pruned_on
     if at is not None:
         minute = at.replace(second=0, microsecond=0)
-        statements += [mark_statement(mark, minute) for mark in present.marks]
-        if minute.date() != content.pruned_on:
-            statements += [(sql, (as_stamp(minute - KEPT_HISTORY),)) for sql in _PRUNE]
+        marks = [mark for mark in present.marks if marked.get(mark.account_id) != minute]
+        if marks:
+            statements.append(equity_statement(marks, minute))
+            marked = {**marked, **{mark.account_id: minute for mark in marks}}
+        if minute.date() != pruned_on:
+            pruned_on = minute.date()
+            before = as_stamp(minute - KEPT_HISTORY)
+            statements += [(sql, [(before,)]) for sql in _PRUNE]
     facts |= {"as_of": now.isoformat(), "commits": str(content.commits + 1)}
-    statements += [(_PUT_FACT, fact) for fact in facts.items() - content.facts.items()]
+    statements.append((_PUT_FACT, list(facts.items() - content.facts.items())))
     after = Content(
         accounts=content.accounts | {state.account_id: state for state in states},
         facts=facts,
         commits=content.commits + 1,
         has_clock_offset=present.clock_offset is not None,
         quotes_at=now if takes_quotes else content.quotes_at,
-        pruned_on=content.pruned_on if at is None else at.date(),
+        pruned_on=pruned_on,
+        status=status,
+        marked=marked,
         marks=present.marks,
         marks_at=at,
     )
     return Plan(statements=statements, content=after, has_all_quotes=has_all_quotes)
 
 
-def _facts(present: Present) -> dict[str, str]:
+def _facts(content: Content, present: Present, status: DaemonStatus | None) -> dict[str, str]:
     """Return the facts that are a reason for a write when they change."""
     facts = {"gateway": present.gateway_name}
-    status = next((state.daemon for state in present.states if state.daemon), None)
     if status is not None:
-        facts["daemon_status"] = encode_data(status)
+        known = content.facts.get("daemon_status") if status is content.status else None
+        facts["daemon_status"] = known or encode_data(status)
     if present.clock_offset is not None:
         facts["clock_offset"] = present.clock_offset
     return facts
@@ -162,4 +177,4 @@ def _with_quotes_of(known: AccountState, state: AccountState) -> AccountState:
         }
         newer = {key: quote for key, quote in state.quotes.items() if key in outdated}
         quotes = {key: quote for key, quote in quotes.items() if key not in outdated} | newer
-    return msgspec.structs.replace(state, quotes=quotes)
+    return state if quotes is state.quotes else msgspec.structs.replace(state, quotes=quotes)

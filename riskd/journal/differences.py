@@ -6,7 +6,7 @@ as has changed since the write before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from operator import attrgetter, is_
 from typing import Any, Final, TypeVar
@@ -19,8 +19,8 @@ from riskd.model.balance import Balance, Result
 from riskd.model.equity import EquityMark
 from riskd.model.wire import encode_data
 
-Statement = tuple[str, tuple[Any, ...]]
-"""An SQL statement and its values."""
+Statement = tuple[str, Sequence[tuple[Any, ...]]]
+"""An SQL statement, and the rows of values that it is executed with, one after the other."""
 
 _Logged = TypeVar("_Logged", bound=Hashable)
 
@@ -39,6 +39,8 @@ class _Table(msgspec.Struct, frozen=True):
     :ivar values: returns what an entry has in these columns.
     :ivar stored_key: returns what the table has for a key.
     :ivar keeps: whether rows stay when their entries leave the mapping.
+    :ivar put: the SQL that writes a row.
+    :ivar drop: the SQL that deletes one.
     """
 
     name: str
@@ -48,24 +50,31 @@ class _Table(msgspec.Struct, frozen=True):
     values: Callable[[Any], tuple[Any, ...]] = lambda data: (encode_data(data),)
     stored_key: Callable[[Any], Any] = lambda key: key
     keeps: bool = False
+    put: str = ""
+    drop: str = ""
+
+    def __post_init__(self) -> None:
+        columns = ("account_id", self.key, *self.columns)
+        places = ", ".join("?" * len(columns))
+        put = f"INSERT OR REPLACE INTO {self.name} ({', '.join(columns)}) VALUES ({places})"  # noqa: S608  # names of ours
+        drop = f"DELETE FROM {self.name} WHERE account_id = ? AND {self.key} = ?"  # noqa: S608  # names of ours
+        # Once, and not at each write.
+        msgspec.structs.force_setattr(self, "put", put)
+        msgspec.structs.force_setattr(self, "drop", drop)
 
     def differences(
         self, account_id: int, old: Mapping[Any, Any], new: Mapping[Any, Any]
     ) -> list[Statement]:
         """Return the statements that turn the rows of ``old`` into those of ``new``."""
-        columns = ("account_id", self.key, *self.columns)
-        places = ", ".join("?" * len(columns))
-        put = f"INSERT OR REPLACE INTO {self.name} ({', '.join(columns)}) VALUES ({places})"  # noqa: S608  # names of ours
-        drop = f"DELETE FROM {self.name} WHERE account_id = ? AND {self.key} = ?"  # noqa: S608  # names of ours
-        return [
-            (put, (account_id, self.stored_key(key), *self.values(entry)))
+        put = [
+            (account_id, self.stored_key(key), *self.values(entry))
             for key, entry in new.items()
             if old.get(key) != entry
-        ] + [
-            (drop, (account_id, self.stored_key(key)))
-            for key in old
-            if key not in new and not self.keeps
         ]
+        drop = [
+            (account_id, self.stored_key(key)) for key in old if key not in new and not self.keeps
+        ]
+        return [(sql, rows) for sql, rows in ((self.put, put), (self.drop, drop)) if rows]
 
 
 _TABLES: Final = (
@@ -136,6 +145,8 @@ def differences(written: AccountState | None, state: AccountState) -> list[State
 
     :param written: what the journal holds of the account; ``None`` if it has no such account.
     """
+    if state is written:
+        return []
     account_id = state.account_id
     old = written or AccountState(account_id=account_id)
     statements: list[Statement] = []
@@ -147,42 +158,51 @@ def differences(written: AccountState | None, state: AccountState) -> list[State
             statements += table.differences(account_id, before, after)
     if old.contracts is not state.contracts:
         # Accounts share this table, so a contract that one account drops stays for the others.
-        statements += [
-            (_PUT_CONTRACT, (each.id, each.name, str(each.tick_size), str(each.tick_value)))
+        contracts = [
+            (each.id, each.name, str(each.tick_size), str(each.tick_value))
             for each in state.contracts.values()
             if old.contracts.get(each.id) != each
         ]
+        statements.append((_PUT_CONTRACT, contracts))
     flattening = state.risk.flattening
     if flattening is None and old.risk.flattening is not None:
-        statements.append((_DROP_FLATTENING, (account_id,)))
+        statements.append((_DROP_FLATTENING, [(account_id,)]))
     elif flattening != old.risk.flattening:
-        statements.append(
-            (_PUT_FLATTENING, (account_id, msgspec.json.encode(flattening).decode()))
-        )
+        data = msgspec.json.encode(flattening).decode()
+        statements.append((_PUT_FLATTENING, [(account_id, data)]))
     # Nothing is ever deleted from these two.
-    statements += [
-        (_ADD_ACTION, (account_id, as_stamp(action.timestamp), encode_data(action)))
+    actions = [
+        (account_id, as_stamp(action.timestamp), encode_data(action))
         for action in _added(old.enforcement, state.enforcement)
     ]
-    statements += [
-        (_ADD_LOG_ENTRY, (account_id, as_stamp(entry.at), entry.kind, entry.data))
+    entries = [
+        (account_id, as_stamp(entry.at), entry.kind, entry.data)
         for entry in _added(old.risk.log, state.risk.log)
     ]
+    statements += [(_ADD_ACTION, actions), (_ADD_LOG_ENTRY, entries)]
     # Made only of other values: the two texts in it cost as much as the rest of a small write.
     is_same = all(map(is_, _ACCOUNT_VALUES(old), _ACCOUNT_VALUES(state)))
     if written is None or not (is_same or _account_row(old) == _account_row(state)):
-        statements.append((_PUT_ACCOUNT, _account_row(state)))
-    return statements
+        statements.append((_PUT_ACCOUNT, [_account_row(state)]))
+    return [each for each in statements if each[1]]
 
 
-def mark_statement(mark: EquityMark, at: datetime, database: str = "main") -> Statement:
+def equity_statement(
+    marks: Iterable[EquityMark], at: datetime, database: str = "main"
+) -> Statement:
     """Return the statement that writes the figures of a moment, unless it has them."""
     sql = (
         f"INSERT OR IGNORE INTO {database}.equity"  # noqa: S608  # names of ours
         " (at, account_id, balance, equity, net_pnl, high_net) VALUES (?, ?, ?, ?, ?, ?)"
     )
-    figures = (mark.balance, mark.equity, mark.net_pnl, mark.high_net)
-    return sql, (as_stamp(at), mark.account_id, *map(str, figures))
+    stamp = as_stamp(at)
+    return sql, [
+        (
+            *(stamp, mark.account_id, str(mark.balance), str(mark.equity)),
+            *(str(mark.net_pnl), str(mark.high_net)),
+        )
+        for mark in marks
+    ]
 
 
 def _added(before: tuple[_Logged, ...], after: tuple[_Logged, ...]) -> tuple[_Logged, ...]:

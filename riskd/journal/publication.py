@@ -9,10 +9,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from riskd.host.files import create_private, put_away, sync
-from riskd.journal.differences import mark_statement
+from riskd.host.files import create_private, put_away, sync, write_whole
+from riskd.journal.differences import equity_statement
 from riskd.journal.ownership import PRIVATE_FACTS
-from riskd.journal.reader import published_mark
+from riskd.journal.reader import mark_of, published_mark
 from riskd.journal.schema import PUBLISHED_NAME, PUBLISHED_TABLES, empty_database
 from riskd.model.equity import EquityMark
 
@@ -56,6 +56,8 @@ class Publication:
     def __init__(self, directory: Path) -> None:
         self.is_current = False
         self._directory = directory
+        self._path = directory / PUBLISHED_NAME
+        self._new = directory / _TEMPORARY_NAME
         self._mark: object = None
 
     def prepare(self, journal: sqlite3.Connection) -> None:
@@ -74,20 +76,23 @@ class Publication:
         """
         if self.is_current and published_mark(self._directory) == self._mark:
             return False
-        temporary = self._directory / _TEMPORARY_NAME
-        with os.fdopen(create_private(temporary), "wb") as file:
-            file.write(_copied(journal, marks, at))
-            file.flush()
-            os.fchmod(file.fileno(), 0o644)
+        descriptor = create_private(self._new)
+        try:
+            write_whole(descriptor, _copied(journal, marks, at))
+            os.fchmod(descriptor, 0o644)
             # After a power cut the new name must not stand for a file whose bytes were lost.
-            os.fsync(file.fileno())
-        published = self._directory / PUBLISHED_NAME
-        if published.is_dir() and not published.is_symlink():
-            put_away(published)
+            os.fsync(descriptor)
+            mark = mark_of(os.fstat(descriptor))
+        finally:
+            os.close(descriptor)
         # A reader that has the copy before open keeps it.
-        temporary.replace(published)
+        try:
+            self._new.replace(self._path)
+        except IsADirectoryError:
+            put_away(self._path)
+            self._new.replace(self._path)
         sync(self._directory)
-        self.is_current, self._mark = True, published_mark(self._directory)
+        self.is_current, self._mark = True, mark
         return True
 
 
@@ -107,6 +112,5 @@ def _copied(
         for sql in _FILL:
             journal.execute(sql)
         if at is not None:
-            for mark in marks:
-                journal.execute(*mark_statement(mark, at, _COPY))
+            journal.executemany(*equity_statement(marks, at, _COPY))
     return journal.serialize(name=_COPY)

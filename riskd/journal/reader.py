@@ -5,6 +5,7 @@ Reading uses no reactor and writes nothing.  Whatever is wrong with a file is a 
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
@@ -110,10 +111,14 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 def published_mark(directory: Path) -> tuple[int, int, int] | None:
     """Return a value that each publication changes; ``None`` while there is no copy."""
     try:
-        status = (directory / PUBLISHED_NAME).lstat()
+        return mark_of((directory / PUBLISHED_NAME).lstat())
     except OSError:
         return None
-    return (status.st_ino, status.st_mtime_ns, status.st_size)
+
+
+def mark_of(copy: os.stat_result) -> tuple[int, int, int]:
+    """Return what :func:`published_mark` returns for a copy with this status."""
+    return (copy.st_ino, copy.st_mtime_ns, copy.st_size)
 
 
 def read_published(directory: Path) -> Snapshot:

@@ -49,7 +49,7 @@ WRITE_SECONDS: Final = 1.0
 RETRY_SECONDS: Final = 1.0
 
 WATCHED_EVERY: Final = 2.0
-"""How often, in seconds, the journal's files are looked at when there is nothing to write."""
+"""How long after a write, or a look before, the journal's files are looked at, in seconds."""
 
 _SLOW_WRITE: Final = "The state file takes over a second to write; lockouts and enforcement actions are announced late"
 _SLOW_COPY: Final = (
@@ -316,6 +316,9 @@ class JournalService(Service):
         self._in_progress = None
         if why_not is None and not self.running:
             why_not = _STOPPED
+        elif why_not == "" and self._watch.running:
+            # The write has looked at the files.
+            self._watch.reset()
         if why_not is not None:
             _fire(write, why_not)
         else:

@@ -192,8 +192,8 @@ class Store:
             return False
         # The connection as a context commits at the end, and rolls back after an error.
         with self._journal as journal:
-            for sql, values in plan.statements:
-                journal.execute(sql, values)
+            for sql, rows in plan.statements:
+                journal.executemany(sql, rows)
         self._content = plan.content
         self._publication.is_current = False
         return True
@@ -335,7 +335,11 @@ class Store:
                 for key, state in found.accounts.items()
             }
             self._content = msgspec.structs.replace(
-                content, accounts=known, facts={}, commits=max(content.commits, found.commits)
+                content,
+                accounts=known,
+                facts={},
+                marked={},
+                commits=max(content.commits, found.commits),
             )
             problem = f"The journal {self._path} {change}"
             with self._journal as journal:

@@ -5,11 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
-from riskd.model.account import apply
+from riskd.model.account import AccountState, apply
+from riskd.model.equity import EquityMark
 from riskd.testing import make_event
 from tests.support.journal import NOON, StoreTestCase, full_state
+
+
+def mark_of(account_id: int) -> EquityMark:
+    return EquityMark(account_id, Decimal(50000), Decimal(50010), Decimal(10), Decimal(12))
 
 
 class CostTestCase(StoreTestCase):
@@ -78,3 +84,46 @@ class WriteTests(CostTestCase):
                 "COMMIT",
             ],
         )
+
+    def test_the_figures_of_a_minute_are_written_once(self) -> None:
+        other = AccountState(account_id=456)
+        marks = [mark_of(123), mark_of(456)]
+        for seconds, accounts, written in (
+            (1, [0], 1),
+            (2, [0], 0),
+            (3, [0, 1], 1),
+            (4, [0, 1], 0),
+            (61, [0, 1], 2),
+            (62, [0, 1], 0),
+            # The clock was set back: SQLite keeps the row that is there.
+            (5, [0], 1),
+        ):
+            self.state = apply(
+                self.state, make_event("GatewayUserPosition", {"id": 1, "size": 9 + seconds})
+            )
+            statements = self.statements(
+                lambda at=NOON + timedelta(seconds=seconds), chosen=accounts: self.store.write(
+                    [self.state, other],
+                    "practice",
+                    at,
+                    clock_offset="0.0",
+                    marks=[marks[each] for each in chosen],
+                )
+            )
+            self.assertEqual(statements.count("INSERT OR IGNORE INTO main.equity"), written)
+
+
+class PublicationTests(CostTestCase):
+    """A copy of an account."""
+
+    def test_its_file_is_opened_written_and_renamed_once(self) -> None:
+        names = ("open", "write", "fsync", "close", "fstat", "stat", "lstat", "fchmod", "replace")
+        self.assertEqual(
+            self.calls(self.store.publish, *names),
+            [
+                *("open", "write", "fchmod", "fsync", "fstat", "close", "replace"),
+                # The directory.
+                *("open", "fsync", "close"),
+            ],
+        )
+        self.assertEqual(self.calls(self.store.publish, *names), ["stat"])

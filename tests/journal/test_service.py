@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.journal.audit_log import read_log
 from riskd.journal.reader import Snapshot, StateFileError, read_published
 from riskd.journal.schema import JOURNAL_NAME, PUBLISHED_NAME
-from riskd.journal.service import JournalService
+from riskd.journal.service import WATCHED_EVERY, JournalService
 from riskd.journal.store import Recovery, Store
 from riskd.model.account import AccountState, LogEntry, RiskState, apply
 from riskd.model.events import Event
@@ -150,6 +150,40 @@ class RhythmTests(ServiceTestCase):
         self.clock.pump([0.5] * 20)
         (quote,) = self.snapshot().accounts[123].quotes.values()
         self.assertEqual(quote.last, 2)
+
+
+class LookTests(ServiceTestCase):
+    """When the journal's files are looked at."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        # What the start leaves to be written.
+        self.clock.pump([0.5] * 4)
+
+    def test_they_are_looked_at_while_there_is_nothing_to_write(self) -> None:
+        runs, writes = self.disk.runs, self.store.writes
+        self.clock.pump([WATCHED_EVERY] * 5)
+        self.assertEqual((self.disk.runs - runs, self.store.writes - writes), (5, 0))
+
+    def test_a_write_is_a_look(self) -> None:
+        runs, writes = self.disk.runs, self.store.writes
+        for number in range(20):
+            self.apply("GatewayUserTrade", id=number)
+            self.service.changed()
+            self.clock.pump([0.5, 0.5])
+        self.assertEqual((self.disk.runs - runs, self.store.writes - writes), (20, 20))
+
+    def test_a_change_is_noticed_as_soon_after_a_write_as_after_a_look(self) -> None:
+        for pause in (0, 0.5, 1.5):
+            self.clock.advance(pause)
+            self.apply("GatewayUserTrade", id=int(pause * 10))
+            self.service.changed()
+            self.clock.advance(0.5)
+            (self.directory / JOURNAL_NAME).unlink()
+            problems = len(self.problems)
+            self.clock.advance(WATCHED_EVERY)
+            self.assertIn("was deleted", self.problems[problems])
+            self.clock.pump([0.5] * 4)
 
 
 class HandshakeTests(ServiceTestCase):
