@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final
 
 from riskd.model.money import to_cents
@@ -96,6 +97,10 @@ _DISPUTED: Final = frozenset(
 """Characters that are safe by their properties, and all the same take different room on different terminals."""
 
 
+_CACHED: Final = 1024
+"""Texts beyond ASCII whose form and width are kept: most are rules and bars, the same in each draw."""
+
+
 class _TerminalForms(dict[int, str]):
     """The form of each character on the screen, worked out when it is needed."""
 
@@ -122,6 +127,11 @@ def terminal_text(text: str) -> str:
     # Nearly all text is plain ASCII, which needs no check of each character.
     if text.isascii() and text.isprintable():
         return text
+    return _safe_form(text)
+
+
+@lru_cache(maxsize=_CACHED)
+def _safe_form(text: str) -> str:
     return text.translate(_terminal_forms)
 
 
@@ -142,6 +152,7 @@ def _takes_known_room(letter: str) -> bool:
     return letter <= "\uffff"
 
 
+@lru_cache(maxsize=_CACHED)
 def _is_wide(letter: str) -> bool:
     return unicodedata.east_asian_width(letter) in ("W", "F")
 
@@ -150,6 +161,11 @@ def text_width(text: str) -> int:
     """Return how many columns ``text`` fills on the screen."""
     if text.isascii():
         return len(text)
+    return _drawn_width(text)
+
+
+@lru_cache(maxsize=_CACHED)
+def _drawn_width(text: str) -> int:
     return len(text) + sum(map(_is_wide, terminal_text(text)))
 
 

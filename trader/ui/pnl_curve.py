@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
 from typing import Final
 
 from trader.model.day_trades import trades_of_the_day
@@ -74,7 +76,7 @@ def _draw(
     def row_of(amount: Decimal) -> int:
         return round((top - amount) / span * (height - 1))
 
-    cells = [[("text", " ")] * columns for _ in range(height)]
+    cells: list[StyledLine] = [[("text", " ")] * columns for _ in range(height)]
     labels = [("dim", "")] * height
     levels = [(Decimal(0), "·", "dim", "0.00")]
     if limit is not None:
@@ -86,16 +88,22 @@ def _draw(
     for column in range(columns):
         value = values[column * len(values) // columns]
         style = "loss" if value < 0 else "gain"
-        for number, symbol in _step(row, row_of(value)):
+        before, row = row, row_of(value)
+        for number, symbol in _step(before, row):
             cells[number][column] = (style, symbol)
-        row = row_of(value)
     # The total stands where the curve ends, unless the limit is on that line: its label says more.
     if labels[row][0] != "loss":
         labels[row] = ("strong", money(values[-1]))
     return [
-        [(style, f"{label:>{_LABEL - 1}} "), *line]
+        [(style, f"{label:>{_LABEL - 1}} "), *_runs(line)]
         for (style, label), line in zip(labels, cells, strict=True)
     ]
+
+
+def _runs(cells: StyledLine) -> Iterator[tuple[str | None, str]]:
+    """Yield the cells of a line, neighbors of one style as one piece."""
+    for style, run in groupby(cells, key=itemgetter(0)):
+        yield style, "".join([symbol for _, symbol in run])
 
 
 def _step(begin: int, end: int) -> Iterator[tuple[int, str]]:

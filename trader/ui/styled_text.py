@@ -97,8 +97,11 @@ def fit(line: StyledLine, width: int) -> StyledLine:
 
     A number is never cut: half of it would be another number.
     """
+    whole = text_of(line)
+    if text_width(whole) <= width:
+        return list(line)
     # Table rows end with blanks, which can be cut without an ellipsis.
-    is_whole = text_width(text_of(line).rstrip()) <= width
+    is_whole = text_width(whole.rstrip()) <= width
     room = width if is_whole else width - 1
     fitted = StyledLine()
     for style, text in line:

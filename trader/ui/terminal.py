@@ -88,18 +88,24 @@ def paint(
 
 @lru_cache(maxsize=_CACHED)
 def _paint_line(line: tuple[Piece, ...], columns: int, sanitize: Callable[[str], str]) -> Row:
-    runs, room = Row(), columns
+    # urwid writes a style before each run: neighbors of one style become one run.
+    styles: list[str | None] = []
+    texts: list[str] = []
+    room = columns
     for piece in (*line, " " * columns):
         style, text = (None, piece) if isinstance(piece, str) else piece
-        shown = cut_text(sanitize(text), room)
-        room -= text_width(shown)
-        content = shown.encode()
-        # urwid writes a style before each run: neighbors of one style become one run.
-        if runs and runs[-1][0] == style:
-            content = runs.pop()[2] + content
-        if content:
-            runs.append((style, None, content))
-    return runs
+        shown = sanitize(text)
+        width = text_width(shown)
+        if width > room:
+            shown = cut_text(shown, room)
+            width = text_width(shown)
+        room -= width
+        if styles and styles[-1] == style:
+            texts[-1] += shown
+        elif shown:
+            styles.append(style)
+            texts.append(shown)
+    return [(style, None, text.encode()) for style, text in zip(styles, texts, strict=True)]
 
 
 _SIGNAL_KEYS: Final = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,6 +41,13 @@ class CurveTests(SynchronousTestCase):
                 "   limit -300 --------------╰───",
             ],
         )
+
+    def test_neighbors_of_one_style_are_one_piece(self) -> None:
+        # Each piece takes its time in every draw, and most of a line is blank.
+        totals = tuple(map(Decimal, (100, -100, -300, 250)))
+        for line in draw_curve(totals, LossLevel("limit", "daily loss", Decimal(-200)), 100, 12):
+            styles = [style for style, _ in line[1:]]
+            self.assertNotIn(True, [one == other for one, other in pairwise(styles)], line)
 
     def test_the_last_total_stands_where_the_curve_ends(self) -> None:
         self.assertEqual(curve_text([50, 200], None)[0].split()[0], "+200.00")
