@@ -26,7 +26,8 @@ from riskd.engine.unlocking import (
 )
 from riskd.model.account import AccountState, Limit
 from riskd.model.commitment import Wait
-from riskd.model.events import EventData
+from riskd.model.equity import to_next_high
+from riskd.model.events import EventData, MarketQuote
 from riskd.model.reduce_only import REDUCE_ONLY
 from riskd.model.settings_changes import (
     KEPT_CHANGES,
@@ -36,7 +37,8 @@ from riskd.model.settings_changes import (
 )
 from riskd.model.unlocks import UNLOCKED, Unlock, last_unlock
 from riskd.rules.evaluation import Decision, Evaluation, evaluate
-from riskd.rules.interface import Flatten, IRule, Kind, Trigger
+from riskd.rules.headroom import SparedRules
+from riskd.rules.interface import Flatten, Headroom, IRule, Kind, RuleResult, Trigger
 
 _log = Logger()
 
@@ -79,6 +81,7 @@ class AccountRules:
         self._warnings: dict[str, tuple[str, ...]] = {}
         self._problems: dict[str, str] = {}
         self._failing: list[str] = []
+        self._spared = SparedRules()
 
     # What the account is held to.
 
@@ -122,6 +125,7 @@ class AccountRules:
         :param is_noted: whether a change is an entry of the audit log; a change of the settings has one already.
         """
         self.limits = limits
+        self._spared.forget()
         self._publish_limits(is_noted=is_noted)
         slots = {one.slot for one in limits.rules}
         self._forget_waits(slots)
@@ -243,32 +247,46 @@ class AccountRules:
             ended = [rule_id for rule_id in unlock.excused if rule_id not in exceeded]
             self._change_unlock(without_excuses(unlock, ended))
         trigger = Trigger(kind=kind, now=now, next_reset=self.day_of(now).end, subject=subject)
+        quote = subject if isinstance(subject, MarketQuote) else None
         evaluation = evaluate(
             state,
             self.limits.rules,
             trigger,
+            spared=() if quote is None else self._spared.slots(state, quote, now),
             is_locked=is_locked,
             is_strict=self.limits.is_strict,
             due=due,
             is_under_way=lambda decision: is_under_way(decision) or self.is_excused(decision),
         )
+        is_pending = state is not self._account.state
         memory = evaluation.state.risk.memory
         if memory is not self._account.state.risk.memory:
             self._account.change_risk(memory=memory)
-        for slot, wake_at in evaluation.wakes.items():
-            self.wakes.pop(slot, None)
-            if wake_at is not None:
-                self.wakes[slot] = wake_at
-        for slot, warnings in evaluation.warnings.items():
-            if warnings or self._warnings.get(slot):
-                self._note_warnings(slot, warnings)
-            self._note_success(slot)
-        for slot, problem in evaluation.problems.items():
-            if problem != self._problems.get(slot, ""):
-                self._note_problem(slot, problem)
+        self._note_headroom(state, trigger, evaluation, is_pending=is_pending)
+        for slot, result in evaluation.results.items():
+            self._note_result(slot, result)
         for slot, error in evaluation.faults:
             self._note_failure(slot, error)
         return evaluation.decisions + self._reducing(evaluation, trigger, is_locked, is_under_way)
+
+    def are_spared(self, quote: MarketQuote, now: datetime) -> bool:
+        """Return whether no rule need be asked about a quote.
+
+        The account's state has it.  Neither can it raise the account's highs.
+        """
+        return self._spared.are_all(self._account.state, quote, now)
+
+    def _note_headroom(
+        self, checked: AccountState, trigger: Trigger, evaluation: Evaluation, *, is_pending: bool
+    ) -> None:
+        """Note how far prices may move before a rule is asked again.
+
+        :param is_pending: whether clients do not have all of the state yet.
+        """
+        after = self._account.state
+        room = None if is_pending or not self.reduce_only.is_idle else to_next_high(after)
+        highs = None if room is None else Headroom(up=room)
+        self._spared.note(checked, after, self.limits.rules, trigger, evaluation, highs)
 
     def _reducing(
         self,
@@ -317,9 +335,23 @@ class AccountRules:
             del self.wakes[slot]
         return due
 
+    def _note_result(self, slot: str, result: RuleResult) -> None:
+        """Keep what an evaluated rule says besides its commands and its memory."""
+        if slot in self.wakes:
+            del self.wakes[slot]
+        if result.wake_at is not None:
+            self.wakes[slot] = result.wake_at
+        if result.warnings or slot in self._warnings:
+            self._note_warnings(slot, result.warnings)
+        if self._failing:
+            self._note_success(slot)
+        if result.problem != self._problems.get(slot, ""):
+            self._note_problem(slot, result.problem)
+
     def _note_warnings(self, slot: str, warnings: tuple[str, ...]) -> None:
-        known = self._warnings.get(slot, ())
-        self._warnings[slot] = warnings
+        known = self._warnings.pop(slot, ())
+        if warnings:
+            self._warnings[slot] = warnings
         for warning in warnings:
             if warning not in known:
                 _log.warn(

@@ -46,6 +46,11 @@ class ReduceOnlyStage:
         """The stage among the limits in force; empty if there is none."""
         return {} if self.stage is None else {REDUCE_ONLY: self.stage.limit}
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is no stage, and no rule asks for one."""
+        return self.stage is None and not self._asked
+
     def recover(self, known: AccountState) -> bool:
         """Take over the journaled stage, unless there is one; return whether it did.
 

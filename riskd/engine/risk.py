@@ -218,6 +218,8 @@ class RiskEngine:
             if held is None or not held.size:
                 return
         self._notice_sleep()
+        if isinstance(data, MarketQuote) and self._changes_nothing(data):
+            return
         if self._is_waiting and not self.is_active and isinstance(data, BrokerTrade):
             # A review sees all else in the state; a trade is evaluated as an event, once.
             self._missed.append(data)
@@ -225,6 +227,18 @@ class RiskEngine:
             self._enforcer.receive(data)
         if is_evaluated:
             self._evaluate(_KINDS[type(data)], data)
+
+    def _changes_nothing(self, quote: MarketQuote) -> bool:
+        """Return whether a quote, which is applied, cannot change any decision."""
+        account = self._account
+        return (
+            self.is_active
+            and self._broker_clock.is_known
+            # Whoever waits for the end of a reported breach looks at each event.
+            and (self.dry_run is None or not self.dry_run.has_reported_breaches)
+            and account.state_with_pending is account.state
+            and self.rules.are_spared(quote, self._now())
+        )
 
     def receive_best_bid_ask(self) -> None:
         """Evaluate the rules: a contract without a last price has another bid or ask."""

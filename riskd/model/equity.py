@@ -256,6 +256,23 @@ def with_highs(state: AccountState, *, is_balance_open: bool = False) -> Account
     return msgspec.structs.replace(state, balance=balance)
 
 
+def to_next_high(state: AccountState) -> Decimal | None:
+    """Return how far the open P&L may rise before there is a new high.
+
+    That is one by :func:`with_highs`, whatever else it depends on.  ``None`` if that is unknown, or if there is a higher one that does not count yet.
+    """
+    balance, pnl = state.balance, open_pnl(state)
+    rooms = [balance.high_net - net_realized(state) - pnl]
+    if balance.counted is not None:
+        firm = balance.firm_floor
+        for high in (balance.peak, balance.peak if firm is None else firm.peak):
+            if high is None:
+                return None
+            rooms.append(high - balance.counted - pnl)
+    room = min(rooms)
+    return None if room < 0 else room
+
+
 def after_exit_trade(state: AccountState, trade: BrokerTrade) -> Mapping[str, Unmatched]:
     """Return the unmatched exits after a new full-turn trade.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, get_args
+from typing import Any, Final, NamedTuple, get_args
 
 import msgspec
 
@@ -84,21 +84,26 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
 
     :ivar state: the account's state with the rules' new memories.
     :ivar decisions: what to do, in this order.
-    :ivar wakes: when each evaluated rule wants its next check, by slot.
-    :ivar warnings: what each evaluated rule cannot check at present, by slot.
-    :ivar problems: why each evaluated rule does not guard the account, by slot.
-    :ivar reduce_only: why each evaluated rule lets the account only close what it holds, by slot; without
-        the rules that cannot tell.
+    :ivar results: what each evaluated rule has returned, by slot.
     :ivar faults: the rules that failed.
     """
 
     state: AccountState
     decisions: tuple[Decision, ...] = ()
-    wakes: dict[str, datetime | None] = {}
-    warnings: dict[str, tuple[str, ...]] = {}
-    problems: dict[str, str] = {}
-    reduce_only: dict[str, str] = {}
+    results: dict[str, RuleResult] = {}
     faults: tuple[Fault, ...] = ()
+
+    @property
+    def reduce_only(self) -> dict[str, str]:
+        """Why each evaluated rule lets the account only close what it holds, by slot.
+
+        Without the rules that cannot tell.
+        """
+        return {
+            slot: result.reduce_only
+            for slot, result in self.results.items()
+            if result.reduce_only is not None
+        }
 
 
 def evaluate(
@@ -109,6 +114,7 @@ def evaluate(
     is_locked: bool = False,
     is_strict: bool = False,
     due: Collection[str] = (),
+    spared: Collection[str] = (),
     is_under_way: Callable[[Decision], bool] | None = None,
 ) -> Evaluation:
     """Evaluate the rules that listen to the trigger.
@@ -120,33 +126,27 @@ def evaluate(
     :param is_locked: whether the account is locked; then only rules with ``runs_while_locked`` count.
     :param is_strict: whether every breach locks the account for good.
     :param due: the slots of the rules to evaluate on ``TIMER``.
+    :param spared: the slots of rules that would return what they have returned last.
     :param is_under_way: returns whether riskd is carrying out a decision already; it is then left out.
     """
     decisions: list[Decision] = []
-    wakes: dict[str, datetime | None] = {}
-    warnings: dict[str, tuple[str, ...]] = {}
-    problems: dict[str, str] = {}
-    reduce_only: dict[str, str] = {}
+    results: dict[str, RuleResult] = {}
     faults: list[Fault] = []
     begun_with = state.risk.memory
-    for each in _rules_to_evaluate(rules, trigger.kind, is_locked, due):
-        slot = each.slot
+    for slot, each in _rules_to_evaluate(rules, trigger.kind, is_locked, due):
+        if slot in spared:
+            continue
+        known = state if not each.is_held else _with_own_memory(state, each, begun_with)
         try:
-            result = each.rule.check(
-                _with_own_memory(state, each, begun_with), each.settings, trigger
-            )
-            _check(result)
+            result = each.rule.check(known, each.settings, trigger)
+            if result is not NOTHING:
+                _check(result)
         except Exception as error:  # noqa: BLE001  # a rule may raise anything
             faults.append(Fault(slot, error))
             continue
-        memory = state.risk.memory
-        if result.memory is not None and result.memory != memory.get(slot):
-            state = with_risk(state, memory={**memory, slot: result.memory})
-        wakes[slot] = result.wake_at
-        warnings[slot] = result.warnings
-        problems[slot] = result.problem
-        if result.reduce_only is not None:
-            reduce_only[slot] = result.reduce_only
+        results[slot] = result
+        if result.memory is not None and result.memory != state.risk.memory.get(slot):
+            state = with_risk(state, memory={**state.risk.memory, slot: result.memory})
         if not result.commands:
             continue
         commands = _strict(result.commands) if is_strict else result.commands
@@ -160,40 +160,70 @@ def evaluate(
     return Evaluation(
         state=state,
         decisions=tuple(decisions),
-        wakes=wakes,
-        warnings=warnings,
-        problems=problems,
-        reduce_only=reduce_only,
+        results=results,
         faults=tuple(faults),
     )
 
 
+_Slots = list[tuple[str, RuleInForce]]
+
+_MOST_KNOWN: Final = 256
+"""For how many tuples of rules it is remembered which of them listen to what."""
+
+_known_listening: Final[
+    dict[int, tuple[tuple[RuleInForce, ...], dict[tuple[Kind, bool], _Slots]]]
+] = {}
+
+
 def _rules_to_evaluate(
     rules: Sequence[RuleInForce], kind: Kind, is_locked: bool, due: Collection[str]
-) -> Sequence[RuleInForce]:
-    if is_locked:
-        rules = [each for each in rules if each.rule.runs_while_locked]
-    if kind is Kind.REVIEW:
-        return rules
+) -> _Slots:
+    """Return the rules to evaluate, with their slots."""
     if kind is Kind.TIMER:
-        return [each for each in rules if each.slot in due]
-    if kind is Kind.QUOTE:
+        every = listening(rules, Kind.REVIEW, is_locked=is_locked)
+        return [(slot, each) for slot, each in every if slot in due]
+    return listening(rules, kind, is_locked=is_locked)
+
+
+def listening(rules: Sequence[RuleInForce], kind: Kind, *, is_locked: bool = False) -> _Slots:
+    """Return the rules that listen to a kind, with their slots.
+
+    Do not change the list.  All listen to ``REVIEW``.
+    """
+    if not isinstance(rules, tuple) or len(rules) == 1:
+        return _listening(rules, kind, is_locked)
+    # The rules of an account seldom change, and as a whole.  The tuple is kept, so that its id is no other's.
+    known = _known_listening.get(id(rules))
+    if known is None:
+        if len(_known_listening) >= _MOST_KNOWN:
+            _known_listening.clear()
+        known = _known_listening[id(rules)] = (rules, {})
+    found = known[1].get((kind, is_locked))
+    if found is None:
+        found = known[1][kind, is_locked] = _listening(rules, kind, is_locked)
+    return found
+
+
+def _listening(rules: Iterable[RuleInForce], kind: Kind, is_locked: bool) -> _Slots:
+    return [
+        (each.slot, each)
+        for each in rules
+        if (each.rule.runs_while_locked or not is_locked)
+        and (kind is Kind.REVIEW or kind in each.rule.listens)
         # Most events are quotes, so a rule is spared those that its settings do not need.
-        rules = [each for each in rules if each.settings.needs_quotes]
-    return [each for each in rules if kind in each.rule.listens]
+        and (kind is not Kind.QUOTE or each.settings.needs_quotes)
+    ]
 
 
 def _with_own_memory(
     state: AccountState, rule: RuleInForce, begun_with: Mapping[str, str]
 ) -> AccountState:
-    """Return the state with these settings' memory where the rule looks for it.
+    """Return the state with earlier settings' memory where the rule looks for it.
 
-    Earlier settings begin with the memory of the present ones.
+    They begin with the memory of the present ones.
 
     :param begun_with: the memories from before this evaluation: the present settings may have changed theirs.
     """
-    if not rule.is_held:
-        return state
     memory, rule_id = state.risk.memory, rule.rule.rule_id
     own = memory.get(rule.slot, begun_with.get(rule_id))
     if own == memory.get(rule_id):
@@ -208,8 +238,6 @@ def _check(result: RuleResult) -> None:
     :raises TypeError: a part of it is not what its type says.
     :raises ValueError: a text of it is not Unicode, which would stop the journal.
     """
-    if result is NOTHING:
-        return
     if not isinstance(result, RuleResult):
         raise TypeError(f"expected a RuleResult, got {result!r}")
     if result.memory is not None:

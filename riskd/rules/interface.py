@@ -123,6 +123,19 @@ class LiftLock(msgspec.Struct, frozen=True, kw_only=True):
 Command = Flatten | RejectOrder | PlaceStop | ChangeStop | WithdrawStop | LiftLock
 
 
+class Headroom(msgspec.Struct, frozen=True):
+    """How far an open P&L may move before a rule would return anything else.
+
+    In dollars.  ``None``: as far as it likes.  A move by as much as an amount counts as further.
+
+    :ivar down: how far it may fall.
+    :ivar up: how far it may rise.
+    """
+
+    down: Decimal | None = None
+    up: Decimal | None = None
+
+
 class RuleResult(msgspec.Struct, frozen=True, kw_only=True):
     """What a rule returns.
 
@@ -137,6 +150,10 @@ class RuleResult(msgspec.Struct, frozen=True, kw_only=True):
         until a result has none, which is an empty text.  ``None`` leaves that as it is, for a rule that cannot
         tell at present.  Without figures that change often, since each change is journaled.  See
         :mod:`riskd.rules.reduce_only`.
+    :ivar headroom: how far the open P&L of all positions together, or of each one by contract id, may move before a
+        check at a quote would return anything else than this result, or would remember anything else than it does
+        now, if nothing but prices changes and time does not reach ``wake_at``.  Until then riskd does not ask the
+        rule about quotes.  It has no effect beside commands or warnings.  ``None``: it asks at each quote.  See :mod:`riskd.rules.headroom`.
     """
 
     commands: tuple[Command, ...] = ()
@@ -145,6 +162,7 @@ class RuleResult(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     problem: str = ""
     reduce_only: str | None = ""
+    headroom: Headroom | Mapping[str, Headroom] | None = None
 
 
 NOTHING = RuleResult()

@@ -19,7 +19,7 @@ from riskd.model.equity import is_pnl_known
 from riskd.model.formatting import contract_name
 from riskd.model.reduce_only import ReduceOnly, reduce_only_stage
 from riskd.rules.evaluation import Decision
-from riskd.rules.interface import Flatten, RejectOrder
+from riskd.rules.interface import Flatten, Headroom, RejectOrder
 from riskd.rules.positions import held_in, opened_by
 
 _LASTS: Final = Decimal("0.9")
@@ -53,6 +53,25 @@ def near_limit(
     if not is_pnl_known(state):
         return None
     return reason if loss >= threshold * _LASTS else ""
+
+
+def headroom_to_limits(
+    state: AccountState,
+    to_limit: Headroom | Mapping[str, Headroom] | None,
+    to_threshold: Decimal,
+) -> Headroom | None:
+    """Return how far the open P&L may move before a loss matters.
+
+    Then it reaches its limit, or :func:`near_limit` returns anything else.  ``None`` in the reduce-only stage, which a smaller loss ends, and beyond the limit.
+
+    :param to_limit: how far it may move before the loss reaches its limit.
+    :param to_threshold: how much larger the loss may become until the threshold, in dollars.
+    """
+    if not isinstance(to_limit, Headroom) or to_limit.down is None or to_threshold <= 0:
+        return None
+    if reduce_only_stage(state) is not None:
+        return None
+    return Headroom(down=min(to_limit.down, to_threshold))
 
 
 def next_stage(

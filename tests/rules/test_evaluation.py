@@ -163,8 +163,37 @@ class MemoryTests(EvaluationTestCase):
     def test_each_evaluated_rule_has_its_timer_and_warnings(self) -> None:
         scripts = Script("A-1", RuleResult(wake_at=at(5), warnings=("w",))), Script("A-2")
         evaluation = self.evaluate(*scripts, Script("A-3", listens=[]))
-        self.assertEqual(evaluation.wakes, {"A-1": at(5), "A-2": None})
-        self.assertEqual(evaluation.warnings, {"A-1": ("w",), "A-2": ()})
+        results = evaluation.results
+        self.assertEqual(
+            {slot: each.wake_at for slot, each in results.items()}, {"A-1": at(5), "A-2": None}
+        )
+        self.assertEqual(
+            {slot: each.warnings for slot, each in results.items()}, {"A-1": ("w",), "A-2": ()}
+        )
+
+    def test_rules_that_are_replaced_are_looked_at_anew(self) -> None:
+        quotes, orders = Script("A-1", listens=[Kind.QUOTE]), Script("A-2", listens=[Kind.ORDER])
+        for scripts in ((quotes, orders), (orders, quotes), (quotes, quotes)):
+            rules = tuple(script.in_force() for script in scripts)
+            for is_locked in (True, False):
+                evaluate(self.state, rules, trigger(Kind.QUOTE), is_locked=is_locked)
+        self.assertEqual(self.asked(quotes, orders), [4, 0])
+
+    def test_the_settings_that_need_no_quotes_are_found_once(self) -> None:
+        """Most events are quotes, and the rules of an account seldom change."""
+        script = Script("A-1")
+        asked: list[object] = []
+
+        class Listens(frozenset[Kind]):
+            def __contains__(self, kind: object) -> bool:
+                asked.append(kind)
+                return True
+
+        script.rule.listens = Listens()
+        rules = (script.in_force(), Script("A-2").in_force())
+        for _ in range(10):
+            evaluate(self.state, rules, trigger(Kind.QUOTE))
+        self.assertEqual((asked, self.asked(script)), ([Kind.QUOTE], [10]))
 
 
 class HeldTests(EvaluationTestCase):
@@ -192,14 +221,14 @@ class HeldTests(EvaluationTestCase):
         self.assertEqual(self.script.states[2].risk.memory["A-1"], "of now")
 
     def test_earlier_settings_have_timers_and_faults_of_their_own(self) -> None:
-        self.assertEqual(self.ask(is_held=True).wakes, {"A-1 (held)": at(5)})
+        self.assertEqual(self.ask(is_held=True).results["A-1 (held)"].wake_at, at(5))
         self.script.result = ZeroDivisionError()
         self.assertEqual([fault.slot for fault in self.ask(is_held=True).faults], ["A-1 (held)"])
 
     def test_a_timer_evaluates_the_settings_that_are_due(self) -> None:
         rules = [self.script.in_force(), self.script.in_force(is_held=True)]
         evaluation = evaluate(self.state, rules, timer(5), due=["A-1 (held)"])
-        self.assertEqual(set(evaluation.wakes), {"A-1 (held)"})
+        self.assertEqual(set(evaluation.results), {"A-1 (held)"})
 
     def test_a_breach_of_earlier_settings_has_the_rules_id(self) -> None:
         self.script.result = wants(CLOSE)
@@ -213,7 +242,7 @@ class FaultTests(EvaluationTestCase):
         evaluation = self.evaluate(*scripts)
         self.assertEqual(evaluation.faults, (("A-1", error),))
         self.assertEqual(evaluation.decisions, (("A-2", CLOSE),))
-        self.assertEqual(set(evaluation.wakes), {"A-2"})
+        self.assertEqual(set(evaluation.results), {"A-2"})
 
     def test_a_rule_with_an_invalid_result_is_skipped(self) -> None:
         for name, result in INVALID_RESULTS.items():
@@ -227,7 +256,7 @@ class FaultTests(EvaluationTestCase):
             memory="1", wake_at=at(5), commands=(CLOSE, Flatten(reason="r", keep={MNQ: -1}))
         )
         evaluation = self.evaluate(Script("A-1", result))
-        self.assertEqual((evaluation.decisions, evaluation.wakes), ((), {}))
+        self.assertEqual((evaluation.decisions, evaluation.results), ((), {}))
         self.assertIs(evaluation.state, self.state)
 
 

@@ -147,6 +147,11 @@ def with_memory(state: AccountState, rule_id: str, result: RuleResult) -> Accoun
     return with_risk(state, memory={**state.risk.memory, rule_id: result.memory})
 
 
+def without_headroom(result: RuleResult) -> RuleResult:
+    """Return a result as it is but for its headroom, which :mod:`tests.rules.test_headroom` tests."""
+    return msgspec.structs.replace(result, headroom=None)
+
+
 def with_detail(state: AccountState, number: int, **detail: object) -> AccountState:
     """Return ``state`` with other details of one order."""
     order = msgspec.structs.replace(state.orders[number], **detail)

@@ -39,6 +39,7 @@ from riskd.model.events import (
 from riskd.model.lockouts import ended_lock, forbidden_orders, is_locked, locks_in_force, new_lock
 from riskd.model.money import profit
 from riskd.rules.evaluation import evaluate
+from riskd.rules.headroom import SparedRules
 from riskd.rules.interface import (
     OWN_STOP_TAG,
     ChangeStop,
@@ -269,10 +270,12 @@ class Decided(NamedTuple):
 class RulesUnderTest:
     """Evaluates the rules on simulated days, as the risk engine does on real ones.
 
+    :param spares_rules: whether a rule is not asked about quotes that cannot change what it returns.
     :ivar decided: all decisions, in order.
     """
 
-    def __init__(self, account: AccountSettings) -> None:
+    def __init__(self, account: AccountSettings, *, spares_rules: bool = True) -> None:
+        self._spares_rules = spares_rules
         self._rules = account.rules
         self._schedule = account.schedule
         self.state = AccountState(account_id=account.id)
@@ -282,6 +285,7 @@ class RulesUnderTest:
         self._under_way: list[Flatten] = []
         self._answers: deque[GatewayUserOrder] = deque()
         self._placed = 0
+        self._spared = SparedRules()
 
     def handle(self, moments: Iterable[Moment]) -> None:
         """Handle what happens."""
@@ -307,6 +311,8 @@ class RulesUnderTest:
         if isinstance(data, MarketQuote):
             held = after.positions.get(data.contract_id)
             if held is None or not held.size:
+                return
+            if self._spares_rules and self._spared.are_all(after, data, at):
                 return
         self._evaluate(_KINDS[type(data)], at, data)
         if self._under_way and self._is_flattened():
@@ -380,15 +386,21 @@ class RulesUnderTest:
             return
         assert self._day_ends is not None
         trigger = Trigger(kind=kind, now=now, next_reset=self._day_ends, subject=subject)
-        evaluation = evaluate(self.state, self._rules, trigger, is_locked=locked, due=tuple(due))
+        checked, spared = self.state, frozenset[str]()
+        if self._spares_rules and isinstance(subject, MarketQuote):
+            spared = self._spared.slots(checked, subject, now)
+        evaluation = evaluate(
+            checked, self._rules, trigger, is_locked=locked, due=tuple(due), spared=spared
+        )
         for fault in evaluation.faults:
             raise fault.error
         self.state = evaluation.state
-        for rule_id, wake_at in evaluation.wakes.items():
-            if wake_at is None:
+        self._spared.note(checked, self.state, self._rules, trigger, evaluation)
+        for rule_id, result in evaluation.results.items():
+            if result.wake_at is None:
                 self._wakes.pop(rule_id, None)
             else:
-                self._wakes[rule_id] = wake_at
+                self._wakes[rule_id] = result.wake_at
         for rule_id, command in evaluation.decisions:
             self._decide(rule_id, command, now)
 

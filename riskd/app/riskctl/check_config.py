@@ -64,9 +64,9 @@ def _problems(account: AccountSettings) -> Iterator[str]:
     """Yield why rules would not guard an account if riskd started now."""
     state, now = AccountState(account_id=account.id), datetime.now(UTC)
     begins = Trigger(kind=Kind.REVIEW, now=now, next_reset=account.schedule.next_reset(now))
-    for slot, problem in evaluate(state, account.rules, begins).problems.items():
-        if problem:
-            yield f"{slot}: {problem}"
+    for slot, result in evaluate(state, account.rules, begins).results.items():
+        if result.problem:
+            yield f"{slot}: {result.problem}"
 
 
 def _write(line: str) -> None:

@@ -163,6 +163,11 @@ class DryRun:
         """Return ``False``: there is no flatten under way that may have caused an event."""
         return False
 
+    @property
+    def has_reported_breaches(self) -> bool:
+        """Whether a breach was announced that is not known to be over."""
+        return self._reported.has_any
+
     def forget_ended(
         self,
         state: AccountState,

@@ -42,6 +42,11 @@ class ReportedBreaches:
         self._breaches: set[_Breach] = set()
         self._locks: dict[str, LockoutSet] = {}
 
+    @property
+    def has_any(self) -> bool:
+        """Whether there is a breach that is not known to be over."""
+        return bool(self._breaches or self._locks)
+
     def has(self, decision: Decision, now: datetime) -> bool:
         """Return whether this breach was reported and is not known to be over."""
         rule_id, command = decision
@@ -115,11 +120,12 @@ def _lasting(
     for known in (state, _unremembered(state, rule)):
         # Strict mode changes what is done about a breach, not whether it is one.
         evaluation = evaluate(known, (rule,), review)
-        if rule.slot not in evaluation.reduce_only or evaluation.warnings.get(rule.slot):
+        result = evaluation.results.get(rule.slot)
+        if result is None or result.reduce_only is None or result.warnings:
             # A rule that fails, warns or waits cannot see that a breach is over.
             return reported
         wanted |= set(map(_breach, evaluation.decisions))
-        if stage is not None and evaluation.reduce_only.get(rule.slot):
+        if stage is not None and result.reduce_only:
             wanted |= set(map(_breach, stage_decisions(known, stage)))
     return reported & wanted
 

@@ -22,7 +22,17 @@ from riskd.model.lockouts import lock_of
 from riskd.model.money import CENT, ZERO
 from riskd.model.open_pnl import pnl_warnings
 from riskd.rules.fills import checked_until_trades_come
-from riskd.rules.interface import NOTHING, Flatten, Gauge, Kind, Lock, Rule, RuleResult, Trigger
+from riskd.rules.interface import (
+    NOTHING,
+    Flatten,
+    Gauge,
+    Headroom,
+    Kind,
+    Lock,
+    Rule,
+    RuleResult,
+    Trigger,
+)
 from riskd.rules.settings import Percent, RuleSettings
 from riskd.rules.tightness import Lower, WhenTrue
 
@@ -70,7 +80,9 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
     if warnings or state.risk.is_listing:
         return RuleResult(warnings=warnings, reduce_only=None)
     net, most = net_pnl(state), most_today(state, settings)
-    if not most or net < most or lock_of(state, RULE.rule_id, trigger.now) is not None:
+    if not most or net < most:
+        return RuleResult(headroom=Headroom(up=most - net if most else None))
+    if lock_of(state, RULE.rule_id, trigger.now) is not None:
         return NOTHING
     reason = (
         f"Enough for today by consistency: {dollars(net)} (today may make {dollars(most)}, the best day "

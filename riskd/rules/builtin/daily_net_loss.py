@@ -11,8 +11,6 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Final
 
-import msgspec
-
 from riskd.model.account import AccountState
 from riskd.model.equity import net_pnl
 from riskd.model.formatting import dollars
@@ -20,8 +18,8 @@ from riskd.model.lockouts import lock_of
 from riskd.model.money import ZERO
 from riskd.model.open_pnl import pnl_warnings
 from riskd.rules.fills import checked_until_trades_come
-from riskd.rules.interface import Flatten, Gauge, Kind, Rule, RuleResult, Trigger
-from riskd.rules.reduce_only import near_limit
+from riskd.rules.interface import Flatten, Gauge, Headroom, Kind, Rule, RuleResult, Trigger
+from riskd.rules.reduce_only import headroom_to_limits, near_limit
 from riskd.rules.settings import LockoutUntil, LockUntil, Percent, RuleSettings
 from riskd.rules.tightness import Lower, WhenTrue, tightest_last
 
@@ -80,18 +78,25 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
     result = _check_limit(state, settings, trigger)
     if settings.reduce_only_at is None:
         return result
-    limit = settings.loss_limit
+    limit, loss = settings.loss_limit, _loss(state, settings)
+    threshold = limit * settings.reduce_only_at / 100
     reduce_only = near_limit(
         state,
         RULE.rule_id,
         lambda: (
             f"the day's net loss has reached {settings.reduce_only_at} % of its limit of {dollars(limit)}"
         ),
-        loss=_loss(state, settings),
-        threshold=limit * settings.reduce_only_at / 100,
+        loss=loss,
+        threshold=threshold,
     )
-    # The loss ends with the day, even if nothing happens.
-    return msgspec.structs.replace(result, wake_at=trigger.next_reset, reduce_only=reduce_only)
+    return RuleResult(
+        commands=result.commands,
+        warnings=result.warnings,
+        # The loss ends with the day, even if nothing happens.
+        wake_at=trigger.next_reset,
+        reduce_only=reduce_only,
+        headroom=headroom_to_limits(state, result.headroom, threshold - loss),
+    )
 
 
 def _check_limit(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
@@ -100,11 +105,9 @@ def _check_limit(state: AccountState, settings: Settings, trigger: Trigger) -> R
     loss = _loss(state, settings)
     is_idle = not (state.open_positions or state.orders)
     locks = settings.action is Action.CLOSE_ALL_AND_LOCKOUT
-    if (
-        loss < settings.loss_limit
-        or lock_of(state, RULE.rule_id, trigger.now) is not None
-        or (is_idle and not locks)
-    ):
+    if loss < settings.loss_limit:
+        return RuleResult(warnings=warnings, headroom=Headroom(down=settings.loss_limit - loss))
+    if lock_of(state, RULE.rule_id, trigger.now) is not None or (is_idle and not locks):
         return RuleResult(warnings=warnings)
     amount = {
         Trailing.NONE: dollars(-loss),

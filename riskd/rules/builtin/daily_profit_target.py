@@ -24,6 +24,7 @@ from riskd.rules.fills import checked_until_trades_come
 from riskd.rules.interface import (
     Flatten,
     Gauge,
+    Headroom,
     Kind,
     Lock,
     Rule,
@@ -127,14 +128,30 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
         reason = f"Daily profit target hit: {dollars(net)} (target {dollars(target)})"
     memory = None if locks else remember(_Done(state.day_began, at_target, at_floor), known)
     is_idle = not (state.open_positions or state.orders)
-    if (
-        not reason
-        or (is_idle and not locks)
-        or lock_of(state, RULE.rule_id, trigger.now) is not None
-    ):
+    if not reason:
+        is_plain = not (before.at_target or at_target or at_floor)
+        headroom = _headroom(state, settings, net) if is_plain else None
+        return RuleResult(memory=memory, headroom=headroom)
+    if (is_idle and not locks) or lock_of(state, RULE.rule_id, trigger.now) is not None:
         return RuleResult(memory=memory)
     lock = Lock(until=trigger.next_reset) if locks else None
     return RuleResult(commands=(Flatten(reason=reason, lock=lock),), memory=memory)
+
+
+def _headroom(state: AccountState, settings: Settings, net: Decimal) -> Headroom:
+    """Return how far the open P&L may move before it decides anything.
+
+    It may reach a target, or protect or lose a profit.
+
+    :param net: the net P&L of the day, which has reached none of them.
+    """
+    target, protect = settings.target, settings.protect
+    ups = [] if target is None else [target - net]
+    if protect is None:
+        return Headroom(up=min(ups, default=None))
+    if _is_armed(state, protect):
+        return Headroom(down=net - protect.floor, up=min(ups, default=None))
+    return Headroom(up=min([*ups, protect.arm_at - net]))
 
 
 def _is_armed(state: AccountState, protect: Protect) -> bool:

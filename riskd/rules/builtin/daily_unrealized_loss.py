@@ -13,7 +13,16 @@ from typing import Annotated, Final
 from riskd.model.account import AccountState
 from riskd.model.formatting import contract_name, dollars
 from riskd.model.open_pnl import pnl_warnings, position_pnl, total_pnl
-from riskd.rules.interface import Command, Flatten, Gauge, Kind, Rule, RuleResult, Trigger
+from riskd.rules.interface import (
+    Command,
+    Flatten,
+    Gauge,
+    Headroom,
+    Kind,
+    Rule,
+    RuleResult,
+    Trigger,
+)
 from riskd.rules.positions import affected_positions, close_position
 from riskd.rules.settings import LockoutUntil, LockUntil, RuleSettings, Scope
 from riskd.rules.tightness import Fixed, Lower, WhenTrue, tightest_last
@@ -59,23 +68,34 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
 def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
     """Close the positions that have lost too much, or all when their sum has."""
     commands: list[Command] = []
-    limit = f"(limit {dollars(settings.loss_limit)})"
+    headroom: Headroom | dict[str, Headroom]
+    limit = settings.loss_limit
     if settings.scope is Scope.TOTAL:
         total = total_pnl(state)
-        if total <= -settings.loss_limit:
-            reason = f"Open loss limit hit: {dollars(total)} in all {limit}"
+        headroom = Headroom(down=total + limit)
+        if total <= -limit:
+            reason = f"Open loss limit hit: {dollars(total)} in all {_limit(settings)}"
             locks = settings.lockout or settings.action is Action.CLOSE_ALL_AND_LOCKOUT
             lock = settings.lockout_until.lock(trigger) if locks else None
             commands.append(Flatten(reason=reason, lock=lock))
     else:
+        headroom = {}
         for position in affected_positions(state, trigger):
             # An unknown P&L is no loss; a warning says that the rule cannot check the position.
             pnl = position_pnl(state, position).amount
-            if pnl is not None and pnl <= -settings.loss_limit:
+            if pnl is None:
+                continue
+            headroom[position.contract_id] = Headroom(down=pnl + limit)
+            if pnl <= -limit:
                 name = contract_name(state, position.contract_id)
-                reason = f"Open loss limit hit: {name} {dollars(pnl)} {limit}"
+                reason = f"Open loss limit hit: {name} {dollars(pnl)} {_limit(settings)}"
                 commands.append(close_position(position, reason))
-    return RuleResult(commands=tuple(commands), warnings=pnl_warnings(state, trigger.now))
+    warnings = pnl_warnings(state, trigger.now)
+    return RuleResult(commands=tuple(commands), warnings=warnings, headroom=headroom)
+
+
+def _limit(settings: Settings) -> str:
+    return f"(limit {dollars(settings.loss_limit)})"
 
 
 def gauges(state: AccountState, settings: Settings, _now: datetime) -> tuple[Gauge, ...]:

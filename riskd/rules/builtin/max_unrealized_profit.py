@@ -21,6 +21,7 @@ from riskd.rules.interface import (
     Command,
     Flatten,
     Gauge,
+    Headroom,
     Kind,
     Rule,
     RuleResult,
@@ -77,25 +78,33 @@ class _Memory(msgspec.Struct, frozen=True):
 
 def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
     """Close what has reached its target, or what has lost its profit."""
+    warnings = pnl_warnings(state, trigger.now)
     commands: list[Command] = []
-    memory = None
-    target = f"(target {dollars(settings.profit_target)})"
     if settings.scope is Scope.TOTAL:
         held, total = state.open_positions, total_pnl(state)
         is_stale = any(has_stale_quote(state, position, trigger.now) for position in held)
         if total >= settings.profit_target and not is_stale:
-            commands.append(Flatten(reason=f"Profit target hit: {dollars(total)} in all {target}"))
-    elif settings.mode is Mode.BREAKEVEN:
-        commands, memory = _check_breakeven(state, trigger)
-    else:
-        for position in affected_positions(state, trigger):
-            pnl = _fresh_pnl(state, position, trigger.now)
-            if pnl is not None and pnl >= settings.profit_target:
-                name = contract_name(state, position.contract_id)
-                reason = f"Profit target hit: {name} {dollars(pnl)} {target}"
-                commands.append(close_position(position, reason))
-    warnings = pnl_warnings(state, trigger.now)
-    return RuleResult(commands=tuple(commands), memory=memory, warnings=warnings)
+            reason = f"Profit target hit: {dollars(total)} in all {_target(settings)}"
+            commands.append(Flatten(reason=reason))
+        left = Headroom(up=settings.profit_target - total)
+        return RuleResult(commands=tuple(commands), warnings=warnings, headroom=left)
+    if settings.mode is Mode.BREAKEVEN:
+        return _check_breakeven(state, trigger, warnings)
+    headroom: dict[str, Headroom] = {}
+    for position in affected_positions(state, trigger):
+        pnl = _fresh_pnl(state, position, trigger.now)
+        if pnl is None:
+            continue
+        headroom[position.contract_id] = Headroom(up=settings.profit_target - pnl)
+        if pnl >= settings.profit_target:
+            name = contract_name(state, position.contract_id)
+            reason = f"Profit target hit: {name} {dollars(pnl)} {_target(settings)}"
+            commands.append(close_position(position, reason))
+    return RuleResult(commands=tuple(commands), warnings=warnings, headroom=headroom)
+
+
+def _target(settings: Settings) -> str:
+    return f"(target {dollars(settings.profit_target)})"
 
 
 def gauges(state: AccountState, settings: Settings, _now: datetime) -> tuple[Gauge, ...]:
@@ -121,8 +130,11 @@ def gauges(state: AccountState, settings: Settings, _now: datetime) -> tuple[Gau
     return tuple(found)
 
 
-def _check_breakeven(state: AccountState, trigger: Trigger) -> tuple[list[Command], str | None]:
+def _check_breakeven(
+    state: AccountState, trigger: Trigger, warnings: tuple[str, ...]
+) -> RuleResult:
     commands: list[Command] = []
+    headroom: dict[str, Headroom] = {}
     known = recall(state, RULE.rule_id, _Memory)
     armed = _armed(state, known)
     for position in affected_positions(state, trigger):
@@ -130,13 +142,23 @@ def _check_breakeven(state: AccountState, trigger: Trigger) -> tuple[list[Comman
         contract = state.contract(position.contract_id)
         if pnl is None or contract is None:
             continue
+        tick = contract.tick_value * position.size
         if position.contract_id in armed and pnl <= 0:
             reason = f"Profit is gone: {contract_name(state, position.contract_id)} {dollars(pnl)}"
             commands.append(close_position(position, reason))
-        elif pnl >= contract.tick_value * position.size:
+        elif pnl >= tick:
             armed[position.contract_id] = position.type
+        is_armed = position.contract_id in armed
+        headroom[position.contract_id] = (
+            Headroom(down=pnl) if is_armed else Headroom(up=tick - pnl)
+        )
     opened = {each: state.positions[each].created_at for each in armed}
-    return commands, remember(_Memory(armed, opened), known)
+    return RuleResult(
+        commands=tuple(commands),
+        memory=remember(_Memory(armed, opened), known),
+        warnings=warnings,
+        headroom=headroom,
+    )
 
 
 def _fresh_pnl(

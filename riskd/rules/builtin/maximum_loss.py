@@ -24,8 +24,8 @@ from riskd.model.money import ZERO
 from riskd.model.open_pnl import pnl_warnings
 from riskd.rules.evaluation import RuleInForce
 from riskd.rules.fills import checked_until_trades_come
-from riskd.rules.interface import Flatten, Gauge, Kind, Lock, Rule, RuleResult, Trigger
-from riskd.rules.reduce_only import near_limit
+from riskd.rules.interface import Flatten, Gauge, Headroom, Kind, Lock, Rule, RuleResult, Trigger
+from riskd.rules.reduce_only import headroom_to_limits, near_limit
 from riskd.rules.settings import AmountFromZero, Percent, RuleSettings, StopsAt
 from riskd.rules.tightness import Higher, tighter_by
 
@@ -281,16 +281,22 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
     if settings.reduce_only_at is None:
         return result
     drawdown = settings.drawdown
+    loss, threshold = drawdown - (now - floor), drawdown * settings.reduce_only_at / 100
     reduce_only = near_limit(
         state,
         RULE.rule_id,
         lambda: (
             f"the loss has reached {settings.reduce_only_at} % of the drawdown of {dollars(drawdown)}"
         ),
-        loss=drawdown - (now - floor),
-        threshold=drawdown * settings.reduce_only_at / 100,
+        loss=loss,
+        threshold=threshold,
     )
-    return msgspec.structs.replace(result, reduce_only=reduce_only)
+    return RuleResult(
+        commands=result.commands,
+        warnings=result.warnings,
+        reduce_only=reduce_only,
+        headroom=headroom_to_limits(state, result.headroom, threshold - loss),
+    )
 
 
 def _check_floor(
@@ -302,7 +308,9 @@ def _check_floor(
     """
     warnings = pnl_warnings(state, trigger.now)
     buffer = buffer_of(state, settings)
-    if now > floor + buffer or lock_of(state, RULE.rule_id, trigger.now) is not None:
+    if now > floor + buffer:
+        return RuleResult(warnings=warnings, headroom=Headroom(down=now - floor - buffer))
+    if lock_of(state, RULE.rule_id, trigger.now) is not None:
         return RuleResult(warnings=warnings)
     above = f", buffer {dollars(buffer)}" if buffer else ""
     reason = f"Maximum loss hit: equity {dollars(now)} (floor {dollars(floor)}{above})"

@@ -42,6 +42,7 @@ from riskd.rules.interface import (
     ChangeStop,
     Command,
     Gauge,
+    Headroom,
     Kind,
     PlaceStop,
     Rule,
@@ -214,6 +215,7 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
     asked = known.asked
     commands: list[Command] = []
     wakes: list[datetime] = []
+    headroom: dict[str, Headroom] = {}
     for contract_id, own in _own_stops(state).items():
         # A stop that would not close a position protects nothing, and a fill of it would open a new one.
         strays = _withdrawals(state, [order for order in own if not is_exit(state, order)])
@@ -223,6 +225,7 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
             case = _case(state, settings, position, own, now)
             note = _note(case, known.notes.get(contract_id))
             managed = _manage(case, note)
+            headroom[contract_id] = _headroom(case, note)
         wake_at = managed.wake_at
         # The account's state does not have the effect of a command yet when the next event comes, and the
         # rule must not give the command twice.
@@ -247,6 +250,8 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
         memory=remember(Memory(notes=notes, asked=asked), known),
         wake_at=min(wakes, default=None),
         warnings=tuple(_warnings(state, settings, now)),
+        # What waits is given up when prices change.
+        headroom=None if wakes else headroom,
     )
 
 
@@ -340,6 +345,17 @@ def _note(case: _Case, known: Note | None) -> Note:
         is_placing=known is not None and known.is_placing and not case.own,
         missing_from=missing_from,
     )
+
+
+def _headroom(case: _Case, note: Note) -> Headroom:
+    """Return how far the P&L of a position may move before its stop has to.
+
+    Stops follow the best price, and nothing else of the market.
+    """
+    if case.price is None or note.best is None or case.contract is None:
+        return Headroom()
+    behind = (note.best - case.price) * case.sign * case.position.size
+    return Headroom(up=behind * case.contract.tick_value / case.contract.tick_size)
 
 
 def _manage(case: _Case, note: Note) -> RuleResult:

@@ -23,6 +23,7 @@ from riskd.rules.fills import checked_until_trades_come
 from riskd.rules.interface import (
     Flatten,
     Gauge,
+    Headroom,
     Kind,
     Lock,
     Rule,
@@ -102,7 +103,10 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
         reduce_only="" if is_waiting else spent,
     )
     reason = _reason(state, settings, is_certain=not result.warnings)
-    if not reason or lock_of(state, RULE.rule_id, now) is not None:
+    if not reason:
+        headroom = None if spent else _headroom(state, settings)
+        return msgspec.structs.replace(result, headroom=headroom)
+    if lock_of(state, RULE.rule_id, now) is not None:
         return result
     lock = Lock(until=schedule_of(state).week_end(now))
     return msgspec.structs.replace(result, commands=(Flatten(reason=reason, lock=lock),))
@@ -122,6 +126,15 @@ def _reason(state: AccountState, settings: Settings, *, is_certain: bool) -> str
     if target is not None and net >= target and is_certain:
         return f"Weekly profit target hit: {dollars(net)} (target {dollars(target)})"
     return ""
+
+
+def _headroom(state: AccountState, settings: Settings) -> Headroom:
+    """Return how far the open P&L may move before the week is at a limit."""
+    loss_limit, target, net = settings.loss_limit, settings.profit_target, week_net(state)
+    return Headroom(
+        down=None if loss_limit is None else net + loss_limit,
+        up=None if target is None else target - net,
+    )
 
 
 def _spent(state: AccountState, settings: Settings) -> str:

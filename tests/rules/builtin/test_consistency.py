@@ -27,6 +27,7 @@ from tests.support.rules import (
     review,
     settings_of,
     state_after,
+    without_headroom,
 )
 
 
@@ -45,7 +46,9 @@ def after(today: AccountState, *nets: str, paid_on: int = 0) -> AccountState:
 
 
 def checked(state: AccountState, **settings: object) -> RuleResult:
-    return check(state, settings_of(Settings, stop_for_today=True, **settings), review())
+    return without_headroom(
+        check(state, settings_of(Settings, stop_for_today=True, **settings), review())
+    )
 
 
 def most(*nets: str, paid_on: int = 0, **settings: object) -> Decimal:

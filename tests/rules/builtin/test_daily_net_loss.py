@@ -28,11 +28,12 @@ from tests.support.rules import (
     review,
     settings_of,
     state_after,
+    without_headroom,
 )
 
 
 def checked(state: AccountState, **settings: object) -> RuleResult:
-    return check(state, settings_of(Settings, **settings), review())
+    return without_headroom(check(state, settings_of(Settings, **settings), review()))
 
 
 def is_breach(state: AccountState, **settings: object) -> bool:

@@ -30,6 +30,7 @@ from tests.support.rules import (
     state_after,
     trade,
     trigger,
+    without_headroom,
 )
 
 TWO_MNQ = position(MNQ, 2, price="21000")
@@ -37,11 +38,13 @@ ONE_ES = position(ES, 1, SHORT, price="5800")
 
 
 def on_quote(state: AccountState, contract_id: str = MNQ, **settings: object) -> RuleResult:
-    return check(state, settings_of(Settings, **settings), quote_trigger(state, contract_id))
+    return without_headroom(
+        check(state, settings_of(Settings, **settings), quote_trigger(state, contract_id))
+    )
 
 
 def on_review(state: AccountState, seconds: float = 0, **settings: object) -> RuleResult:
-    return check(state, settings_of(Settings, **settings), review(seconds))
+    return without_headroom(check(state, settings_of(Settings, **settings), review(seconds)))
 
 
 class PositionTests(SynchronousTestCase):

@@ -31,6 +31,7 @@ from tests.support.rules import (
     state_after,
     trigger,
     with_memory,
+    without_headroom,
 )
 
 ONE_ES = position(ES, 1, SHORT, price="5800")
@@ -40,7 +41,9 @@ BREAKEVEN = Settings(mode=Mode.BREAKEVEN)
 
 
 def on_quote(state: AccountState, contract_id: str = ES, **settings: object) -> RuleResult:
-    return check(state, settings_of(Settings, **settings), quote_trigger(state, contract_id))
+    return without_headroom(
+        check(state, settings_of(Settings, **settings), quote_trigger(state, contract_id))
+    )
 
 
 class TargetTests(SynchronousTestCase):
@@ -120,7 +123,7 @@ class TotalTests(SynchronousTestCase):
 
     def test_an_empty_account_reaches_no_target(self) -> None:
         result = check(state_after(), settings_of(Settings, scope="total"), review())
-        self.assertEqual(result, NOTHING)
+        self.assertEqual(without_headroom(result), NOTHING)
 
 
 class BreakevenTests(SynchronousTestCase):
@@ -233,7 +236,7 @@ class BreakevenTests(SynchronousTestCase):
 
     def test_no_memory_is_written_while_nothing_is_armed(self) -> None:
         state = state_after(TWO_MNQ, quote(MNQ, "20999"))
-        self.assertEqual(check(state, BREAKEVEN, review()), NOTHING)
+        self.assertEqual(without_headroom(check(state, BREAKEVEN, review())), NOTHING)
 
     @given(st.lists(st.integers(-3, 3), min_size=1, max_size=12))
     def test_the_rule_closes_exactly_when_a_profit_is_gone(self, ticks: list[int]) -> None:

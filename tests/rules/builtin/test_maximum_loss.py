@@ -40,6 +40,7 @@ from tests.support.rules import (
     review,
     settings_of,
     state_after,
+    without_headroom,
 )
 
 
@@ -75,7 +76,7 @@ def next_day(state: AccountState) -> AccountState:
 
 
 def checked(state: AccountState, **settings: object) -> RuleResult:
-    return check(state, settings_of(Settings, **settings), review())
+    return without_headroom(check(state, settings_of(Settings, **settings), review()))
 
 
 def is_breach(state: AccountState, **settings: object) -> bool:

@@ -30,6 +30,7 @@ from tests.support.rules import (
     settings_of,
     state_after,
     with_memory,
+    without_headroom,
 )
 
 SUNDAY = datetime(2025, 7, 20, 22, 0, tzinfo=UTC)
@@ -51,7 +52,7 @@ def week(state: AccountState, *nets: str, counts: tuple[int, ...] = ()) -> Accou
 
 
 def checked(state: AccountState, seconds: float = 0, **settings: object) -> RuleResult:
-    return check(state, settings_of(Settings, **settings), review(seconds))
+    return without_headroom(check(state, settings_of(Settings, **settings), review(seconds)))
 
 
 def is_breach(state: AccountState, **settings: object) -> bool:
