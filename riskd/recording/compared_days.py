@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from typing import NamedTuple
 
 from riskd.config.settings import Settings
 from riskd.model.account import AccountState
@@ -18,19 +19,41 @@ from riskd.recording.what_if import Enforced, HypotheticalDays
 from riskd.rules.interface import IRule
 
 
+class Played(NamedTuple):
+    """What recordings have shown of days and accounts.
+
+    :ivar nets: the net P&L, and when the recording began that it is from.
+    :ivar first: the first enforcement under each configuration, by its number.
+    """
+
+    nets: dict[tuple[date, int], tuple[datetime, Decimal]]
+    first: dict[tuple[date, int], dict[int, FirstEnforced]]
+
+
 class DayComparison:
     """Compares configurations on the trading days of recordings.
 
     :param configurations: the settings to compare; the first that guards an account says when its days end.
     :param catalogue: all rules, by key.
+    :ivar played: what the recordings have shown so far.
     """
 
     def __init__(self, configurations: Sequence[Settings], catalogue: Mapping[str, IRule]) -> None:
         self._configurations = configurations
         self._catalogue = catalogue
         self._guarded = [{each.id for each in one.accounts} for one in configurations]
-        self._nets: dict[tuple[date, int], tuple[datetime, Decimal]] = {}
-        self._first: dict[tuple[date, int], dict[int, FirstEnforced]] = {}
+        self.played = Played({}, {})
+
+    def merge(self, played: Played) -> None:
+        """Add what was played elsewhere of a further recording.
+
+        Each begins anew, so several can be played at once.
+        """
+        for (day, account_id), (begun, net) in played.nets.items():
+            self._note_net(day, begun, account_id, net)
+        for key, first in played.first.items():
+            for number, enforced in first.items():
+                self._note_first(key, number, enforced)
 
     def add(self, recording: Recording) -> None:
         """Play a recording under each configuration.
@@ -74,22 +97,26 @@ class DayComparison:
 
     def _note_net(self, day: date, begun: datetime, account_id: int, net: Decimal) -> None:
         # Of two recordings of a day, the later one knows more.
-        known = self._nets.get((day, account_id))
+        known = self.played.nets.get((day, account_id))
         if known is None or known[0] <= begun:
-            self._nets[day, account_id] = begun, net
+            self.played.nets[day, account_id] = begun, net
 
     def _note(self, number: int, enforced: Enforced) -> None:
         decided, action = enforced.decided, enforced.action
         if decided is None or decided.day is None:
             return
-        known = self._first.setdefault((decided.day, enforced.account_id), {})
-        if number not in known or action.timestamp < known[number].at:
-            known[number] = FirstEnforced(
-                at=action.timestamp,
-                rule_id=action.rule_id,
-                reason=action.reason,
-                net_pnl=decided.net_pnl,
-            )
+        first = FirstEnforced(
+            at=action.timestamp,
+            rule_id=action.rule_id,
+            reason=action.reason,
+            net_pnl=decided.net_pnl,
+        )
+        self._note_first((decided.day, enforced.account_id), number, first)
+
+    def _note_first(self, key: tuple[date, int], number: int, enforced: FirstEnforced) -> None:
+        known = self.played.first.setdefault(key, {})
+        if number not in known or enforced.at < known[number].at:
+            known[number] = enforced
 
     @property
     def days(self) -> list[ComparedDay]:
@@ -100,10 +127,10 @@ class DayComparison:
                 account=account_id,
                 net_pnl=net,
                 first={
-                    number: self._first.get((day, account_id), {}).get(number)
+                    number: self.played.first.get((day, account_id), {}).get(number)
                     for number, guarded in enumerate(self._guarded)
                     if account_id in guarded
                 },
             )
-            for (day, account_id), (_, net) in sorted(self._nets.items())
+            for (day, account_id), (_, net) in sorted(self.played.nets.items())
         ]

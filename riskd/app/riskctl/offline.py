@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
+import functools
+import io
+import itertools
+import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from twisted.logger import globalLogBeginner
 
@@ -23,14 +28,16 @@ from riskd.app.riskctl.replay_tables import (
 from riskd.app.riskctl.tables import when
 from riskd.config.loader import load_settings
 from riskd.config.presets import load_preset, preset_names, report_preset
+from riskd.config.settings import Settings
 from riskd.config.toml import nearest
 from riskd.host.errors import UserError
 from riskd.journal.reader import journaled_accounts
 from riskd.model.safe_text import json_text, printable
-from riskd.recording.compared_days import DayComparison
+from riskd.recording.compared_days import DayComparison, Played
 from riskd.recording.format import Recording, TimerFired
 from riskd.recording.replay import replay
 from riskd.recording.what_if import what_if
+from riskd.rules.interface import IRule
 from riskd.rules.plugins import find_rules
 
 RECORDING_SUFFIX: Final = ".jsonl"
@@ -138,14 +145,10 @@ def _compare_days(options: argparse.Namespace) -> int:
         if not paths:
             raise UserError(f"{options.file} has no recordings, files named *{RECORDING_SUFFIX}")
     comparison, failed = DayComparison(settings, catalogue), False
-    for path in paths:
-        try:
-            with _opened(path) as recording:
-                comparison.add(recording)
-        except UserError as error:
-            failed = True
-            for problem in error.problems:
-                sys.stderr.write(f"riskctl: {printable(problem)}\n")
+    for days in _played_days(paths, options.config, settings):
+        comparison.merge(days.played)
+        failed = failed or not days.is_read
+        sys.stderr.write(days.said)
     names = [str(path) for path in options.config]
     if options.json:
         sys.stdout.write(f"{json_text(compared_days_report(comparison.days, names))}\n")
@@ -153,6 +156,70 @@ def _compare_days(options: argparse.Namespace) -> int:
         for line in compared_days_table(comparison.days, names):
             _write(line)
     return int(failed)
+
+
+class _Days(NamedTuple):
+    """What a recording has shown.
+
+    :ivar said: lines for standard error.
+    :ivar is_read: whether all of it could be read.
+    """
+
+    played: Played
+    said: str
+    is_read: bool
+
+
+def _played_days(
+    paths: Sequence[Path], configs: Sequence[Path], settings: Sequence[Settings]
+) -> Iterator[_Days]:
+    """Yield what each recording has shown, in their order.
+
+    They are played on all cores.  Each begins with what its own header knows of the accounts, so that none depends on another.
+    """
+    cores = min(len(paths), available_cores())
+    if cores == 1:
+        catalogue = find_rules()
+        yield from (_play(path, settings, catalogue) for path in paths)
+        return
+    # The name of the class alone would import multiprocessing into each command.
+    with concurrent.futures.ProcessPoolExecutor(cores) as processes:
+        yield from processes.map(_play_alone, paths, itertools.repeat(configs))
+
+
+def _play_alone(path: Path, configs: Sequence[Path]) -> _Days:
+    """Play a recording in a process of its own."""
+    return _play(path, *_read_configurations(tuple(configs)))
+
+
+@functools.lru_cache(maxsize=1)
+def _read_configurations(
+    configs: tuple[Path, ...],
+) -> tuple[list[Settings], Mapping[str, IRule]]:
+    """Read the configurations, once in each process."""
+    catalogue = find_rules()
+    return [load_settings(path, catalogue) for path in configs], catalogue
+
+
+def _play(path: Path, settings: Sequence[Settings], catalogue: Mapping[str, IRule]) -> _Days:
+    comparison, is_read = DayComparison(settings, catalogue), True
+    # Several processes would mix their lines.
+    with redirect_stderr(io.StringIO()) as said:
+        try:
+            with _opened(path) as recording:
+                comparison.add(recording)
+        except UserError as error:
+            is_read = False
+            for problem in error.problems:
+                sys.stderr.write(f"riskctl: {printable(problem)}\n")
+    return _Days(comparison.played, said.getvalue(), is_read)
+
+
+def available_cores() -> int:
+    """Return on how many cores this process may run."""
+    return (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
 
 
 def _replay_exactly(recording: Recording, _options: argparse.Namespace) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import io
 import json
 from contextlib import redirect_stderr, redirect_stdout
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from riskd.app.riskctl import offline
 from riskd.app.riskctl.main import main
 from riskd.config import presets
 from riskd.journal.schema import PUBLISHED_NAME
@@ -323,6 +325,24 @@ class ReplayTests(ZonedTestCase):
         status, output, errors = self.compared()
         self.assertEqual((status, output), (0, whole))
         self.assertIn("cut.jsonl breaks off after line 12", errors)
+
+    def test_recordings_are_played_on_all_cores_to_the_same_table(self) -> None:
+        lines = (self.directory / "day.jsonl").read_bytes().splitlines(keepends=True)
+        for number in (10, 60, 90):
+            (self.directory / f"cut-{number}.jsonl").write_bytes(b"".join(lines[:number]))
+        (self.directory / "not-one.jsonl").write_text("hello")
+        (self.directory / "damaged.jsonl").write_bytes(b"".join(lines[:40]) + b"{}\n")
+        shown = []
+        for cores in (1, 3):
+            self.patch(offline, "available_cores", lambda cores=cores: cores)
+            shown.append(self.compared())
+        alone, together = shown
+        self.assertEqual(together, alone)
+        self.assertEqual((alone[0], len(alone[2].splitlines())), (1, 5))
+
+    def test_one_recording_needs_no_other_process(self) -> None:
+        self.patch(concurrent.futures, "ProcessPoolExecutor", None)
+        self.assertEqual(self.compared()[0], 0)
 
     def test_a_directory_needs_other_limits_and_recordings(self) -> None:
         day, self.path = self.path, self.directory
