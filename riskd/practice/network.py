@@ -80,8 +80,14 @@ class Network:
         :param act: carries the request out; raises :class:`GatewayRefusedError` for a refusal.
         """
         answer = Deferred.fromCoroutine(self._execute(request, plan, act))
-        self._late = {each for each in (*self._late, answer) if not each.called}
+        if not answer.called:
+            self._late.add(answer)
+            answer.addBoth(self._forget, answer)
         return answer
+
+    def _forget(self, result: Any, answer: Deferred[Any]) -> Any:
+        self._late.discard(answer)
+        return result
 
     async def _execute(self, request: str, plan: RequestPlan, act: Callable[[], _T]) -> _T:
         error: Exception | None = plan.error

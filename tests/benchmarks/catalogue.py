@@ -41,5 +41,6 @@ BENCHMARKS: Final = {
     ),
     "replay": Benchmark("replay", "how fast a year of trading passes through the rules"),
     "quotes": Benchmark("quotes", "the way of a quote with all rules, beside that with twelve"),
+    "growth": Benchmark("growth", "how costs grow with accounts, positions, rows and days"),
     "codec": Benchmark("codec", "damaged input for the codec of the broker's hubs"),
 }

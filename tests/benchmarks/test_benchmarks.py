@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.app.launch import utc_now
 from riskd.engine.tracked_account import TrackedAccount
 from riskd.model.events import Event
-from tests.benchmarks import enforcement, goals, link, real
+from tests.benchmarks import enforcement, goals, growth, link, real
 from tests.benchmarks.goals import COMPLETE, CPU, P99, RATE, Ratio, paired_ratio
 from tests.benchmarks.journal_daemon import Source
 from tests.benchmarks.link_proxy import DelayedPipe
@@ -186,6 +186,31 @@ class CallTests(SynchronousTestCase):
 
     def test_a_goal_is_a_third_less_beyond_what_an_event_needs(self) -> None:
         self.assertEqual([real.limits(clients)[CALLS] for clients in (1, 10)], [3.5, 12.5])
+
+
+class GrowthTests(SynchronousTestCase):
+    """Costs beside sizes."""
+
+    def judged(self, *costs: float) -> list[bool]:
+        """Return whether each figure's goal is reached, if all of them cost as much at 1, 10 and 100."""
+        outcome = Outcome()
+        for size, cost in zip((1, 10, 100), costs, strict=True):
+            for figure in growth.FIGURES:
+                outcome.add("accounts", str(size), figure, cost)
+        growth.judge(outcome, "accounts", (1, 10, 100))
+        self.shown = outcome.figures("accounts, exponent", "10 to 100", growth.FIGURES[0])
+        return [goal.is_met for goal in outcome.goals]
+
+    def test_n_log_n_is_reached_and_a_quadratic_part_misses(self) -> None:
+        self.assertEqual(self.judged(1, 10 * math.log(20), 100 * math.log(200)), [True] * 5)
+        self.assertEqual(self.judged(1, 10, 100), [True] * 5)
+        self.assertEqual(self.shown, [1.0])
+        # Of the larger size a third is in proportion.
+        self.assertEqual(self.judged(1, 10, 30 + 0.03 * 100**2), [False] * 5)
+
+    def test_what_does_not_grow_reaches_its_goal(self) -> None:
+        self.assertEqual(self.judged(5, 5, 5), [True] * 5)
+        self.assertEqual(self.shown, [0.0])
 
 
 class SoakedTests(SynchronousTestCase):

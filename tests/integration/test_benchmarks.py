@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.benchmarks import growth, growth_daemon
 from tests.benchmarks.peer import JOINED, POSITIONS, RISKD
 from tests.benchmarks.processes import bench
 from tests.support.waiting import wait_until
@@ -31,3 +32,10 @@ def test_every_event_arrives_and_is_counted_once(name: str) -> None:
         assert (got["p50"] is None) == (name == POSITIONS)
         receiver.ask("leave", clients=2)
         wait_until(lambda: server.ask("status")["clients"] == CLIENTS - 2)
+
+
+@pytest.mark.parametrize("kind", list(growth.SIZES))
+def test_a_daemon_of_each_kind_of_size_is_measured(kind: str) -> None:
+    figures = growth_daemon.measure(kind, 3)
+    assert set(figures) == set(growth.FIGURES)
+    assert all(figures[name] > 0 for name in figures if name != growth_daemon.MEMORY), figures

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import insort_right
+from bisect import bisect_left, insort_right
 from collections.abc import Callable
 
 from twisted.internet.base import DelayedCall
@@ -56,11 +56,19 @@ class SortedClock(Clock):
         self, delay: float, act: Callable[..., object], *args: object, **kw: object
     ) -> IDelayedCall:
         call = MovableCall(
-            self.rightNow + delay, act, args, kw, self.calls.remove, self._moved, self.seconds
+            self.rightNow + delay, act, args, kw, self._remove, self._moved, self.seconds
         )
         self._sortCalls()
         insort_right(self.calls, call, key=MovableCall.getTime)
         return call
+
+    def _remove(self, call: DelayedCall) -> None:
+        """Remove a call that is canceled; with thousands of them, looking at each would be most of the work."""
+        self._sortCalls()
+        index = bisect_left(self.calls, call.getTime(), key=DelayedCall.getTime)
+        while self.calls[index] is not call:
+            index += 1
+        del self.calls[index]
 
     def _moved(self, _call: DelayedCall) -> None:
         self._is_sorted = False

@@ -69,7 +69,7 @@ class PracticeDaemon:
         self._shown_at, self._shown = 0.0, now
         self.wall_ahead = timedelta(seconds=wall_ahead)
         self.directory = directory or Path(tempfile.mkdtemp(prefix="riskd-"))
-        self.settings = settings_of(config)
+        self.settings = self.read_settings(config)
         self.gateway = PracticeGateway(
             self.clock,
             self.broker_time,
@@ -82,6 +82,10 @@ class PracticeDaemon:
         self.waits: list[float] = []
         self.disk = SlowDisk()
         self._begin()
+
+    def read_settings(self, config: str) -> Settings:
+        """Return the settings of the daemon; here those of the one account."""
+        return settings_of(config)
 
     def make_clock(self) -> SortedClock:
         return SortedClock()
