@@ -14,8 +14,9 @@ from riskd.app.launch import Daemon
 from riskd.app.practice_gateway import practice_gateway
 from riskd.config.settings import Faults
 from riskd.gateway.projectx.credentials import read_key_file
+from riskd.host.directories import default_directory
 from riskd.host.errors import UserError
-from riskd.journal.state_directory import StateDirectory, default_directory
+from riskd.journal.state_directory import StateDirectory
 from riskd.practice.gateway import PracticeGateway
 from riskd.practice.server.site import (
     DEFAULT_API_KEY,

@@ -34,6 +34,7 @@ from riskd.engine.committed_settings import enforcing_settings
 from riskd.engine.service import EngineService
 from riskd.gateway.interface import IGateway
 from riskd.host.core_dumps import forbid_core_dumps
+from riskd.host.directories import default_directory
 from riskd.host.disk_thread import DiskThread
 from riskd.host.errors import UserError
 from riskd.journal.default_state import open_default
@@ -42,7 +43,7 @@ from riskd.journal.ownership import Owner
 from riskd.journal.reader import known_accounts
 from riskd.journal.schema import PUBLISHED_NAME
 from riskd.journal.service import JournalService
-from riskd.journal.state_directory import StateDirectory, default_directory
+from riskd.journal.state_directory import StateDirectory
 from riskd.journal.store import Store
 from riskd.model.clock_offset import offset_fact
 from riskd.rules.interface import IRule

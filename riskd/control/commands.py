@@ -26,14 +26,8 @@ from riskd.control.protocol import (
     UnlockCommand,
     WithdrawCommand,
 )
-from riskd.control.reports import (
-    AccountReport,
-    FlattenReport,
-    RulesReport,
-    StatusReport,
-    report_account,
-    report_rule,
-)
+from riskd.control.reporting import report_account, report_rule
+from riskd.control.reports import AccountReport, FlattenReport, RulesReport, StatusReport
 from riskd.engine.firm_floor import objection
 from riskd.engine.interface import ConfirmedFlatten, IOperated, IOperatedAccount
 from riskd.host.timing import done_within

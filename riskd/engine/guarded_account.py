@@ -19,9 +19,12 @@ from riskd.gateway.broker_clock import BrokerClock
 from riskd.journal.audit_log import OPERATOR_COMMAND
 from riskd.model.account import AccountState
 from riskd.model.commitment import ACCOUNT, UNLOCK, Wait
-from riskd.model.events import to_milliseconds
+from riskd.model.events import (
+    OPERATOR,
+    to_milliseconds,
+)
 from riskd.model.formatting import dollars
-from riskd.model.lockouts import OPERATOR, Lock, is_locked, locks_in_force
+from riskd.model.lockouts import Lock, is_locked, locks_in_force
 from riskd.model.safe_text import printable
 from riskd.model.settings_changes import SettingsChange
 from riskd.model.unlocks import TICK

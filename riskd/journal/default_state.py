@@ -14,6 +14,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
+from riskd.host.directories import default_directory
 from riskd.host.files import UnsafeFileError, create_private, read_regular, sync
 from riskd.journal.database import check_files
 from riskd.journal.gateway_identity import KINDS, PRACTICE, GatewayIdentity
@@ -24,7 +25,6 @@ from riskd.journal.state_directory import (
     StateDirectoryError,
     check_safe,
     create,
-    default_directory,
     reason_of,
 )
 

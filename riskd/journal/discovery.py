@@ -1,4 +1,4 @@
-"""Find running daemons, and the last known states of those that do not run.
+"""Find running daemons.
 
 A user's daemons keep their state in directories under one (:func:`default_directory`), and the machine's own
 daemon keeps it in :func:`system_directory`.  One that was started with ``--state`` elsewhere is found only by
@@ -18,11 +18,7 @@ import msgspec
 
 from riskd.host.errors import UserError
 from riskd.journal.daemon_file import DaemonRecord, is_running, read_daemon
-from riskd.journal.gateway_identity import PRACTICE, GatewayIdentity
-from riskd.journal.ownership import inspect
-from riskd.journal.reader import Snapshot, StateFileError, read_published
-from riskd.journal.schema import PUBLISHED_NAME
-from riskd.journal.state_directory import default_directory
+from riskd.journal.gateway_identity import PRACTICE
 
 USUAL_PORT: Final = 8765
 """The port of a daemon that is started without ``--port``."""
@@ -51,13 +47,6 @@ class RunningDaemon(msgspec.Struct, frozen=True, kw_only=True):
             f"{gateway_words(self.record.kind)} on port {self.record.port} "
             f"(accounts {accounts}; {self.directory})"
         )
-
-
-class Copy(msgspec.Struct, frozen=True, kw_only=True):
-    """A published copy, and the directory it is in."""
-
-    directory: Path
-    snapshot: Snapshot
 
 
 def gateway_words(kind: str | None) -> str:
@@ -104,23 +93,6 @@ def running_daemon(directory: Path) -> RunningDaemon | None:
     return RunningDaemon(directory=directory, record=record)
 
 
-def daemon_of(gateway: GatewayIdentity) -> RunningDaemon | None:
-    """Return the daemon that runs for ``gateway``.
-
-    It has the default state directory, or another one whose files record this gateway.
-    """
-    root = default_directory()
-    usual = running_daemon(root / gateway.key)
-    others = (each for each in running_daemons(root) if _is_of(each.directory, gateway))
-    return usual or next(others, None)
-
-
-def _is_of(directory: Path, gateway: GatewayIdentity) -> bool:
-    with suppress(OSError, UserError):
-        return inspect(directory).text("gateway_key") == gateway.key
-    return False
-
-
 def choose_daemon(
     daemons: Collection[RunningDaemon], account_id: int | None = None
 ) -> RunningDaemon | None:
@@ -149,21 +121,3 @@ def none_follows(daemons: Iterable[RunningDaemon], account_id: int | None) -> st
 
 def _listed(daemons: Iterable[RunningDaemon]) -> str:
     return "; ".join(map(str, daemons))
-
-
-def published_copies(root: Path, account_id: int | None = None) -> list[Copy]:
-    """Return the copies under ``root`` that know an account, latest first.
-
-    :param account_id: ``None`` for all copies that know any account.
-    """
-    copies = []
-    for directory in state_directories(root):
-        try:
-            published_at = (directory / PUBLISHED_NAME).lstat().st_mtime_ns
-            snapshot = read_published(directory)
-        except (OSError, StateFileError):
-            continue
-        known = snapshot.accounts
-        if known if account_id is None else account_id in known:
-            copies.append((published_at, Copy(directory=directory, snapshot=snapshot)))
-    return [copy for _at, copy in sorted(copies, key=lambda pair: pair[0], reverse=True)]

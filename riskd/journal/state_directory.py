@@ -18,20 +18,6 @@ from riskd.journal.ownership import LOCK_NAME, Owner, decide, inspect, write_loc
 from riskd.journal.schema import JOURNAL_NAME, PUBLISHED_NAME
 
 
-def default_directory(program: str = "riskd") -> Path:
-    """Return a program's directory under the XDG state directory.
-
-    riskd has a state directory for each gateway in it (:func:`open_default`).
-
-    :param program: the program's name, which the directory has too.
-    Source: the XDG Base Directory Specification, ``XDG_STATE_HOME``.
-    """
-    home = os.environ.get("XDG_STATE_HOME", "")
-    # The specification says to ignore a path that is not absolute.
-    base = Path(home) if Path(home).is_absolute() else Path.home() / ".local" / "state"
-    return base / program
-
-
 def reason_of(error: OSError) -> str:
     """Return why a directory cannot be made or used."""
     if isinstance(error, (FileExistsError, NotADirectoryError)):

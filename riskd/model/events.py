@@ -340,6 +340,10 @@ class MarketQuote(_Wire, frozen=True, rename="camel"):
             super().__post_init__()
 
 
+OPERATOR: Final = "OPERATOR"
+"""The rule id of locks and flattens that an operator has ordered."""
+
+
 class LockoutSet(_Wire, frozen=True):
     """The account is locked until a moment, or until an operator unlocks it.
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from riskd.model.account import AccountState
 from riskd.model.events import (
     Action,
     ClearedBy,
@@ -17,6 +16,10 @@ from riskd.model.events import (
     LockoutSet,
 )
 from riskd.model.money import to_cents
+
+if TYPE_CHECKING:
+    # Programs that show amounts alone do without the model of an account.
+    from riskd.model.account import AccountState
 
 ACTIONS: Final = {
     Action.CLOSE_ALL_POSITIONS: "close positions",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Final
 
 import msgspec
 
@@ -25,10 +24,6 @@ class Lock(msgspec.Struct, frozen=True):
 
     until: datetime | None
     cooldown_seconds: int | None = None
-
-
-OPERATOR: Final = "OPERATOR"
-"""The rule id of locks and flattens that an operator has ordered."""
 
 
 def is_in_force(lock: LockoutSet, now: datetime) -> bool:

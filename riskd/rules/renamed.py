@@ -39,6 +39,7 @@ RENAMED: Final[dict[str, str]] = {
     "riskd.lockouts.telling": "riskd.model.lockouts.lock_announcements",
     "riskd.model.account.OrderDetail": "riskd.model.broker.BrokerOrder",
     "riskd.model.descriptions": "riskd.model.formatting",
+    "riskd.model.lockouts.OPERATOR": "riskd.model.events.OPERATOR",
     "riskd.model.merge": "riskd.model.account",
     "riskd.model.open_pnl.is_stale": "riskd.model.open_pnl.has_stale_quote",
     "riskd.money": "riskd.model.money",

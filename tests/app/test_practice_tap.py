@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.app.launch import Daemon
 from riskd.app.practice_tap import Options, PracticeGatewayService, makeService
-from riskd.journal.state_directory import default_directory
+from riskd.host.directories import default_directory
 from riskd.practice.server.site import PracticeServer
 from tests.support.clocks import has_steady_clock, keep_clock
 

@@ -9,17 +9,13 @@ from typing import Any
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.control.reports import (
-    AccountReport,
-    FloorReport,
-    RuleReport,
-    report_account,
-    report_rule,
-)
+from riskd.control.reporting import report_account, report_rule
+from riskd.control.reports import AccountReport, FloorReport, RuleReport
 from riskd.model.account import Flattening, RiskState
 from riskd.model.balance import Balance
 from riskd.model.events import Action, MarketQuote
-from riskd.rules.builtin.maximum_loss import RULE, FloorSource, Settings
+from riskd.model.floor import FloorSource
+from riskd.rules.builtin.maximum_loss import RULE, Settings
 from riskd.rules.evaluation import RuleInForce
 from riskd.rules.interface import Gauge
 from tests.support.broker_values import MNQ

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.control.commands import Commands
 from riskd.control.protocol import Request
-from riskd.control.reports import report_rule
+from riskd.control.reporting import report_rule
 from riskd.gateway.enums import GatewayOrderSide, GatewayOrderType
 from riskd.gateway.interface import GatewayError
 from riskd.model.broker import BrokerNews, BrokerPosition

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from riskd.journal import database
 from riskd.journal.audit_log import read_log
+from riskd.journal.contents import published_copies
 from riskd.journal.database import SUFFIXES, open_copy
-from riskd.journal.discovery import published_copies
 from riskd.journal.history import read_equity, read_trades
 from riskd.journal.reader import StateFileError, read_published
 from riskd.journal.schema import JOURNAL_NAME, empty_database

@@ -7,12 +7,11 @@ import shutil
 from pathlib import Path
 
 from riskd.journal import discovery
+from riskd.journal.contents import daemon_of, published_copies
 from riskd.journal.discovery import (
     SeveralDaemonsError,
     choose_daemon,
-    daemon_of,
     gateway_words,
-    published_copies,
     running_daemons,
     state_directories,
 )

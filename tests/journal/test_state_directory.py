@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
+from riskd.host.directories import default_directory
 from riskd.journal.ownership import LOCK_NAME
 from riskd.journal.schema import JOURNAL_NAME, NewerSchemaError
-from riskd.journal.state_directory import StateDirectory, StateDirectoryError, default_directory
+from riskd.journal.state_directory import StateDirectory, StateDirectoryError
 from riskd.journal.store import Store
 from tests.support.directories import temporary_directory
 from tests.support.intruders import NOT_FILES, put_in_place

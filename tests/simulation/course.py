@@ -25,8 +25,11 @@ from riskd.gateway.targets import POSITION, QUOTE, TRADE
 from riskd.journal.reader import read_published
 from riskd.model.balance import Balance
 from riskd.model.equity import equity, net_pnl
-from riskd.model.events import LockoutSet
-from riskd.model.lockouts import OPERATOR, is_in_force
+from riskd.model.events import (
+    OPERATOR,
+    LockoutSet,
+)
+from riskd.model.lockouts import is_in_force
 from riskd.model.wire import decode_data
 from riskd.practice.records import Message
 from riskd.rules.builtin.maximum_loss import nearest_floor

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from riskd.gateway.enums import GatewayOrderType
 from riskd.gateway.fields import Payload
-from riskd.model.lockouts import OPERATOR
+from riskd.model.events import OPERATOR
 from riskd.practice.account_store import AccountStore
 from riskd.practice.records import Quote
 from tests.support.account_view import (

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from riskd.gateway.fields import Payload
 from riskd.model.events import (
+    OPERATOR,
     Action,
     DaemonStatus,
     DailyReset,
@@ -23,7 +24,7 @@ from riskd.model.events import (
     OrderState,
     Status,
 )
-from riskd.model.lockouts import OPERATOR, ended_lock, is_in_force
+from riskd.model.lockouts import ended_lock, is_in_force
 from tests.support.account_view import direction, is_own_stop
 from tests.support.balance_oracle import NET
 from tests.support.exchange_oracle import (

@@ -69,11 +69,17 @@ class AskingTestCase(ZonedTestCase):
             client,
             AbortableTransport(client, isServer=False),
         )
+        self.turn()
+
+    def turn(self) -> None:
+        """Let the reactor take a turn, in which the client is given its connection; carry what was written."""
+        self.reactor.advance(0)
         self.pump.flush()
 
     def fail_to_connect(self, number: int) -> None:
         factory = self.reactor.unixClients[-1][1]
         factory.clientConnectionFailed(None, Failure(ConnectError(number)))
+        self.reactor.advance(0)
 
     def failure_text(self, kind: type[UserError] = UserError) -> str:
         """Return the sentences with which the command failed, with an error of exactly this kind."""

@@ -17,9 +17,9 @@ from twisted.logger import (
     textFileLogObserver,
 )
 
+from riskd.host.directories import default_directory
 from riskd.host.timing import use_steady_clock
 from riskd.journal.discovery import SeveralDaemonsError
-from riskd.journal.state_directory import default_directory
 from riskd.model.formatting import counted
 from trader.alerts.alert import Alert, Kind, sample
 from trader.alerts.delivery import Deliveries

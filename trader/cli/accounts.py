@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from riskd.journal.contents import published_copies
 from riskd.journal.discovery import (
     choose_daemon,
     gateway_words,
-    published_copies,
     running_daemons,
 )
 from riskd.journal.reader import StateFileError, read_published

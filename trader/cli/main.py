@@ -8,10 +8,10 @@ from typing import Any
 
 from twisted.logger import globalLogBeginner
 
+from riskd.host.directories import default_directory
 from riskd.host.timing import use_steady_clock
 from riskd.journal.discovery import SeveralDaemonsError
 from riskd.journal.reader import StateFileError
-from riskd.journal.state_directory import default_directory
 from trader.cli.accounts import find_account
 from trader.cli.console import Console
 from trader.cli.headless import discard_output, run_headless

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from riskd.config.toml import ConfigError, TableReader
-from riskd.journal.state_directory import default_directory
+from riskd.host.directories import default_directory
 from trader.cli.arguments import Theme, make_parser
 from trader.model.followed_daemon import FollowedDaemon
 from trader.model.formatting import can_be_drawn

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from riskd.host.errors import UserError
+from riskd.journal.contents import published_copies
 from riskd.journal.daemon_file import read_daemon
 from riskd.journal.discovery import (
     USUAL_PORT,
@@ -19,7 +20,6 @@ from riskd.journal.discovery import (
     choose_daemon,
     gateway_words,
     none_follows,
-    published_copies,
     running_daemons,
     state_directories,
 )

@@ -8,20 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from riskd.control.protocol import SOCKET_NAME
+from riskd.host.directories import default_directory
 from riskd.host.errors import UserError
 from riskd.host.users import group_name
 from riskd.journal.discovery import (
     RunningDaemon,
     SeveralDaemonsError,
     choose_daemon,
-    gateway_words,
     none_follows,
-    published_copies,
     running_daemons,
     system_directory,
 )
-from riskd.journal.schema import JOURNAL_NAME
-from riskd.journal.state_directory import default_directory
 from riskd.model.safe_text import printable
 
 Say = Callable[[str], object]
@@ -45,7 +42,7 @@ def daemon_directory(named: Path | None, account_id: int | None, say: Say) -> Pa
         return named
     root = default_directory()
     daemons = running_daemons(root)
-    chosen = _choose(daemons, account_id, say)
+    chosen = choose(daemons, account_id, say)
     if chosen is not None:
         return chosen.directory
     if daemons:
@@ -57,37 +54,6 @@ def daemon_directory(named: Path | None, account_id: int | None, say: Say) -> Pa
         f"riskd is not running (no state directory in {root} is in use; "
         f"--state names the directory of a riskd that was started with --state){_hint()}"
     )
-
-
-def journal_directory(named: Path | None, account_id: int, say: Say) -> Path:
-    """Return the state directory of an account, whether or not riskd runs.
-
-    The parameters are those of :func:`daemon_directory`.
-
-    :raises UserError: several riskd run and none is the obvious one, or no directory knows the account.
-    """
-    if named is not None:
-        return named
-    root = default_directory()
-    chosen = _choose(running_daemons(root), account_id, say)
-    if chosen is not None and chosen.serves(account_id):
-        return chosen.directory
-    copies = published_copies(root, account_id)
-    if not copies:
-        # The only place of an earlier riskd, whose copy may be missing.
-        if (root / JOURNAL_NAME).exists():
-            return root
-        raise UserError(
-            f"no state directory in {root} knows account {account_id} (--state names another one)"
-        )
-    first, *others = copies
-    if others:
-        kind = gateway_words(first.snapshot.gateway_name)
-        say(
-            f"account {account_id} is in {len(copies)} state directories; this is that of {kind}, "
-            f"{first.directory}, which was published last"
-        )
-    return first.directory
 
 
 def _hint() -> str:
@@ -102,9 +68,7 @@ def _hint() -> str:
     return f"; members of the group {group_name(found.st_gid)} may ask the riskd in {directory}"
 
 
-def _choose(
-    daemons: list[RunningDaemon], account_id: int | None, say: Say
-) -> RunningDaemon | None:
+def choose(daemons: list[RunningDaemon], account_id: int | None, say: Say) -> RunningDaemon | None:
     """Return the riskd to use; say which if there are others."""
     try:
         chosen = choose_daemon(daemons, account_id)

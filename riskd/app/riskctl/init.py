@@ -35,7 +35,7 @@ from riskd.gateway.projectx.credentials import (
 from riskd.host.errors import UserError
 from riskd.host.secrets import Secret
 from riskd.host.working_directory import check_writable
-from riskd.journal.discovery import daemon_of
+from riskd.journal.contents import daemon_of
 from riskd.model.formatting import dollars
 from riskd.rules.plugins import find_rules
 

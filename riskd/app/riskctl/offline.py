@@ -17,7 +17,8 @@ from typing import Final, NamedTuple
 
 from twisted.logger import globalLogBeginner
 
-from riskd.app.riskctl.finding import journal_directory, say
+from riskd.app.riskctl.finding import say
+from riskd.app.riskctl.journal_finding import journal_directory
 from riskd.app.riskctl.preset_tables import preset_table, presets_table
 from riskd.app.riskctl.replay_tables import (
     compared_days_report,

@@ -15,8 +15,8 @@ from typing import Any, Final, NoReturn
 
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeoutError
-from twisted.internet.endpoints import UNIXClientEndpoint, connectProtocol
 from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionClosed
+from twisted.internet.protocol import ClientCreator
 from twisted.protocols.amp import AMP, RemoteAmpError, UnhandledCommand
 from twisted.python.failure import Failure
 
@@ -171,14 +171,16 @@ async def _ask(reactor: Any, directory: Path, command: Any, request: Request | N
         arguments = {} if request is None else {"request": request}
         return (await daemon.callRemote(command, **arguments))["answer"]
     finally:
-        # The answer has arrived; nothing is left to be delivered.
-        daemon.transport.abortConnection()
+        # The answer has arrived; nothing is left to be delivered.  A closed connection has no transport.
+        if daemon.transport is not None:
+            daemon.transport.abortConnection()
 
 
 async def _connect(reactor: Any, path: Path) -> Any:
     # Names the option that helps, unlike the operating system's error.
     check_path(path)
-    return await connectProtocol(UNIXClientEndpoint(reactor, os.fspath(path)), AMP())
+    # An endpoint would do the same, and its module imports those of all kinds of endpoints.
+    return await ClientCreator(reactor, AMP).connectUNIX(os.fspath(path))
 
 
 def _is_change(options: argparse.Namespace) -> bool:

@@ -14,8 +14,8 @@ from riskd.app.riskctl.tables import when
 from riskd.control.protocol import CONFIRM_SECONDS, Outcome
 from riskd.control.reports import AccountReport
 from riskd.host.errors import UserError
+from riskd.model.events import OPERATOR
 from riskd.model.formatting import counted, dollars
-from riskd.model.lockouts import OPERATOR
 
 NOT_SO_STATUS: Final = 3
 """The exit status of a command whose effect is incomplete or not known."""

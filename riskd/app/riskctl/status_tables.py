@@ -18,9 +18,9 @@ from riskd.control.reports import (
     WaitReport,
 )
 from riskd.model.clock_offset import REMEDY, WARNING, offset_words
+from riskd.model.floor import if_closed
 from riskd.model.formatting import dollars
 from riskd.model.safe_text import printable
-from riskd.rules.builtin.maximum_loss import if_closed
 
 _STATUS_HEADER: Final = (
     *("ACCOUNT", "REALIZED", "OPEN", "NET", "BALANCE", "EQUITY", "TRADES", "POSITIONS", "ORDERS"),

@@ -67,19 +67,14 @@ from riskd.host.timing import done_within
 from riskd.model.account import AccountState, Flattening
 from riskd.model.broker import BrokerOrder
 from riskd.model.events import (
+    OPERATOR,
     EventData,
     GatewayUserOrder,
     GatewayUserPosition,
     LockoutSet,
     MarketQuote,
 )
-from riskd.model.lockouts import (
-    OPERATOR,
-    forbidden_orders,
-    is_locked,
-    lock_announcements,
-    locks_in_force,
-)
+from riskd.model.lockouts import forbidden_orders, is_locked, lock_announcements, locks_in_force
 from riskd.rules.evaluation import Decision
 from riskd.rules.interface import (
     ChangeStop,

@@ -18,6 +18,7 @@ import msgspec
 
 from riskd.model.account import AccountState
 from riskd.model.equity import equity, highest_close, highest_close_since_figure
+from riskd.model.floor import FloorSource, if_closed
 from riskd.model.formatting import dollars
 from riskd.model.lockouts import lock_of
 from riskd.model.money import ZERO
@@ -33,18 +34,6 @@ _EXIT_COSTS: Final = Decimal("2.50")
 """What one side of a contract costs at most in fees and commissions, in dollars."""
 
 _NO_BALANCE: Final = "no balance yet, the floor is unknown"
-
-
-class FloorSource(StrEnum):
-    """Whose figure a floor is."""
-
-    FIRM = "firm"
-    ESTIMATE = "estimate"
-
-    @property
-    def words(self) -> str:
-        """Whose figure it is, in words."""
-        return "the firm's figure" if self is FloorSource.FIRM else "riskd's estimate"
 
 
 class Trailing(StrEnum):
@@ -164,11 +153,6 @@ class Floor(msgspec.Struct, frozen=True, kw_only=True):
         if self.after_close == self.amount:
             return f"today's close would leave the floor at {dollars(self.amount)}"
         return f"today's close would raise the floor to {dollars(self.after_close)}"
-
-
-def if_closed(after_close: Decimal | None) -> str:
-    """Return :attr:`Floor.after_close` as the end of a sentence."""
-    return "" if after_close is None else f"; {dollars(after_close)} if the day ended now"
 
 
 def floor_of(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from riskd.app.riskctl.finding import daemon_directory, journal_directory
+from riskd.app.riskctl.finding import daemon_directory
+from riskd.app.riskctl.journal_finding import journal_directory
 from riskd.control.protocol import SOCKET_NAME
 from riskd.host.errors import UserError
 from riskd.host.users import group_name

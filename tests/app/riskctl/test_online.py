@@ -248,6 +248,7 @@ class ErrorTests(AskingTestCase):
         transport = AbortableTransport(client, isServer=False)
         client.makeConnection(transport)
         transport.abortConnection()
+        self.reactor.advance(0)
         self.assertIn("riskd closed the connection", self.failure_text())
 
     def test_a_daemon_of_another_version(self) -> None:

@@ -18,7 +18,8 @@ from riskd.app.riskctl.outcomes import (
     unlock_sentence,
 )
 from riskd.control.protocol import Outcome
-from riskd.control.reports import FlatteningReport, FlattenReport, report_account
+from riskd.control.reporting import report_account
+from riskd.control.reports import FlatteningReport, FlattenReport
 from riskd.host.errors import UserError
 from riskd.model.account import AccountState, apply
 from riskd.model.events import Event, LockoutSet

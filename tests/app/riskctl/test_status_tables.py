@@ -11,13 +11,8 @@ from riskd.app.riskctl.status_tables import (
     rules_table,
     status_table,
 )
-from riskd.control.reports import (
-    GaugeReport,
-    RuleReport,
-    RulesReport,
-    StatusReport,
-    report_account,
-)
+from riskd.control.reporting import report_account
+from riskd.control.reports import GaugeReport, RuleReport, RulesReport, StatusReport
 from riskd.model.account import Flattening, RiskState
 from riskd.model.balance import Balance
 from riskd.model.events import Action, DaemonStatus, LockoutSet, Status

@@ -35,15 +35,15 @@ from riskd.config.settings import Settings
 from riskd.control.reports import StatusReport
 from riskd.gateway.broker_text import broker_text
 from riskd.gateway.projectx.credentials import Credentials
+from riskd.host.directories import default_directory
+from riskd.journal.contents import daemon_of
 from riskd.journal.discovery import (
     USUAL_PORT,
     RunningDaemon,
-    daemon_of,
     running_daemon,
     running_daemons,
 )
 from riskd.journal.gateway_identity import PRACTICE
-from riskd.journal.state_directory import default_directory
 
 CHECK_SECONDS: Final = 20.0
 """How long any check may take; those that go over the network have shorter limits of their own."""

@@ -12,13 +12,13 @@ from typing import Any, Final
 
 from riskd.app.riskctl.doctor.findings import Finding, ok, quoted, warning, wrong
 from riskd.control.protocol import SOCKET_NAME, check_path
+from riskd.host.directories import default_directory
 from riskd.host.errors import UserError
 from riskd.host.users import user_argument, user_name
 from riskd.journal.discovery import RunningDaemon
 from riskd.journal.gateway_identity import GatewayIdentity
 from riskd.journal.ownership import LOCK_NAME, decide, inspect
 from riskd.journal.schema import JOURNAL_NAME
-from riskd.journal.state_directory import default_directory
 
 _WHAT: Final = "state directory"
 _DISK: Final = "disk space"
