@@ -42,5 +42,7 @@ BENCHMARKS: Final = {
     "replay": Benchmark("replay", "how fast a year of trading passes through the rules"),
     "quotes": Benchmark("quotes", "the way of a quote with all rules, beside that with twelve"),
     "growth": Benchmark("growth", "how costs grow with accounts, positions, rows and days"),
+    "start": Benchmark("start", "how long programs take to start"),
+    "memory": Benchmark("memory", "the memory of a daemon and of a console"),
     "codec": Benchmark("codec", "damaged input for the codec of the broker's hubs"),
 }

@@ -7,6 +7,7 @@ measuring program's, so that a second passes as fast as it is computed.
 from __future__ import annotations
 
 import gc
+import os
 import sqlite3
 import sys
 import time
@@ -14,7 +15,6 @@ from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, Final
 from unittest.mock import patch
 
@@ -29,6 +29,7 @@ from riskd.model.broker import BrokerNews, BrokerPosition, BrokerQuote
 from riskd.model.day_figures import DayFigures
 from riskd.model.wire import encode
 from riskd.practice.records import Position
+from tests.benchmarks.process_counts import resident
 from tests.benchmarks.workload import say
 from tests.support.configuration import CATALOGUE
 from tests.support.practice_daemon import ACCOUNT, MNQ, PracticeDaemon
@@ -147,16 +148,15 @@ def milliseconds(act: Callable[[], object]) -> float:
     return 1000 * (time.process_time() - began)
 
 
-def resident() -> float:
+def memory() -> float:
     """Return the memory of this process in MiB."""
     gc.collect()
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
+    return resident(os.getpid())
 
 
 def measure(kind: str, size: int) -> dict[str, float]:
     """Return the figures of a daemon; each the least of some repeats."""
-    before = resident()
+    before = memory()
     daemon = Daemon(config(size if kind == "accounts" else 1))
     try:
         daemon.advance(2)
@@ -169,7 +169,7 @@ def measure(kind: str, size: int) -> dict[str, float]:
         fill(daemon, kind, size)
         start = milliseconds(daemon.start_again)
         daemon.quote_for(2)
-        memory = resident() - before
+        grown = memory() - before
         cpu = min(
             milliseconds(lambda: daemon.quote_for(_MEASURED_SECONDS)) / _MEASURED_SECONDS
             for _ in range(_REPEATS)
@@ -178,7 +178,7 @@ def measure(kind: str, size: int) -> dict[str, float]:
         call = breach(daemon)
     finally:
         daemon.close()
-    return {CPU: cpu, MEMORY: memory, START: start, PUBLICATION: publication, BREACH: call}
+    return {CPU: cpu, MEMORY: grown, START: start, PUBLICATION: publication, BREACH: call}
 
 
 def publish(daemon: Daemon) -> float:

@@ -42,6 +42,12 @@ def cpu_seconds(pid: int) -> float:
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
 
+def resident(pid: int) -> float:
+    """Return the memory of a process in MiB."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
+
+
 def has_strace() -> bool:
     """Return whether system calls can be counted."""
     return shutil.which("strace") is not None
