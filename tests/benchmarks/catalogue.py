@@ -29,6 +29,7 @@ class Benchmark(NamedTuple):
 BENCHMARKS: Final = {
     "broadcast": Benchmark("broadcast", "riskd's broadcast beside other libraries"),
     "real": Benchmark("real", "60 events/s to 1, 2 and 10 clients that sleep between them"),
+    "steps": Benchmark("steps", "where an event's time goes, hot and cold"),
     "soak": Benchmark("soak", "memory and descriptors while clients come and go"),
     "slow": Benchmark("slow", "memory and the others, while 20 of 100 clients read nothing"),
     "console": Benchmark("console", "a console's CPU, and the time from an event to its screen"),

@@ -75,13 +75,13 @@ def goal_cells(goal: Goal) -> tuple[str, str, str, str]:
 
 
 def goal_lines(run: Run) -> list[str]:
-    """Return one table of all goals, and of the benchmarks that failed."""
+    """Return one table of all goals and of the benchmarks that failed, if there are any."""
     rows: list[Sequence[str]] = [_GOAL_HEADS]
     rows += [(name, *goal_cells(goal)) for name, goal in run.goals]
     for name, outcome in run.benchmarks.items():
         if outcome.failure:
             rows.append((name, "comes to its end", "no", "", verdict(False)))
-    return list(left_aligned(rows, columns=2))
+    return list(left_aligned(rows, columns=2)) if len(rows) > 1 else []
 
 
 def left_aligned(rows: Sequence[Sequence[str]], columns: int) -> Iterator[str]:

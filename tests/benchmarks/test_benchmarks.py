@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.app.launch import utc_now
 from riskd.engine.tracked_account import TrackedAccount
 from riskd.model.events import Event
-from tests.benchmarks import enforcement, goals, growth, link, real
+from tests.benchmarks import enforcement, goals, growth, link, real, steps
 from tests.benchmarks.goals import COMPLETE, CPU, P99, RATE, Ratio, paired_ratio
 from tests.benchmarks.journal_daemon import Source
 from tests.benchmarks.link_proxy import DelayedPipe
@@ -186,6 +186,23 @@ class CallTests(SynchronousTestCase):
 
     def test_a_goal_is_a_third_less_beyond_what_an_event_needs(self) -> None:
         self.assertEqual([real.limits(clients)[CALLS] for clients in (1, 10)], [3.5, 12.5])
+
+
+class StepTests(SynchronousTestCase):
+    """The time of steps within steps."""
+
+    def test_a_step_has_the_time_of_those_within_it_no_more(self) -> None:
+        moments = iter([0, 10, 30, 60, 100, 150, 210])
+        self.patch(steps.time, "perf_counter_ns", lambda: next(moments))
+        watch = steps.Watch()
+        watch.begin()
+        with watch.step(steps.MAP):
+            watch.timed(steps.APPLY, watch.timed(steps.ENCODE, lambda: None))()
+        taken = watch.events[0]
+        self.assertEqual(
+            [taken[name] for name in (steps.ENCODE, steps.APPLY, steps.MAP)], [30, 60, 60]
+        )
+        self.assertEqual(sum(taken.values()), 150)
 
 
 class GrowthTests(SynchronousTestCase):

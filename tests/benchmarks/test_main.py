@@ -114,6 +114,9 @@ class TableTests(SynchronousTestCase):
             ],
         )
 
+    def test_without_goals_there_is_no_table_of_them(self) -> None:
+        self.assertEqual(goal_lines(run_of(codec=Outcome())), [])
+
     def test_a_run_is_met_if_all_goals_are_and_nothing_failed(self) -> None:
         self.assertTrue(run_of(codec=outcome(1.0)).is_met)
         self.assertFalse(run_of(codec=outcome(1.0), soak=outcome(11.0)).is_met)
