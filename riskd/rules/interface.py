@@ -153,7 +153,8 @@ class RuleResult(msgspec.Struct, frozen=True, kw_only=True):
     :ivar headroom: how far the open P&L of all positions together, or of each one by contract id, may move before a
         check at a quote would return anything else than this result, or would remember anything else than it does
         now, if nothing but prices changes and time does not reach ``wake_at``.  Until then riskd does not ask the
-        rule about quotes.  It has no effect beside commands or warnings.  ``None``: it asks at each quote.  See :mod:`riskd.rules.headroom`.
+        rule about quotes.  It has no effect beside commands or warnings.  ``None``: it asks at each quote.  See
+        :mod:`riskd.rules.headroom`.
     """
 
     commands: tuple[Command, ...] = ()

@@ -62,7 +62,8 @@ def headroom_to_limits(
 ) -> Headroom | None:
     """Return how far the open P&L may move before a loss matters.
 
-    Then it reaches its limit, or :func:`near_limit` returns anything else.  ``None`` in the reduce-only stage, which a smaller loss ends, and beyond the limit.
+    Then it reaches its limit, or :func:`near_limit` returns anything else.  ``None`` in the reduce-only stage, which
+    a smaller loss ends, and beyond the limit.
 
     :param to_limit: how far it may move before the loss reaches its limit.
     :param to_threshold: how much larger the loss may become until the threshold, in dollars.
