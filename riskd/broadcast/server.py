@@ -181,6 +181,11 @@ class BroadcastServerFactory(WebSocketServerFactory, IClients):
         The events of one turn of the reactor are one write to each client, at the end of the turn, so
         that a burst of quotes to many clients does not delay the closing of a position.
         """
+        self.statistics.events[event.type] += 1
+        if not self._clients and not self._joining:
+            # Nobody receives it: who joins later gets it with the snapshot.
+            self.messages_sent += 1
+            return
         data = event.data
         quote_key = (event.account_id, data.contract_id) if isinstance(data, MarketQuote) else None
         # Only the frame is used: sendPreparedMessage costs 1.5 us per client, and checks no state.
@@ -188,7 +193,6 @@ class BroadcastServerFactory(WebSocketServerFactory, IClients):
         if self._flush_call is None:
             self._flush_call = self.clock.callLater(0, self.flush)
         self._unsent.append(Frame(framed, quote_key))
-        self.statistics.events[event.type] += 1
 
     def flush(self) -> None:
         """Send the events of this turn now."""

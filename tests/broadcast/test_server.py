@@ -68,6 +68,22 @@ class StreamTests(BroadcastTestCase):
         (frames,) = written
         self.assertEqual(read_frames(frames), [(TEXT, encode(event)) for event in events])
 
+    def test_without_a_client_an_event_is_counted_and_costs_no_turn(self) -> None:
+        timers = len(self.clock.getDelayedCalls())
+        self.factory.broadcast(make_event("MarketQuote", {"bid": 1}))
+        self.assertEqual(len(self.clock.getDelayedCalls()), timers)
+        statistics = self.factory.statistics
+        self.assertEqual((statistics.events["MarketQuote"], self.factory.messages_sent), (1, 1))
+
+    def test_a_client_that_joins_gets_what_is_broadcast_from_then_on(self) -> None:
+        self.prepared = Deferred()
+        self.broadcast(make_event("MarketQuote", {"bid": 1}))
+        waiting = self.connect()
+        event = make_event("MarketQuote", {"bid": 2})
+        self.broadcast(event)
+        self.prepared.callback(None)
+        self.assertIn(encode(event), waiting.take())
+
     def test_the_last_event_is_sent_before_the_close(self) -> None:
         peer = self.join()
         self.factory.broadcast(make_event("daemon_status", {"status": "STOPPING"}))
