@@ -54,23 +54,15 @@ def benchmark(options: Options) -> Outcome:
 
 
 def judge(outcome: Outcome, kind: str, sizes: Sequence[int]) -> None:
-    """Add the exponents of a kind, and hold its growth against n log n."""
+    """Add the exponents of a kind, and hold its growth between all neighbours against n log n."""
     for figure in FIGURES:
+        shares = []
         for smaller, larger in pairwise(sizes):
             least, most = (outcome.median(kind, f"{size:,}", figure) for size in (smaller, larger))
-            outcome.add(
-                f"{kind}, exponent",
-                f"{smaller:,} to {larger:,}",
-                figure,
-                exponent(most / least, larger / smaller),
-            )
-        # Where a part does not grow at all it hides the other; it does so least between the two largest sizes.
-        outcome.judge(
-            f"{kind}, {figure}: times for {smaller:,} to {larger:,}",
-            most / least,
-            "<=",
-            allowed(smaller, larger),
-        )
+            power = exponent(most / least, larger / smaller)
+            outcome.add(f"{kind}, exponent", f"{smaller:,} to {larger:,}", figure, power)
+            shares.append(most / least / allowed(smaller, larger))
+        outcome.judge(f"{kind}, {figure}: growth / n log n", max(shares), "<=", 1.0)
 
 
 def exponent(times: float, sizes: float) -> float:

@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from twisted.internet import reactor
+from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.ssl import PrivateCertificate
 from twisted.internet.task import deferLater
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.web.resource import Resource
+from zope.interface import noLongerProvides
 
 from riskd.app.launch import utc_now
 from riskd.gateway.enums import GatewayOrderSide, GatewayOrderType
@@ -70,7 +73,7 @@ class DistantBroker:
         self.site.resource = _Counting(self.site.resource, self)
         if certificate:
             options = PrivateCertificate.loadPEM(certificate).options()
-            port = reactor.listenSSL(0, self.site, options, interface=_SERVER)
+            port = reactor.listenSSL(0, _WithinTls(self.site), options, interface=_SERVER)
         else:
             port = reactor.listenTCP(0, self.site, interface=_SERVER)
         self._listening = port
@@ -147,6 +150,23 @@ class DistantBroker:
         data = decode_json(record.rstrip(b"\x1e"))["arguments"][0]["data"]
         if data["size"]:
             self.sent_at[data["contractId"]] = reactor.seconds()
+
+
+class _PlainTransport(ProtocolWrapper):
+    """A transport that does not say that it is within TLS.
+
+    Autobahn would ask the site's own wrapper around it for the TLS connection, which that cannot give.
+    """
+
+    def connectionMade(self) -> None:
+        noLongerProvides(self, ISSLTransport)
+        super().connectionMade()
+
+
+class _WithinTls(WrappingFactory):
+    """A site that is served with TLS and does not know it."""
+
+    protocol = _PlainTransport
 
 
 class _Counting(Resource):
