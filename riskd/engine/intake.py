@@ -141,7 +141,8 @@ class Intake:
         self._doubted: set[tuple[str, Doubt]] = set()
         self._look_up_at: dict[str, float] = {}
         self._looked_up: deque[float] = deque(maxlen=LOOKUPS)
-        self._expected = 0
+        self._expected: dict[int, int] = {}
+        self._all_expected = 0
         self._crowded: set[int] = set()
 
     def receive(self, account_id: int, news: BrokerNews) -> None:
@@ -280,7 +281,7 @@ class Intake:
                 guarded.account.truth.doubt(self._clock.seconds())
             guarded.risk_engine.receive_account(may_trade=news.can_trade)
         if not isinstance(news, BrokerTrade):
-            self._expect_commands()
+            self._expect_commands(guarded.account)
 
     def _note_too_many(self, account: TrackedAccount) -> None:
         """Log once that the broker reports more than riskd follows; ask it what there is."""
@@ -406,13 +407,14 @@ class Intake:
                 self._give_latest(guarded.account, order.contract_id)
             guarded.risk_engine.receive(order, is_evaluated=is_evaluated)
 
-    def _expect_commands(self) -> None:
-        """Let the gateway prepare for the commands that would flatten all accounts."""
-        states = [each.account.state for each in self._accounts.values()]
-        number = sum(len(each.open_positions) + len(each.orders) for each in states)
-        if number != self._expected:
-            self._expected = number
-            self._gateway.expect_commands(number)
+    def _expect_commands(self, account: TrackedAccount) -> None:
+        """Let the gateway prepare for the commands that would flatten all accounts, of which one has changed."""
+        number = len(account.state.open_positions) + len(account.state.orders)
+        before = self._expected.get(account.account_id, 0)
+        if number != before:
+            self._expected[account.account_id] = number
+            self._all_expected += number - before
+            self._gateway.expect_commands(self._all_expected)
 
     # The contracts that messages mention.
 

@@ -134,7 +134,8 @@ class Invariants:
         self._lifted: Counter[str] = Counter()
         self._lifted_at: dict[str, float] = {}
         self._ended: list[LockoutSet] = []
-        self._told: set[tuple[object, ...]] = set()
+        # What is told once: when it was told, and when a trade was corrected last before that.
+        self._told: dict[tuple[object, ...], tuple[float, float]] = {}
         self._announced: Counter[str] = Counter()
         self._forbidden_since: float | None = None
         self.lost_at = self.late_at = self._unanswered_at = self._bad_quotes_at = NEVER
@@ -524,5 +525,13 @@ class Invariants:
             return
         else:
             return
-        self.check(key not in self._told, "told again", action)
-        self._told.add(key)
+        told = self._told.get(key)
+        is_new = told is None or self._was_lifted_untold(rule_id, *told)
+        self.check(is_new, "told again", action)
+        self._told[key] = self.seconds, self._oracle.corrected_at
+
+    def _was_lifted_untold(self, rule_id: str, told_at: float, corrected_at: float) -> bool:
+        """Return whether no lock came of a breach that was told: a correction took it back meanwhile."""
+        has_locked = rule_id in self.ends or self._locked_at.get(rule_id, NEVER) >= told_at
+        is_corrected = told_at - corrected_at <= LADDER_SECONDS
+        return rule_id in BY_TRADES and is_corrected and not has_locked
