@@ -176,15 +176,20 @@ def _played_days(
 ) -> Iterator[_Days]:
     """Yield what each recording has shown, in their order.
 
-    They are played on all cores.  Each begins with what its own header knows of the accounts, so that none depends on another.
+    They are played on all cores.  Each begins with what its own header knows of the accounts, so that none depends on
+    another.
     """
     cores = min(len(paths), available_cores())
     if cores == 1:
         catalogue = find_rules()
         yield from (_play(path, settings, catalogue) for path in paths)
         return
-    # The name of the class alone would import multiprocessing into each command.
-    with concurrent.futures.ProcessPoolExecutor(cores) as processes:
+    # Only here: it takes as long to import as a short command to run.
+    import multiprocessing  # noqa: PLC0415
+
+    # Not forked: a copy of a process with threads, or with connections of its own, is no clean one.
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(cores, context) as processes:
         yield from processes.map(_play_alone, paths, itertools.repeat(configs))
 
 
