@@ -408,7 +408,10 @@ class Intake:
             guarded.risk_engine.receive(order, is_evaluated=is_evaluated)
 
     def _expect_commands(self, account: TrackedAccount) -> None:
-        """Let the gateway prepare for the commands that would flatten all accounts, of which one has changed."""
+        """Let the gateway prepare for the commands that would flatten all accounts.
+
+        :param account: the one that has changed.
+        """
         number = len(account.state.open_positions) + len(account.state.orders)
         before = self._expected.get(account.account_id, 0)
         if number != before:

@@ -189,14 +189,14 @@ MUTANTS = (
     Mutant(
         "positions are closed some dollars before that",
         "rules/builtin/maximum_loss.py",
-        "if now > floor + buffer or",
-        "if now > floor + buffer + 20 or",
+        "if now > floor + buffer:",
+        "if now > floor + buffer + 20:",
     ),
     Mutant(
         "positions are closed some dollars later",
         "rules/builtin/maximum_loss.py",
-        "if now > floor + buffer or",
-        "if now > floor + buffer - 20 or",
+        "if now > floor + buffer:",
+        "if now > floor + buffer - 20:",
     ),
 )
 
