@@ -304,7 +304,9 @@ class RiskEngine:
             self.dry_run.forget_ended(state, limits.rules, review, is_strict=limits.is_strict)
         locked = is_locked(state, passed)
         plan = state.risk.flattening
-        if locked and (plan is None or plan.keep is not None):
+        # A flatten of everything closes what a lock forbids; in a dry run an earlier daemon's only waits.
+        is_closing = plan is not None and plan.keep is None and self.dry_run is None
+        if locked and not is_closing:
             self._enforcer.enforce_lock(locks_in_force(state, passed)[0], state)
             # An inner evaluation may have changed what the rules remember.
             state = self._account.state_with_pending

@@ -876,7 +876,8 @@ class FromEnforcingToDryTests(ChangeOverTestCase):
         self.go_on_with("")
         self.assertEqual(self.daemon.held, {})
 
-    def test_a_lock_ends_though_a_flatten_is_unfinished(self) -> None:
+    def leave_unfinished(self) -> None:
+        """Let a daemon stop while it flattens a locked account."""
         self.lock()
         self.go_on_with(COOLDOWN)
         self.daemon.gateway.faults = Faults(lost_requests=1.0)
@@ -888,8 +889,27 @@ class FromEnforcingToDryTests(ChangeOverTestCase):
         self.daemon.gateway.faults = Faults()
         self.assertIsNotNone(self.daemon.state.risk.flattening)
         self.go_on_with(DRY + COOLDOWN)
+
+    def test_a_lock_ends_though_a_flatten_is_unfinished(self) -> None:
+        self.leave_unfinished()
         self.daemon.advance(60)
         self.assertEqual((len(self.daemon.cleared), self.daemon.state.lockouts), (1, {}))
+
+    def test_what_the_lock_forbids_is_reported_though_a_flatten_is_unfinished(self) -> None:
+        self.leave_unfinished()
+        self.daemon.move(ES, "5800")
+        self.daemon.trade(BUY, 1, ES)
+        self.daemon.advance(5)
+        self.assertEqual(
+            [
+                (each.action, each.rule_id, each.details.positions_closed)
+                for each in self.daemon.actions
+            ],
+            [
+                (Action.CLOSE_ALL_POSITIONS, "RULE-007", 1),
+                (Action.CLOSE_ALL_POSITIONS, "RULE-007", 2),
+            ],
+        )
 
 
 ALL_RULES = """
