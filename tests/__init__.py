@@ -8,10 +8,17 @@ from hypothesis import HealthCheck, settings
 # How long an example takes says more of the machine than of the code; what 50 examples of a run do not
 # find, the next run's will.
 # Under trial a few will do: it shows that the same tests run there.
-_EXAMPLES = 50 if "pytest" in sys.modules else 10
+_MOST = 1000 if "pytest" in sys.modules else 10
+
+
+def examples(wanted: int) -> int:
+    """Return how many examples of a test to try, of those that it wants."""
+    return min(wanted, _MOST)
+
+
 settings.register_profile(
     "suite",
-    max_examples=_EXAMPLES,
+    max_examples=examples(50),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )

@@ -16,6 +16,7 @@ from twisted.logger import capturedLogs, formatEvent
 from riskd.broadcast.cuts import MAX_HELD_BYTES, Cut
 from riskd.model.events import Event, LockoutSet, MarketQuote
 from riskd.model.wire import encode
+from tests import examples
 from tests.support.broadcast import CongestionTestCase, SocketPeer, lockout, quote
 from tests.support.websocket_frames import CLOSE, PING, PONG, TEXT, client_frame, close_code
 
@@ -297,7 +298,7 @@ class PropertyTests(CongestionTestCase):
         for peer in self.peers:
             peer.socket.room = 0
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=examples(60), deadline=None)
     @given(ACTS)
     def test_a_client_that_stays_misses_no_event_and_ends_with_the_newest_quotes(
         self, acts: list[tuple[Any, ...]]

@@ -28,6 +28,7 @@ from riskd.model.events import (
     GatewayUserTrade,
     Status,
 )
+from tests import examples
 from tests.support.broker_values import broker_trade
 from tests.support.guarded_account import DAILY_LOSS, GuardTestCase
 from tests.support.practice_daemon import ACCOUNT, BUY, MNQ, SELL, PracticeDaemon, settings_of
@@ -302,7 +303,7 @@ class AmendmentTests(CorrectionTestCase):
         self.restart()
         self.assertEqual((self.locks, self.daemon.state.realized_pnl), ([], Decimal("-499.99")))
 
-    @settings(max_examples=25)
+    @settings(max_examples=examples(25))
     @given(
         st.lists(
             st.tuples(st.integers(0, 2), st.sampled_from(["-5", "-250", "-600", "void"])),

@@ -23,6 +23,7 @@ from riskd.model.events import (
     OrderSide,
     OrderState,
 )
+from tests import examples
 from tests.support.broker_values import NOON, broker_order, broker_position, broker_trade
 from tests.support.practice_daemon import ACCOUNT, BUY, ES, MNQ, SELL, PracticeDaemon
 from tests.support.waiting import step_until
@@ -453,7 +454,7 @@ class ModelTests(SynchronousTestCase):
     def place(self, daemon: PracticeDaemon, contract: str, **more: Any) -> None:
         daemon.gateway.place_order(ACCOUNT, {"contractId": contract, **more}).addErrback(ignore)
 
-    @settings(max_examples=30)
+    @settings(max_examples=examples(30))
     @given(WORLDS, ACTS)
     def test_news_in_any_order_end_in_the_truth(
         self, world: Faults, acts: list[tuple[str, str, int, float]]

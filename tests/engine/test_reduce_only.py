@@ -11,6 +11,7 @@ from riskd.gateway.interface import GatewayRefusedError
 from riskd.journal.reader import read_published
 from riskd.model.events import Action, DaemonStatus, Status
 from riskd.model.reduce_only import ReduceOnly, reduce_only_stage
+from tests import examples
 from tests.support.guarded_account import FAULTS, FEED_LOST, ONE_ROUND, GuardTestCase
 from tests.support.practice_daemon import (
     ACCOUNT,
@@ -353,7 +354,7 @@ class DryRunTests(StageTestCase):
 
 
 class InvariantTests(SynchronousTestCase):
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=examples(25), deadline=None)
     @given(
         FAULTS,
         st.integers(-3, 3),

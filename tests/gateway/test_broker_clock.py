@@ -18,6 +18,7 @@ from riskd.gateway.broker_clock import (
     SPREAD,
     BrokerClock,
 )
+from tests import examples
 
 NOON = datetime(2026, 11, 23, 18, 0, tzinfo=UTC)
 A_DAY = timedelta(days=1)
@@ -401,7 +402,7 @@ class BrokerClockMachine(RuleBasedStateMachine):
 
 BrokerClockTests = BrokerClockMachine.TestCase
 BrokerClockTests.settings = settings(
-    max_examples=100,
+    max_examples=examples(100),
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),

@@ -21,6 +21,7 @@ from riskd.journal.reader import StateFileError, read_published
 from riskd.journal.schema import JOURNAL_NAME, empty_database
 from riskd.journal.state_directory import StateDirectory, StateDirectoryError
 from riskd.journal.store import Store
+from tests import examples
 from tests.support.directories import temporary_directory
 from tests.support.intruders import DATABASES, FILES, NOT_FILES, put_in_place
 from tests.support.journal import NOON, StoreTestCase, full_state
@@ -185,13 +186,13 @@ class AnyBytesTests(IntruderTestCase):
             self.assertLess(len(str(error)), 500)
         self.assertLess(time.monotonic() - begun, IN_TIME)
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=examples(60), deadline=None)
     @given(st.binary(max_size=5000))
     def test_any_bytes(self, content: bytes) -> None:
         self.read(content)
         self.read(empty_database()[:100] + content)
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=examples(100), deadline=None)
     @given(st.data())
     def test_any_changed_bytes_of_a_copy(self, data: st.DataObject) -> None:
         content = bytearray(self.content)
@@ -202,7 +203,7 @@ class AnyBytesTests(IntruderTestCase):
             content[at] = value
         self.read(bytes(content))
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=examples(60), deadline=None)
     @given(st.data())
     def test_any_schema(self, data: st.DataObject) -> None:
         with closing(sqlite3.connect(":memory:", isolation_level=None)) as copy:

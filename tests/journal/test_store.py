@@ -22,6 +22,7 @@ from riskd.journal.schema import JOURNAL_NAME, PUBLISHED_NAME, NewerSchemaError
 from riskd.journal.store import Store
 from riskd.model.account import AccountState, RiskState, apply, begin_day, with_risk
 from riskd.testing import make_event
+from tests import examples
 from tests.support import strategies
 from tests.support.journal import (
     NOON,
@@ -196,7 +197,7 @@ class WriteTests(StoreTestCase):
         for pragma, value in (("journal_mode", "wal"), ("synchronous", 2)):
             self.assertEqual(self.store._journal.execute(f"PRAGMA {pragma}").fetchone(), (value,))
 
-    @settings(max_examples=20)
+    @settings(max_examples=examples(20))
     @given(st.lists(st.tuples(histories(), strategies.risks, few_limits, few_moments), max_size=4))
     def test_any_history_is_published_and_recovered_as_written(self, days: list[Any]) -> None:
         shutil.rmtree(self.directory)

@@ -16,6 +16,7 @@ from riskd.gateway.fields import Payload
 from riskd.gateway.interface import GatewayRefusedError, GatewayUnansweredError
 from riskd.practice.account_store import AccountStore
 from riskd.practice.records import STARTING_BALANCE
+from tests import examples
 from tests.support.directories import temporary_directory
 from tests.support.practice_gateway import (
     ACCOUNT_EVENT,
@@ -400,7 +401,7 @@ class TrailingSearchTests(HabitsTestCase):
             self.assertEqual((found["voided"], account["canTrade"]), expected)
 
     @given(some_faults(without=("searches_without_stamp", "binary_noise")), st.integers(0, 1000))
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=examples(20), deadline=None)
     def test_searches_end_up_with_what_the_exchange_has(self, faults: Faults, seed: int) -> None:
         faults = msgspec.structs.replace(faults, searches_trail_seconds=0.5)
         driver = GatewayDriver(ACCOUNTS, seed, faults=faults).start()
@@ -614,7 +615,7 @@ class SwarmTests(SynchronousTestCase):
         self.assertEqual(driver.clock.getDelayedCalls(), [])
 
     @given(some_faults() | st.just(ANYTHING_WRONG), st.integers(0, 1000))
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=examples(20), deadline=None)
     def test_the_same_seed_gives_the_same_events(self, faults: Faults, seed: int) -> None:
         def received() -> list[Any]:
             driver = GatewayDriver(ACCOUNTS, seed, faults=faults).start()
@@ -625,7 +626,7 @@ class SwarmTests(SynchronousTestCase):
         self.assertEqual(received(), received())
 
     @given(some_faults(without=("partial_fills", "fill_while_cancelled", "split_fills")))
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=examples(20), deadline=None)
     def test_the_traders_trade_as_ever(self, faults: Faults) -> None:
         """They act on the exchange itself, so only faults of fills meet them."""
 

@@ -16,6 +16,7 @@ from riskd.model.contracts import PRODUCTS, Contract
 from riskd.model.money import is_on_tick
 from riskd.practice.market import LISTINGS, STEP_SECONDS, Market, front_contract
 from riskd.practice.records import Quote
+from tests import examples
 
 TODAY = date(2026, 3, 2)
 MONTH_CODES = "FGHJKMNQUVXZ"
@@ -63,7 +64,7 @@ class WalkTests(SynchronousTestCase):
             self.assertTrue(abs(quote.bid / listing.opening - 1) < Decimal("0.02"), listing.code)
 
     @given(seeds)
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=examples(15), deadline=None)
     def test_every_quote_is_a_tick_wide_on_tick_and_above_zero(self, seed: int) -> None:
         market = Market(Random(seed), TODAY)
         contracts = {contract.id: contract for contract in market.contracts}

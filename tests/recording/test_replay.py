@@ -34,6 +34,7 @@ from riskd.recording.format import (
 )
 from riskd.recording.replay import DifferenceError, replay
 from riskd.recording.sandbox import Sandbox
+from tests import examples
 from tests.support.guarded_account import FAULTS, RULES
 from tests.support.practice_daemon import ACCOUNT, BUY, CATALOGUE, ES, MNQ, MONDAY_NOON, SELL
 from tests.support.recorded_daemon import RecordedDaemon, broadcasts_of, replayed, settings_of
@@ -263,7 +264,7 @@ acts = st.lists(
 
 
 class AnyDayTests(RecordedTestCase):
-    @settings(max_examples=40)
+    @settings(max_examples=examples(40))
     @given(acts)
     def test_the_replay_of_any_day_broadcasts_the_same(self, acts: list[tuple[Any, ...]]) -> None:
         daemon = RecordedDaemon(GUARDED_ACCOUNT, is_open=False)

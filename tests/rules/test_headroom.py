@@ -42,6 +42,7 @@ from riskd.rules.interface import (
     Trigger,
     WithdrawStop,
 )
+from tests import examples
 from tests.support.rules import (
     ACCOUNT,
     BUY,
@@ -305,7 +306,7 @@ class Account:
 
 
 class RandomCourseTests(SynchronousTestCase):
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=examples(100), deadline=None)
     @given(rules_in_force, courses)
     def test_sparing_changes_nothing(
         self, rules: tuple[RuleInForce, ...], course: list[tuple[float, tuple[Any, ...]]]

@@ -35,6 +35,7 @@ from riskd.rules.interface import Flatten, Kind, RejectOrder, Rule, RuleResult, 
 from riskd.rules.registry import RULES
 from riskd.rules.settings import RuleSettings
 from riskd.rules.tightness import declaration, loosened
+from tests import examples
 from tests.support.rules import (
     BUY,
     ES,
@@ -534,7 +535,7 @@ def assert_as_tight(rule: Rule, state: AccountState, new: RuleResult, old: RuleR
 
 
 def _tested(rule: Rule) -> Any:
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=examples(100), deadline=None)
     @given(pairs(rule), moments())
     def test(self: SynchronousTestCase, pair: tuple[Any, Any], moment: Any) -> None:
         old, new = pair

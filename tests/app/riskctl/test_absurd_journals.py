@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.app.riskctl.main import main
 from riskd.journal.schema import JOURNAL_NAME
 from riskd.journal.store import Store
+from tests import examples
 from tests.support.absurd import LEAVES, VALUES, changed, places
 from tests.support.directories import temporary_directory
 from tests.support.journal import NOON, full_state
@@ -55,7 +56,7 @@ class AbsurdJournalTests(SynchronousTestCase):
         return err.getvalue()
 
     def test_any_absurd_value_anywhere(self) -> None:
-        @settings(max_examples=25)
+        @settings(max_examples=examples(25))
         @given(st.data())
         def report_any(data: st.DataObject) -> None:
             place = data.draw(st.sampled_from(self.places))

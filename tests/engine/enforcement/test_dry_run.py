@@ -27,6 +27,7 @@ from riskd.model.events import (
 )
 from riskd.model.wire import encode
 from riskd.practice.gateway import PracticeGateway
+from tests import examples
 from tests.support.practice_daemon import (
     ACCOUNT,
     BUY,
@@ -955,7 +956,7 @@ PRICES = {MNQ: 21000, ES: 5800}
 class RandomDryRunTests(SynchronousTestCase):
     """Random trading under all rules at once."""
 
-    @settings(max_examples=30)
+    @settings(max_examples=examples(30))
     @given(STEPS)
     def test_nothing_reaches_the_exchange_and_nothing_is_locked(self, steps: list[Any]) -> None:
         daemon = PracticeDaemon(DRY + ALL_RULES)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from riskd.config.settings import Faults
 from riskd.practice.server.endpoints import ENDPOINTS
+from tests import examples
 from tests.support.practice_server import (
     KEY,
     MNQ,
@@ -225,7 +226,7 @@ class RobustnessTests(PracticeServerTestCase):
         bodies | st.fixed_dictionaries({"filter": bodies}),
         st.sampled_from(("", "full")),
     )
-    @settings(max_examples=400)
+    @settings(max_examples=examples(400))
     def test_any_body_gets_a_response_and_logs_no_error(
         self, path: str, body: dict[str, Any], base: str
     ) -> None:

@@ -16,6 +16,7 @@ from riskd.journal.schema import PUBLISHED_NAME
 from riskd.journal.store import Store
 from riskd.model.account import AccountState, apply
 from riskd.testing import make_event
+from tests import examples
 from tests.support.absurd import LEAVES, VALUES, Place, changed, places
 from tests.support.console import BEGIN
 from tests.support.directories import temporary_directory
@@ -94,7 +95,7 @@ class AbsurdCopyTests(ScreenTestCase):
             self.assertTrue(self.shown(100, 40))
 
     def test_any_absurd_value_anywhere(self) -> None:
-        @settings(max_examples=25)
+        @settings(max_examples=examples(25))
         @given(st.data())
         def show_any(data: st.DataObject) -> None:
             place = data.draw(st.sampled_from(self.places))
