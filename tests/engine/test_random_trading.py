@@ -10,4 +10,4 @@ from tests.random_trading import COURSE, RandomTrading
 
 def test_nothing_is_lost_on_random_courses() -> None:
     """A function: it takes minutes of a core, which one test runner is enough for."""
-    run_state_machine_as_test(RandomTrading, settings=settings(COURSE, max_examples=15))
+    run_state_machine_as_test(RandomTrading, settings=settings(COURSE, max_examples=10))

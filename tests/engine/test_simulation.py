@@ -13,6 +13,7 @@ from pathlib import Path
 from random import SystemRandom
 
 import msgspec
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 import tests.simulation
@@ -74,26 +75,22 @@ class DaysTests(SynchronousTestCase):
         self.assertEqual(progress.read_bytes(), played)
 
 
-class BrokenTests(SynchronousTestCase):
-    """A rule that sees no breach."""
-
-    def setUp(self) -> None:
-        self.patch(max_contracts, "_count", lambda _state, _settings: 0)
-
-    def test_the_fault_is_found_and_its_trace_is_short(self) -> None:
-        seed = FIXED[1]
-        report = play_day(seed, seconds=10)
-        violation = report.result.violation
-        assert violation is not None
-        self.assertEqual(violation.kind, "held RULE-001")
-        self.assertLess(len(report.trace), violation.at_act)
-        self.assertLessEqual(len(report.trace), 10)
-        again = play(plan_of(seed), report.trace).violation
-        assert again is not None
-        self.assertEqual(again.kind, violation.kind)
-        text = failure_text(report)
-        self.assertIn(f"seed {seed}: held RULE-001", text)
-        self.assertIn("    trade_at_the_market(", text)
+def test_a_planted_fault_is_found_and_its_trace_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rule that sees no breach; a function, for the search of a short trace takes its ten seconds."""
+    monkeypatch.setattr(max_contracts, "_count", lambda _state, _settings: 0)
+    seed = FIXED[1]
+    report = play_day(seed, seconds=10)
+    violation = report.result.violation
+    assert violation is not None
+    assert violation.kind == "held RULE-001"
+    assert len(report.trace) < violation.at_act
+    assert len(report.trace) <= 10
+    again = play(plan_of(seed), report.trace).violation
+    assert again is not None
+    assert again.kind == violation.kind
+    text = failure_text(report)
+    assert f"seed {seed}: held RULE-001" in text
+    assert "    trade_at_the_market(" in text
 
 
 class BalanceTests(SynchronousTestCase):
