@@ -11,21 +11,23 @@ def configuration_directory() -> Path:
 
     Source: the XDG Base Directory Specification, ``XDG_CONFIG_HOME``.
     """
-    home = os.environ.get("XDG_CONFIG_HOME", "")
-    # The specification says to ignore a path that is not absolute.
-    base = Path(home) if Path(home).is_absolute() else Path.home() / ".config"
-    return base / "riskd"
+    return _base("XDG_CONFIG_HOME", ".config") / "riskd"
 
 
 def default_directory(program: str = "riskd") -> Path:
     """Return a program's directory under the XDG state directory.
 
-    riskd has a state directory for each gateway in it .
+    In riskd's, each gateway has a state directory of its own.
+
+    Source: the XDG Base Directory Specification, ``XDG_STATE_HOME``.
 
     :param program: the program's name, which the directory has too.
-    Source: the XDG Base Directory Specification, ``XDG_STATE_HOME``.
     """
-    home = os.environ.get("XDG_STATE_HOME", "")
+    return _base("XDG_STATE_HOME", ".local/state") / program
+
+
+def _base(variable: str, usual: str) -> Path:
+    """Return the directory that a variable names, or the usual one at home."""
+    named = Path(os.environ.get(variable, ""))
     # The specification says to ignore a path that is not absolute.
-    base = Path(home) if Path(home).is_absolute() else Path.home() / ".local" / "state"
-    return base / program
+    return named if named.is_absolute() else Path.home() / usual

@@ -101,7 +101,7 @@ def create_private(path: Path) -> int:
 def write_whole(descriptor: int, content: bytes) -> None:
     """Write all of ``content``.
 
-    :raises OSError: it cannot be written.
+    :raises OSError: it cannot be written; part of it may be in the file.
     """
     rest = memoryview(content)
     while rest:

@@ -260,8 +260,7 @@ class Store:
 
         :raises OtherGatewayError: the journal is of another gateway.
         """
-        facts = dict(self._journal.execute("SELECT name, value FROM facts"))
-        record = msgspec.convert(facts, Record)
+        record = msgspec.convert(self._stored_facts(), Record)
         # Checked at the start already, but a file may have been exchanged since.
         if self._owner is not None and not record.fits(self._owner.gateway):
             raise OtherGatewayError(
@@ -269,12 +268,14 @@ class Store:
             )
         return record
 
+    def _stored_facts(self) -> dict[str, str]:
+        return dict(self._journal.execute("SELECT name, value FROM facts"))
+
     def _record_owner(self) -> None:
         """Write the owner into the open journal."""
         if self._owner is None:
             return
-        facts = dict(self._journal.execute("SELECT name, value FROM facts"))
-        if not self._owner.facts.items() <= facts.items():
+        if not self._owner.facts.items() <= self._stored_facts().items():
             with self._journal as journal:
                 journal.execute("BEGIN IMMEDIATE")
                 journal.executemany(_PUT_FACT, self._owner.facts.items())

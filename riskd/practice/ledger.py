@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from riskd.host.files import write_whole
 from riskd.practice.account_store import ExchangeState
 from riskd.practice.ledger_format import (
     Note,
@@ -105,7 +106,7 @@ class Ledger:
             text = b"".join(
                 write_lines([message], self._report) for message in messages_for(state)
             )
-            _write(descriptor, text)
+            write_whole(descriptor, text)
             temporary.replace(self.path)
         except OSError as error:
             if descriptor is not None:
@@ -128,7 +129,7 @@ class Ledger:
 
     def _write_unwritten(self, descriptor: int) -> None:
         try:
-            _write(descriptor, self._unwritten)
+            write_whole(descriptor, self._unwritten)
         except OSError:
             try:
                 os.ftruncate(descriptor, self._size)
@@ -156,13 +157,3 @@ class Ledger:
         if self._is_failing:
             self._is_failing = False
             self._report(Note(False, f"{self.path} is written again"))
-
-
-def _write(descriptor: int, text: bytes) -> None:
-    """Write all of ``text``.
-
-    :raises OSError: the write failed; part of the text may be in the file.
-    """
-    view = memoryview(text)
-    while view:
-        view = view[os.write(descriptor, view) :]

@@ -1,13 +1,11 @@
 """Which rules need not be asked about a quote.
 
-It is one whose prices cannot change what they return.
-
 Most events are quotes, and most quotes change nothing.  A rule's result may say how far the open P&L may move before
 the rule would return anything else (:class:`riskd.rules.interface.Headroom`).  From that follow the prices of each
 held contract between which the rule is spared.
 
 Prices alone are compared.  If anything but quotes has changed in the account's state, if time has reached what a rule
-waits for, or if a quote is one that rules weigh (it is old, its last price is not believed, its spread is wide), every
+waits for, or if it takes a rule to judge a quote (it is old, its last price is not believed, its spread is wide), every
 rule is asked.  So is a rule whose results name no headroom.
 """
 
@@ -23,13 +21,13 @@ from riskd.model.account import AccountState, is_outdated
 from riskd.model.broker import BrokerPosition
 from riskd.model.events import MarketQuote, PositionType
 from riskd.model.marks import FAR_TICKS
-from riskd.model.money import CENT
+from riskd.model.money import CENT, ZERO
 from riskd.model.open_pnl import STALE_AFTER
 from riskd.rules.evaluation import Evaluation, RuleInForce, listening
 from riskd.rules.interface import Headroom, Kind, RuleResult, Trigger
 
 MOST_POSITIONS: Final = 16
-"""With more open positions every rule is asked: each would have a part of the headroom that is hardly any."""
+"""With more open positions every rule is asked: the share of each in the headroom would be too small."""
 
 # What is in a state is replaced and never changed, so identity tells whether it is the same.
 _all_but_quotes: Final = attrgetter(
@@ -86,7 +84,7 @@ class _Held(NamedTuple):
     def band(self, headroom: Headroom, parts: int) -> _Band:
         """Return the prices that take no more than a part of a headroom."""
         down, up = (
-            None if each is None else max(each / parts - CENT, _NO_MOVE) / self.dollars
+            None if each is None else max(each / parts - CENT, ZERO) / self.dollars
             for each in (headroom.down, headroom.up)
         )
         below, above = (down, up) if self.is_long else (up, down)
@@ -97,9 +95,6 @@ class _Held(NamedTuple):
             None if below is None else exit_ - below,
             None if above is None else exit_ + above,
         )
-
-
-_NO_MOVE: Final = Decimal(0)
 
 
 UNLIMITED: Final = Headroom()

@@ -22,7 +22,7 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
 from riskd.host.timing import use_steady_clock
-from riskd.practice.server.site import DEFAULT_API_KEY, DEFAULT_USER_NAME
+from riskd.practice.server.site import DEFAULT_API_KEY
 from tests.benchmarks.link_broker import until
 from tests.benchmarks.outcome import Options, Outcome, median, show_progress
 from tests.benchmarks.processes import Process
@@ -66,12 +66,7 @@ loss_limit = 1_000_000
 max_trades = 1_000_000
 [rules.symbol_blocks]
 blocked_symbols = ["MES"]
-[gateway]
-kind = "projectx"
-user_name = "{user}"
-rest_url = "{rest}"
-user_hub_url = "{rest}/hubs/user"
-market_hub_url = "{market}/hubs/market"
+{gateway}
 [[accounts]]
 id = {account}
 watch = ["MNQ", "MES"]
@@ -176,11 +171,7 @@ async def run(breaches: int) -> Outcome:
     with tempfile.TemporaryDirectory() as place:
         directory = Path(place)
         config = directory / "riskd.toml"
-        config.write_text(
-            _CONFIG.format(
-                user=DEFAULT_USER_NAME, rest=broker.url, market=broker.market_url, account=ACCOUNT
-            )
-        )
+        config.write_text(_CONFIG.format(gateway=broker.gateway_table, account=ACCOUNT))
         os.environ["RISKD_API_KEY"] = DEFAULT_API_KEY
         log = directory / "log"
         arguments = (str(log), place, "--port", "0", "--config", str(config), "--state", "state")

@@ -10,7 +10,7 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
-from riskd.practice.server.site import DEFAULT_API_KEY, DEFAULT_USER_NAME
+from riskd.practice.server.site import DEFAULT_API_KEY
 from tests.benchmarks.process_counts import (
     CALLS,
     SWITCHES,
@@ -35,12 +35,7 @@ limit = 10
 loss_limit = 1_000
 [rules.daily_unrealized_loss]
 [rules.max_unrealized_profit]
-[gateway]
-kind = "projectx"
-user_name = "{user}"
-rest_url = "{rest}"
-user_hub_url = "{rest}/hubs/user"
-market_hub_url = "{market}/hubs/market"
+{gateway}
 [[accounts]]
 id = {account}
 watch = ["MNQ"]
@@ -58,14 +53,7 @@ class RealDaemon:
         self._broker = HostileBroker()
         self._stamps = Stamps()
         config = directory / "riskd.toml"
-        config.write_text(
-            _CONFIG.format(
-                user=DEFAULT_USER_NAME,
-                rest=self._broker.url,
-                market=self._broker.market_url,
-                account=ACCOUNT,
-            )
-        )
+        config.write_text(_CONFIG.format(gateway=self._broker.gateway_table, account=ACCOUNT))
         os.environ["RISKD_API_KEY"] = DEFAULT_API_KEY
         arguments = ("--debuggable", "--port", "0", "--config", os.fspath(config))
         self._twistd = Twistd(directory, *arguments, "--state", "state", waits=False)

@@ -32,7 +32,7 @@ from riskd.gateway.targets import POSITION, QUOTE
 from riskd.model.exact_json import decode_json, encode_json
 from riskd.practice.gateway import PracticeGateway
 from riskd.practice.server.hub_conversation import Topic
-from riskd.practice.server.site import practice_site
+from riskd.practice.server.site import DEFAULT_USER_NAME, practice_site
 from tests.support.websocket_frames import (
     PING,
     TEXT,
@@ -154,6 +154,18 @@ class HostileBroker:
         self._contracts = {one.root: one.id for one in self.practice._market.contracts}
         self._flooding = LoopingCall(self._send_flood)
         self._flooding.start(0.01)
+
+    @property
+    def gateway_table(self) -> str:
+        """The table of a configuration that leads to this broker."""
+        return f"""
+[gateway]
+kind = "projectx"
+user_name = "{DEFAULT_USER_NAME}"
+rest_url = "{self.url}"
+user_hub_url = "{self.url}/hubs/user"
+market_hub_url = "{self.market_url}/hubs/market"
+"""
 
     async def close(self) -> None:
         """Stop serving."""
