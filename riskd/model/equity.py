@@ -259,8 +259,8 @@ def with_highs(state: AccountState, *, is_balance_open: bool = False) -> Account
 def to_next_high(state: AccountState) -> Decimal | None:
     """Return how far the open P&L may rise before there is a new high.
 
-    That is one by :func:`with_highs`, whatever else it depends on.  ``None`` if that is unknown, or if there is a
-    higher one that does not count yet.
+    A high is what :func:`with_highs` would raise.  ``None`` if that is unknown, or if the account is above a high
+    already and it does not count yet.
     """
     balance, pnl = state.balance, open_pnl(state)
     rooms = [balance.high_net - net_realized(state) - pnl]

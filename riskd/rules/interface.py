@@ -126,7 +126,7 @@ Command = Flatten | RejectOrder | PlaceStop | ChangeStop | WithdrawStop | LiftLo
 class Headroom(msgspec.Struct, frozen=True):
     """How far an open P&L may move before a rule would return anything else.
 
-    In dollars.  ``None``: as far as it likes.  A move by as much as an amount counts as further.
+    In dollars; ``None``: any distance.  A move of exactly the amount is too far already.
 
     :ivar down: how far it may fall.
     :ivar up: how far it may rise.
