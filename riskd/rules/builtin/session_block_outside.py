@@ -212,11 +212,24 @@ class Calendar(NamedTuple):
         return f"{self.start} to {self.end} {self.zone}"
 
 
-# Each check asks several times for the windows around now, and a window takes time zone conversions.
-@lru_cache(maxsize=128)
 def _next_window(calendar: Calendar, now: datetime) -> Window:
     """Return the first window that is not over."""
-    return next(window for window in _windows(calendar, now) if window.end > now)
+    windows = _windows_near(calendar, now.astimezone(UTC).date())
+    return next(window for window in windows if window.end > now)
+
+
+# A rule is checked at each order, and a window takes time zone conversions.
+@lru_cache(maxsize=128)
+def _windows_near(calendar: Calendar, day: date) -> tuple[Window, ...]:
+    """Return windows among which is the first that is not over, for each moment of a UTC day."""
+    begins = datetime.combine(day, time(), tzinfo=UTC)
+    last = begins + timedelta(days=1)
+    near: list[Window] = []
+    for window in _windows(calendar, begins):
+        near.append(window)
+        if window.end > last:
+            break
+    return tuple(near)
 
 
 def _windows(calendar: Calendar, now: datetime) -> Iterator[Window]:
