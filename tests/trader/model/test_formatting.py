@@ -6,6 +6,7 @@ import os
 import time
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cache
 
 import wcwidth
 from hypothesis import given
@@ -28,10 +29,13 @@ from trader.model.formatting import (
     text_width,
 )
 
-DRAWN = frozenset(
-    letter for letter in map(chr, range(0x110000)) if terminal_text(letter) == letter
-)
-"""All characters that are drawn as they are."""
+
+@cache
+def drawn() -> list[str]:
+    """Return all characters that are drawn as they are; a million are looked at, so not on import."""
+    letters = "".join(map(chr, range(0x110000)))
+    shown = terminal_text(letters)
+    return [letter for letter, form in zip(letters, shown, strict=True) if form == letter]
 
 
 class MoneyTests(SynchronousTestCase):
@@ -206,7 +210,7 @@ class WidthTests(SynchronousTestCase):
     def test_every_terminal_gives_a_character_as_many_columns(self) -> None:
         disputed = [
             hex(ord(letter))
-            for letter in DRAWN
+            for letter in drawn()
             if not text_width(letter) == wcwidth.wcwidth(letter) == wcwidth.wcswidth(letter) > 0
         ]
         self.assertEqual(disputed, [])
@@ -215,7 +219,7 @@ class WidthTests(SynchronousTestCase):
         # Of characters one apart, each is beside every class of neighbors.
         joined = [
             hex(ord(letter))
-            for letter in DRAWN
+            for letter in drawn()
             for neighbor in ("a", "1", "가", "か", "☎", letter)
             for text in (letter + neighbor, neighbor + letter)
             if len(list(wcwidth.iter_graphemes(text))) != 2
