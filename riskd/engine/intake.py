@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 
 from riskd.engine.corrections import Versions, amended_sentence, is_amended, voided_sentence
 from riskd.engine.guarded_account import GuardedAccount
+from riskd.engine.quote_audience import QuoteAudience
 from riskd.engine.tracked_account import TrackedAccount, has_room_for
 from riskd.gateway.interface import GatewayError, IGateway
 from riskd.gateway.quote_book import QuoteBook
@@ -114,6 +115,7 @@ class Intake:
     """Applies the gateway's messages to the accounts that they are about.
 
     :param accounts: by account id; messages about others are ignored.
+    :param audience: knows which of them are told of a quote.
     :param gateway: knows the tick size and tick value of the contracts that the messages mention.
     :param clock: the steady clock.
     :param now: gives the broker's time, aware.
@@ -124,6 +126,7 @@ class Intake:
     def __init__(
         self,
         accounts: Mapping[int, GuardedAccount],
+        audience: QuoteAudience,
         gateway: IGateway,
         clock: IReactorTime,
         now: Callable[[], datetime],
@@ -131,6 +134,7 @@ class Intake:
         stamped: Callable[[datetime], None],
     ) -> None:
         self._accounts = accounts
+        self._audience = audience
         self._stamped = stamped
         self._gateway = gateway
         self._clock = clock
@@ -198,16 +202,18 @@ class Intake:
             return
         if doubt_of(quote, ZERO) is not None:
             self._note_doubt(quote)
-        for each in self._accounts.values():
+        has_prices, is_ensured = update.has_prices, False
+        for each in self._audience.of(contract_id):
             # An error with one account must not keep the quote from the next one.
             try:
-                if each.account.wants_quotes(contract_id):
-                    # The hub repeats prices from before a position, while newer ones may be on their way.
-                    if not update.has_prices and is_outdated(each.account.state, contract_id):
-                        continue
-                    each.account.update_quote(quote)
-                    each.risk_engine.receive(quote)
+                # The hub repeats prices from before a position, while newer ones may be on their way.
+                if not has_prices and is_outdated(each.account.state, contract_id):
+                    continue
+                each.account.update_quote(quote)
+                each.risk_engine.receive(quote)
+                if not is_ensured:
                     self._ensure_contract(contract_id)
+                    is_ensured = True
             except Exception:  # noqa: BLE001  # see errors_logged
                 _log_dropped("quote")
 
@@ -247,7 +253,7 @@ class Intake:
         ``MarketQuote`` needs a last price; a loss can be seen without one.
         """
         best_bid_ask = self._quotes.best_bid_ask(contract_id)
-        for each in self._accounts.values():
+        for each in self._audience.of(contract_id):
             if each.account.state.holds_or_works(contract_id):
                 with errors_logged("GatewayQuote"):
                     each.account.update_best_bid_ask(contract_id, best_bid_ask)

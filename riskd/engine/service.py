@@ -41,6 +41,7 @@ from riskd.engine.interface import IOperated, IOperatedAccount
 from riskd.engine.limits_in_force import LimitsInForce
 from riskd.engine.notices import Notices
 from riskd.engine.order_of_truth import SETTLED_SECONDS
+from riskd.engine.quote_audience import QuoteAudience
 from riskd.engine.reconciliation import ReconciliationLoop
 from riskd.engine.risk import RiskEngine
 from riskd.engine.settings_log import SettingsLog
@@ -133,8 +134,15 @@ class EngineService(Service):
         self._notices = Notices(journal, self._announce_note)
         self._settings = settings
         self._settings_log = SettingsLog(journal, self._catalogue, self._announce_change)
+        self._audience = QuoteAudience(self.accounts)
         intake = Intake(
-            self.accounts, gateway, clock, self.now, corrections.report, self.clocks.stamped
+            self.accounts,
+            self._audience,
+            gateway,
+            clock,
+            self.now,
+            corrections.report,
+            self.clocks.stamped,
         )
         # Bound, not wrapped: a quote passes through as few functions as possible.
         self.receive = intake.receive
@@ -188,6 +196,8 @@ class EngineService(Service):
             account, risk_engine, balances, self.clocks.broker, self._settings_log.report
         )
         self.accounts[settings.id] = guarded
+        account.wants_changed = partial(self._audience.changed, settings.id)
+        account.wants_changed()
         return guarded
 
     def startService(self) -> None:
@@ -227,7 +237,7 @@ class EngineService(Service):
         for each in settings.accounts:
             if each.id in known:
                 guarded = self.accounts[each.id]
-                guarded.account.watch = frozenset(each.watch)
+                guarded.account.watch_for(each.watch)
                 guarded.risk_engine.reload(
                     LimitsInForce(each.rules, settings.strict_mode, each.schedule)
                 )

@@ -129,6 +129,7 @@ class TrackedAccount:
         equity is a high.
     :ivar is_week_listed: whether this run has read all trades of the week.
     :ivar unmatched_at: when an exit was last shown by a trade or a position alone, in steady seconds.
+    :ivar wants_changed: called when :meth:`wants_quotes` may have changed.
     """
 
     def __init__(
@@ -149,6 +150,7 @@ class TrackedAccount:
         self._past_trades: dict[int, datetime | None] = {}
         self._cleared_at: datetime | None = None
         self.watch = frozenset(watch)
+        self.wants_changed: Callable[[], None] = lambda: None
         self._journal = journal
         self._broadcast = broadcast
         self._pending: list[EventData] = []
@@ -202,12 +204,12 @@ class TrackedAccount:
         ):
             self._entered_at[data.contract_id] = self._seconds()
         # A repeat is applied, too: what the wire carries next must not be older.
-        self.state = after
+        self._become(after)
         if isinstance(data, BrokerPosition):
             self._match_exits(after_position(state, data))
             self.note_in_memory(carried=after_increase(state, data))
         if len(after.positions) > MOST_CONTRACTS:
-            self.state = _without_oldest_flat(self.state)
+            self._become(_without_oldest_flat(self.state))
         self._journal.changed()
         if known is not None and says_the_same(known, data):
             return False
@@ -329,6 +331,11 @@ class TrackedAccount:
         """Keep what the gateway says of a contract."""
         self._change(contracts={**self.state.contracts, contract.id: contract})
 
+    def watch_for(self, tickers: Iterable[str]) -> None:
+        """Watch other tickers from now on."""
+        self.watch = frozenset(tickers)
+        self.wants_changed()
+
     def wants_quotes(self, contract_id: str) -> bool:
         """Return whether this account's clients receive the contract's quotes."""
         contract = self.state.contract(contract_id)
@@ -394,7 +401,8 @@ class TrackedAccount:
 
     def apply(self, event: Event) -> None:
         """Apply ``event`` without broadcasting it."""
-        before, self.state = self.state, apply(self.state, event)
+        before = self.state
+        self._become(apply(before, event))
         if isinstance(event.data, DailyReset):
             self._remember_past_trades(before)
             self.state = with_day_figures(self.state)
@@ -477,14 +485,24 @@ class TrackedAccount:
             # No daily reset will end the journaled day.
             known = with_lasting_closes(known)
         self._recovered = known
-        self.state = with_day_figures(merge(known, state))
+        self._become(with_day_figures(merge(known, state)))
         # Clients that connected before could not read these in the published copy.
         for lockout in news:
             self._broadcast(Event(self.account_id, lockout))
 
     def _change(self, **changes: Any) -> None:
-        self.state = msgspec.structs.replace(self.state, **changes)
+        self._become(msgspec.structs.replace(self.state, **changes))
         self._journal.changed()
+
+    def _become(self, after: AccountState) -> None:
+        """Take a state in which positions, orders or contracts may be others."""
+        before, self.state = self.state, after
+        if (
+            after.positions is not before.positions
+            or after.orders is not before.orders
+            or after.contracts is not before.contracts
+        ):
+            self.wants_changed()
 
 
 def _settings(limit: Limit | None) -> object:

@@ -88,7 +88,13 @@ class World:
         self.balances = Balances(self.account, self.clock.seconds, self.notes.append)
         guarded: Any = _Guarded(self.account, self.balances)
         self.intake = Intake(
-            {ACCOUNT: guarded}, nothing, self.clock, self.now, lambda _s: None, lambda _at: None
+            {ACCOUNT: guarded},
+            nothing,
+            nothing,
+            self.clock,
+            self.now,
+            lambda _s: None,
+            lambda _at: None,
         )
         self.intake._ensure_contract = lambda _contract_id: None  # type: ignore[method-assign]
         self.asked_at = -1e9
