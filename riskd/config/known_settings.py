@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -15,6 +16,21 @@ OWN_NAME: Final = "account"
 DAY_NAME: Final = "day"
 """The name of the daily reset."""
 
+ACCOUNTS_NAME: Final = "accounts"
+"""The name of the ids of all accounts.
+
+The journal keeps them with one account alone: with each of a thousand there would be a million ids.
+"""
+
+COMMON_NAMES: Final = (ACCOUNTS_NAME, *CommonSettings.__struct_fields__)
+"""The names of the settings that are not about single accounts."""
+
+
+def all_known_settings(settings: Settings) -> dict[int, dict[str, str]]:
+    """Return the settings of all accounts, by their ids; see :func:`known_settings`."""
+    common = known_common(settings)
+    return {each.id: {**common, **_own_settings(each)} for each in settings.accounts}
+
 
 def known_settings(settings: Settings, account: AccountSettings) -> dict[str, str]:
     """Return the settings of one account, those of no single account included.
@@ -23,22 +39,30 @@ def known_settings(settings: Settings, account: AccountSettings) -> dict[str, st
 
     :return: values as JSON, by name.
     """
+    return {**known_common(settings), **_own_settings(account)}
+
+
+def kept_ids(kept: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """Return the ids of all accounts as one of them has them; empty if none does.
+
+    :param kept: what the journal has kept with each account; earlier versions kept the ids with each.
+    """
+    found = next((each[ACCOUNTS_NAME] for each in kept if ACCOUNTS_NAME in each), None)
+    return {} if found is None else {ACCOUNTS_NAME: found}
+
+
+def _own_settings(account: AccountSettings) -> dict[str, str]:
     own = {"name": account.name, "watch": account.watch, "preset": account.preset}
     rules = {f"{RULE_PREFIX}{each.rule.key}": each.limit.settings for each in account.rules}
-    day = _json(account.schedule)
-    return {**known_common(settings), OWN_NAME: _json(own), DAY_NAME: day, **rules}
+    return {OWN_NAME: _json(own), DAY_NAME: _json(account.schedule), **rules}
 
 
 def known_common(settings: Settings) -> dict[str, str]:
     """Return the settings that are not about single accounts, as JSON by name."""
-    return {name: _json(value) for name, value in common_settings(settings).items()}
-
-
-def common_settings(settings: Settings) -> dict[str, Any]:
-    """Return the settings that are not about single accounts, by name."""
     common = {name: getattr(settings, name) for name in CommonSettings.__struct_fields__}
     common["enforce"] = settings.enforce and not settings.is_kept_enforcing
-    return {"accounts": [account.id for account in settings.accounts], **common}
+    common = {ACCOUNTS_NAME: [account.id for account in settings.accounts], **common}
+    return {name: _json(value) for name, value in common.items()}
 
 
 def _json(value: Any) -> str:

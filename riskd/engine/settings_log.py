@@ -12,8 +12,14 @@ from typing import Any, Final
 
 from twisted.logger import Logger
 
-from riskd.config.known_settings import DAY_NAME, common_settings, known_settings
-from riskd.config.settings import AccountSettings, Settings
+from riskd.config.known_settings import (
+    ACCOUNTS_NAME,
+    COMMON_NAMES,
+    DAY_NAME,
+    all_known_settings,
+    kept_ids,
+)
+from riskd.config.settings import Settings
 from riskd.engine.committed_settings import Changes, settings_of_copy
 from riskd.engine.guarded_account import GuardedAccount
 from riskd.engine.notices import announce_published
@@ -70,45 +76,64 @@ class SettingsLog:
         :param known: the accounts in the journal.
         :param accounts: those that riskd follows.
         """
-        earlier = next((each.risk.settings for each in known.values() if each.risk.settings), {})
-        common = {name: earlier[name] for name in common_settings(settings) if name in earlier}
-        configured = [each.id for each in settings.accounts]
-        for each in settings.accounts:
-            found = known.get(each.id)
+        journaled = [each.risk.settings for each in known.values() if each.risk.settings]
+        ids = kept_ids(journaled)
+        earlier = {**journaled[0], **ids} if journaled else {}
+        present = all_known_settings(settings)
+        kept = _kept(present, accounts)
+        common = {name: earlier[name] for name in COMMON_NAMES if name in earlier}
+        for account_id, after in present.items():
+            found = known.get(account_id)
             # What is not about single accounts may have changed for a new one, too.
-            before = common if found is None else found.risk.settings
-            names: Collection[str] | None = common if found is None else None
-            if found is not None and not before:
+            before: Mapping[str, str] = common
+            names: Collection[str] | None = common
+            if found is not None and found.risk.settings:
+                before = dict(sorted({**ids, **found.risk.settings}.items()))
+                # Where the ids are lost, those in the file are no news.
+                names = None if ids else {*before, *after} - {ACCOUNTS_NAME}
+            elif found is not None:
                 # Only the limits are known: an earlier riskd wrote the journal, or it was damaged.
                 before = settings_of_copy(found)
-                names = _names_of_limits(before, known_settings(settings, each))
-            committed = accounts[each.id].risk_engine.rules.committed
+                names = _names_of_limits(before, after)
+            guarded = accounts[account_id]
+            guarded.account.change_risk(settings=kept[account_id])
+            committed = guarded.risk_engine.rules.committed
             effect = committed.recovered
             if found is None:
-                effect = committed.change({}, known_settings(settings, each), now, "")
-            self._compare(settings, each, accounts[each.id], before, now, effect, names)
+                effect = committed.change({}, after, now, "")
+            self._compare(settings, guarded, before, after, now, effect, names)
         for account_id, state in known.items():
-            if account_id not in configured and state.risk.settings:
+            if account_id not in present and state.risk.settings:
                 self._leave(settings, state, accounts.get(account_id), now)
 
     def reloaded(
         self, settings: Settings, accounts: Mapping[int, GuardedAccount], now: datetime
     ) -> None:
         """Compare new settings with those of each account."""
-        for each in settings.accounts:
-            if each.id in accounts:
-                before = accounts[each.id].account.state.risk.settings
-                after = known_settings(settings, each)
-                committed = accounts[each.id].risk_engine.rules.committed
-                effect = committed.change(before, after, now, settings.operator)
-                self._compare(settings, each, accounts[each.id], before, now, effect)
+        ids = kept_ids(each.account.state.risk.settings for each in accounts.values())
+        present = all_known_settings(settings)
+        all_kept = _kept(present, accounts)
+        for account_id, kept in all_kept.items():
+            guarded, after = accounts[account_id], present[account_id]
+            known = guarded.account.state.risk.settings
+            before = {**ids, **known} if known else {}
+            guarded.account.change_risk(settings=kept)
+            effect = guarded.risk_engine.rules.committed.change(
+                before, after, now, settings.operator
+            )
+            self._compare(settings, guarded, before, after, now, effect)
+        for account_id, guarded in accounts.items():
+            known = guarded.account.state.risk.settings
+            if all_kept and account_id not in all_kept and ACCOUNTS_NAME in known:
+                # Another account keeps the ids that there are now.
+                guarded.account.change_risk(settings=_own(known))
 
     def _compare(
         self,
         settings: Settings,
-        configured: AccountSettings,
         guarded: GuardedAccount,
         before: Mapping[str, str],
+        after: Mapping[str, str],
         now: datetime,
         effect: Changes,
         names: Collection[str] | None = None,
@@ -118,7 +143,7 @@ class SettingsLog:
         :param effect: what that does to what waits.
         :param names: what is compared; ``None``: all.
         """
-        after = known_settings(settings, configured)
+        account_id = guarded.account.account_id
         found = [
             each
             for each in (differences(before, after) if before else ())
@@ -126,15 +151,13 @@ class SettingsLog:
         ]
         for each in found:
             guarded.account.note(SETTINGS, **self._entry(each, settings.operator))
-        guarded.account.change_risk(settings=after)
         rules = guarded.risk_engine.rules
-        common = common_settings(settings)
         changes = [
             SettingsChange(
                 to_milliseconds(now),
                 sentence_of(
                     _named(each),
-                    None if each.key in common else configured.id,
+                    None if each.key in COMMON_NAMES else account_id,
                     settings.operator,
                     effect.words(each.key),
                 ),
@@ -189,6 +212,22 @@ class SettingsLog:
             if not self._announce(change):
                 self._unannounced = waiting[number:] + self._unannounced
                 return
+
+
+def _kept(
+    settings: Mapping[int, Mapping[str, str]], accounts: Collection[int]
+) -> dict[int, Mapping[str, str]]:
+    """Return what each account keeps of its settings; one alone keeps the ids."""
+    kept: dict[int, Mapping[str, str]] = {}
+    for account_id in filter(accounts.__contains__, settings):
+        known = settings[account_id]
+        kept[account_id] = _own(known) if kept else known
+    return kept
+
+
+def _own(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return settings without the ids of all accounts."""
+    return {name: text for name, text in settings.items() if name != ACCOUNTS_NAME}
 
 
 def _named(found: Difference) -> Difference:

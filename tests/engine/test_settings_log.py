@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from typing import ClassVar
 
 import msgspec
@@ -9,14 +11,17 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.app.riskctl.journal_tables import journal_table
 from riskd.config.known_settings import known_settings
+from riskd.config.loader import parse_settings
 from riskd.config.settings import AccountSettings, GatewaySettings, Settings
 from riskd.journal.audit_log import SETTINGS, LogLine, read_log
 from riskd.journal.reader import read_published
+from riskd.journal.schema import JOURNAL_NAME
 from riskd.model.events import DaemonStatus
 from riskd.model.settings_changes import differences, latest_changes, sentence_of
 from tests.support.changed_settings import SettingsTestCase
+from tests.support.configuration import CATALOGUE
 from tests.support.guarded_account import DAILY_LOSS, MAX_CONTRACTS, OTHER_ACCOUNT
-from tests.support.practice_daemon import ACCOUNT, settings_of
+from tests.support.practice_daemon import ACCOUNT, PracticeDaemon, settings_of
 
 LIMITS = (
     (DAILY_LOSS.replace("500", "400"), "daily_realized_loss: loss_limit 500 became 400"),
@@ -161,6 +166,119 @@ class RemovedAccountTests(ReloadTests):
         self.daemon.settings = settings
         self.daemon.restart()
         self.daemon.advance(3)
+
+
+class Accounts(PracticeDaemon):
+    """A daemon whose configuration names all accounts."""
+
+    def read_settings(self, config: str) -> Settings:
+        return parse_settings(config, "riskd.toml", CATALOGUE)
+
+
+class ManyAccountsTests(SynchronousTestCase):
+    """The ids of all accounts are kept with one alone, and compared for each."""
+
+    def start(self, *numbers: int) -> None:
+        # The exchange has all accounts that any test is about.
+        self.daemon = Accounts(self.config(1, 2, 3, 4))
+        self.daemon.kill()
+        self.daemon.lose_files()
+        self.addCleanup(self.daemon.close)
+        self.restart(*numbers)
+
+    def config(self, *numbers: int) -> str:
+        return "".join(f"[[accounts]]\nid = {number}\n" for number in numbers)
+
+    def restart(self, *numbers: int) -> None:
+        self.daemon.kill()
+        self.daemon.settings = self.daemon.read_settings(self.config(*numbers))
+        self.daemon.restart()
+        self.daemon.advance(3)
+
+    def reload(self, *numbers: int) -> None:
+        self.daemon.engine.reload(self.daemon.read_settings(self.config(*numbers)))
+        self.daemon.advance(3)
+
+    def rows(self) -> list[tuple[int, str]]:
+        """Which account has the ids of which accounts in the journal."""
+        with closing(sqlite3.connect(self.daemon.directory / JOURNAL_NAME)) as journal:
+            sql = "SELECT account_id, data FROM settings WHERE name = 'accounts'"
+            return journal.execute(sql).fetchall()
+
+    def keep_as_before(self) -> None:
+        """Keep the ids with each account, as earlier versions did."""
+        ((_keeper, ids),) = self.rows()
+        self.daemon.kill()
+        with closing(sqlite3.connect(self.daemon.directory / JOURNAL_NAME)) as journal, journal:
+            journal.execute(
+                "INSERT OR REPLACE INTO settings (account_id, name, data)"
+                " SELECT account_id, 'accounts', ? FROM settings WHERE name = 'account'",
+                (ids,),
+            )
+
+    def lines(self, number: int) -> list[str]:
+        log = read_log(self.daemon.directory, number)
+        return [
+            f"{line.data['before']} became {line.data['after']}"
+            for line in log
+            if line.kind == SETTINGS
+        ]
+
+    def test_a_restart_with_the_same_accounts_is_no_news(self) -> None:
+        self.start(1, 2, 3)
+        self.assertEqual(self.rows(), [(1, "[1,2,3]")])
+        for _ in range(2):
+            self.restart(1, 2, 3)
+            self.assertEqual([self.lines(number) for number in (1, 2, 3)], [[]] * 3)
+
+    def test_nor_is_the_first_start_on_the_journal_of_an_earlier_version(self) -> None:
+        self.start(1, 2, 3)
+        self.keep_as_before()
+        self.assertEqual(len(self.rows()), 3)
+        self.restart(1, 2, 3)
+        self.assertEqual([self.lines(number) for number in (1, 2, 3)], [[]] * 3)
+        messages = [each.message for each in self.daemon.news(DaemonStatus)]
+        self.assertEqual([each for each in messages if each.startswith("Settings")], [])
+        self.assertEqual(self.rows(), [(1, "[1,2,3]")])
+
+    def test_other_accounts_are_news_of_each_whatever_version_wrote_the_journal(self) -> None:
+        for is_earlier in (False, True):
+            for after in ((2, 3), (3, 2, 1), (1, 2), (4, 1, 2, 3)):
+                self.start(1, 2, 3)
+                if is_earlier:
+                    self.keep_as_before()
+                self.restart(*after)
+                with self.subTest(after, is_earlier=is_earlier):
+                    line = f"[1, 2, 3] became {[*after]}"
+                    for number in after:
+                        self.assertEqual(self.lines(number), [line])
+                    self.assertEqual(len(self.rows()), 1)
+                    self.restart(*after)
+                    self.assertEqual(self.lines(after[-1]), [line])
+
+    def test_an_account_that_leaves_by_a_reload_takes_no_ids_along(self) -> None:
+        self.start(1, 2, 3)
+        self.reload(2, 3)
+        self.assertEqual(self.rows(), [(2, "[2,3]")])
+        self.restart(2, 3)
+        self.assertEqual(self.lines(3), ["[1, 2, 3] became [2, 3]"])
+
+    def test_an_account_that_comes_by_a_reload_keeps_no_ids_until_the_restart(self) -> None:
+        self.start(2, 3)
+        self.reload(1, 2, 3)
+        self.assertEqual(self.rows(), [(2, "[1,2,3]")])
+        self.restart(1, 2, 3)
+        self.assertEqual([self.lines(2), self.lines(3)], [["[2, 3] became [1, 2, 3]"]] * 2)
+        self.assertEqual(self.rows(), [(1, "[1,2,3]")])
+
+    def test_lost_ids_are_no_news(self) -> None:
+        self.start(1, 2, 3)
+        self.daemon.kill()
+        with closing(sqlite3.connect(self.daemon.directory / JOURNAL_NAME)) as journal, journal:
+            journal.execute("DELETE FROM settings WHERE name = 'accounts'")
+        self.restart(1, 2, 3)
+        self.assertEqual([self.lines(number) for number in (1, 2, 3)], [[]] * 3)
+        self.assertEqual(self.rows(), [(1, "[1,2,3]")])
 
 
 class SentenceTests(SynchronousTestCase):
