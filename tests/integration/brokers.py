@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import subprocess
 import sys
 from collections.abc import Callable
@@ -96,36 +97,42 @@ class EmbeddedBroker:
         return self._practice.exchange.store.open_orders(ACCOUNT)
 
 
+_COMMAND = [sys.executable, "-m", "tests.integration.exchange_process", str(ACCOUNT)]
+_free: list[subprocess.Popen[bytes]] = []
+"""Processes without an exchange.  A start costs more than most tests; a new exchange costs nothing."""
+
+
+@atexit.register
+def end_free_processes() -> None:
+    while _free:
+        with _free.pop() as process:
+            process.kill()
+
+
 class ExchangeProcess:
-    """The practice exchange in another process; a test's commands bypass its server.
+    """A new practice exchange in another process; a test's commands bypass its server.
 
     :ivar port: the port of its server.
     """
 
     def __init__(self, clock: WallClock) -> None:
         self._clock = clock
-        self._process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "tests.integration.exchange_process",
-                str(ACCOUNT),
-                str(clock.ahead.total_seconds()),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+        self._process = (
+            _free.pop()
+            if _free
+            else subprocess.Popen(_COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         )
-        assert self._process.stdout is not None
-        self.port = int(self._process.stdout.readline())
+        self.port: int = self.say("begin", self._seconds_ahead)
         clock.when_set.append(self._set_clock)
+
+    @property
+    def _seconds_ahead(self) -> Decimal:
+        return Decimal(str(self._clock.ahead.total_seconds()))
 
     def stop(self) -> None:
         self._clock.when_set.remove(self._set_clock)
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            assert pipe is not None
-            pipe.close()
+        self.say("end")
+        _free.append(self._process)
 
     def say(self, name: str, *arguments: Any) -> Any:
         assert self._process.stdin is not None
@@ -135,7 +142,7 @@ class ExchangeProcess:
         return decode_json(self._process.stdout.readline())
 
     def _set_clock(self) -> None:
-        self.say("set_ahead", Decimal(str(self._clock.ahead.total_seconds())))
+        self.say("set_ahead", self._seconds_ahead)
 
     def move(self, contract_id: str, last: str) -> None:
         self.say("move", contract_id, last)

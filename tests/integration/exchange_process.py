@@ -1,7 +1,7 @@
-"""A practice exchange in a process of its own, with a network server, controlled by a test.
+"""Practice exchanges in a process of their own, with a network server, controlled by a test.
 
-Run as ``python -m tests.integration.exchange_process ACCOUNT AHEAD``.  It writes the port of its server,
-then answers each line of standard input, a JSON list of a name and arguments, with a line of JSON.
+Run as ``python -m tests.integration.exchange_process ACCOUNT``.  It answers each line of standard input, a JSON list
+of a name and arguments, with a line of JSON.  ``begin`` opens a new exchange, which knows nothing of the one before.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from riskd.config.settings import Faults
 from riskd.model.exact_json import decode_json, encode_json
 from riskd.practice.gateway import PracticeGateway
-from riskd.practice.server.site import practice_site
+from riskd.practice.server.site import PracticeSite, practice_site
 
 
 class Led(LineOnlyReceiver):
@@ -30,22 +30,15 @@ class Led(LineOnlyReceiver):
 
     delimiter = b"\n"
 
-    def __init__(self, account_id: int, ahead: float) -> None:
+    def __init__(self, account_id: int) -> None:
         self._account = account_id
-        self._ahead = timedelta(seconds=ahead)
-        faults = Faults(opening_half_again=True)
-        self._gateway = PracticeGateway(
-            reactor, self.now, {account_id: ()}, is_open=False, faults=faults
-        )
-        self._site = practice_site(reactor, self._gateway)
-        self._gateway.start()
-        self._port = reactor.listenTCP(0, self._site, interface="127.0.0.1")
+        self._ahead = timedelta(0)
+        self._gateway: PracticeGateway
+        self._site: PracticeSite
+        self._port: Any
 
     def now(self) -> datetime:
         return datetime.now(UTC) + self._ahead
-
-    def connectionMade(self) -> None:
-        self.sendLine(b"%d" % self._port.getHost().port)
 
     def lineReceived(self, line: bytes) -> None:
         name, *arguments = decode_json(line)
@@ -61,6 +54,25 @@ class Led(LineOnlyReceiver):
             reactor.stop()
 
     # The commands.
+
+    def do_begin(self, ahead: Decimal) -> int:
+        """Open an exchange whose clock is so many seconds ahead; return the port of its server."""
+        self.do_set_ahead(ahead)
+        faults = Faults(opening_half_again=True)
+        self._gateway = PracticeGateway(
+            reactor, self.now, {self._account: ()}, is_open=False, faults=faults
+        )
+        self._site = practice_site(reactor, self._gateway)
+        self._gateway.start()
+        self._port = reactor.listenTCP(0, self._site, interface="127.0.0.1")
+        port: int = self._port.getHost().port
+        return port
+
+    def do_end(self) -> None:
+        """Close the exchange; its clients need not be there to say goodbye."""
+        self._gateway.stop()
+        self._port.stopListening()
+        self._site.close_hubs()
 
     def do_set_ahead(self, seconds: Decimal) -> None:
         self._ahead = timedelta(seconds=float(seconds))
@@ -98,5 +110,5 @@ def _refusal(failure: Failure) -> str:
 
 if __name__ == "__main__":
     globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
-    StandardIO(Led(int(sys.argv[1]), float(sys.argv[2])))
+    StandardIO(Led(int(sys.argv[1])))
     reactor.run()
