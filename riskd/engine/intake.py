@@ -87,12 +87,15 @@ def stamp_of(news: BrokerNews) -> datetime | None:
     return None
 
 
-def _without_future_stamp(news: BrokerNews, now: datetime) -> BrokerNews:
-    """Return news without a stamp that is too far ahead: later news would look late."""
+def _without_future_stamp(news: BrokerNews, now: Callable[[], datetime]) -> BrokerNews:
+    """Return news without a stamp that is too far ahead: later news would look late.
+
+    :param now: gives the broker's time; not asked for a trade, of which an answer may list thousands.
+    """
     if (
         isinstance(news, (BrokerOrder, BrokerPosition))
         and news.stamp is not None
-        and news.stamp > now + MAX_STAMP_AHEAD
+        and news.stamp > now() + MAX_STAMP_AHEAD
     ):
         return msgspec.structs.replace(news, stamp=None)
     return news
@@ -159,7 +162,7 @@ class Intake:
             stamp = stamp_of(news)
             if stamp is not None:
                 self._stamped(stamp)
-            news = _without_future_stamp(news, self._now())
+            news = _without_future_stamp(news, self._now)
             if account.truth.accepts_event(news, account.state, self._clock.seconds()):
                 self._apply(guarded, news)
 
@@ -176,7 +179,7 @@ class Intake:
         if guarded is None:
             return
         try:
-            news = _without_future_stamp(news, self._now())
+            news = _without_future_stamp(news, self._now)
             if guarded.account.truth.accepts_answer(news, sent_at):
                 self._apply(guarded, news, sent_at, is_evaluated=is_evaluated)
         except Exception:  # noqa: BLE001  # see errors_logged, which would cost a fifth of a known trade

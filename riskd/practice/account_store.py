@@ -329,7 +329,8 @@ def _created_since(since: datetime, account_id: int, payloads: Iterable[Payload]
     return [
         {**each}
         for each in payloads
-        if each["accountId"] == account_id and _time(each, "creationTimestamp") >= since
+        # Not by _time(): another call for each would be a third of the work.
+        if each["accountId"] == account_id and _moment(each["creationTimestamp"]) >= since
     ]
 
 

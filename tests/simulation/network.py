@@ -47,9 +47,9 @@ class SteppingClock(SortedClock):
         end = self.rightNow + amount
         while True:
             self._sortCalls()
-            if not self.calls or self.calls[0].getTime() > end:
+            if not self.times or self.times[0] > end:
                 break
-            super().advance(max(0.0, self.calls[0].getTime() - self.rightNow))
+            super().advance(max(0.0, self.times[0] - self.rightNow))
         self.rightNow = max(self.rightNow, end)
 
     def jump(self, amount: float) -> None:
@@ -395,11 +395,10 @@ class Machine:
     def __init__(self, network: Network) -> None:
         self._network = network
         self._clock = network.clock
+        # The clock's own method, for the programs ask very often.
+        self.seconds = network.clock.seconds
         self.nameResolver = _Names()
         self._calls: list[IDelayedCall] = []
-
-    def seconds(self) -> float:
-        return self._clock.seconds()
 
     def callLater(self, delay: float, act: Callable[..., Any], *args: Any, **more: Any) -> Any:
         call = self._clock.callLater(delay, act, *args, **more)

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -19,6 +20,8 @@ from riskd.gateway.projectx.gateway import ProjectXGateway
 from riskd.gateway.projectx.websocket import HubConnector
 from riskd.gateway.targets import QUOTE
 from riskd.host.secrets import Secret
+from riskd.journal.reader import Snapshot
+from riskd.journal.store import Store
 from riskd.practice.records import Message
 from riskd.practice.server.site import practice_site
 from tests.simulation.network import HOST, Machine, Network, SteppingClock
@@ -40,8 +43,20 @@ PORT = 5000
 USER, KEY = "practice", "a key"
 
 
+class _LoneStore(Store):
+    """A journal that no other program opens, so SQLite takes its locks once and not with each write."""
+
+    def _open_whole(self, path: Path) -> Snapshot:
+        snapshot = super()._open_whole(path)
+        self._journal.execute("PRAGMA main.locking_mode = EXCLUSIVE")
+        return snapshot
+
+
 class World(PracticeDaemon):
     """A daemon, and traders who are nearer to the exchange than riskd."""
+
+    def make_store(self) -> Store:
+        return _LoneStore(self.directory)
 
     def quotes_late(self) -> AbstractContextManager[None]:
         """Send the quotes of the block only at its end."""

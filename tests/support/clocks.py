@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 
 from twisted.internet.base import DelayedCall
@@ -51,24 +51,38 @@ class SortedClock(Clock):
     def __init__(self) -> None:
         super().__init__()
         self._is_sorted = True
+        # When each of the calls is due, in their order.  To ask each call for it would be most of the work.
+        self.times: list[float] = []
 
     def callLater(
         self, delay: float, act: Callable[..., object], *args: object, **kw: object
     ) -> IDelayedCall:
-        call = MovableCall(
-            self.rightNow + delay, act, args, kw, self._remove, self._moved, self.seconds
-        )
+        at = self.rightNow + delay
+        call = MovableCall(at, act, args, kw, self._remove, self._moved, self.seconds)
         self._sortCalls()
-        insort_right(self.calls, call, key=MovableCall.getTime)
+        index = bisect_right(self.times, at)
+        self.times.insert(index, at)
+        self.calls.insert(index, call)
         return call
+
+    def advance(self, amount: float) -> None:
+        self.rightNow += amount
+        self._sortCalls()
+        times, calls = self.times, self.calls
+        while times and times[0] <= self.rightNow:
+            del times[0]
+            call = calls.pop(0)
+            call.called = 1
+            call.func(*call.args, **call.kw)
+            self._sortCalls()
 
     def _remove(self, call: DelayedCall) -> None:
         """Remove a call that is canceled; with thousands of them, looking at each would be most of the work."""
         self._sortCalls()
-        index = bisect_left(self.calls, call.getTime(), key=DelayedCall.getTime)
+        index = bisect_left(self.times, call.getTime())
         while self.calls[index] is not call:
             index += 1
-        del self.calls[index]
+        del self.calls[index], self.times[index]
 
     def _moved(self, _call: DelayedCall) -> None:
         self._is_sorted = False
@@ -76,4 +90,5 @@ class SortedClock(Clock):
     def _sortCalls(self) -> None:
         if not self._is_sorted:
             super()._sortCalls()
+            self.times[:] = map(DelayedCall.getTime, self.calls)
             self._is_sorted = True

@@ -90,15 +90,16 @@ class PracticeDaemon:
     def make_clock(self) -> SortedClock:
         return SortedClock()
 
+    def make_store(self) -> Store:
+        return Store(self.directory)
+
     def connect(self) -> tuple[Any, IGateway]:
         """Return the reactor of the daemon's machine, and the gateway that it is to use."""
         return self.clock, self.gateway
 
     def _begin(self) -> None:
         reactor, gateway = self.connect()
-        self.journal = JournalService(
-            reactor, Store(self.directory), self.disk, self.now, "practice"
-        )
+        self.journal = JournalService(reactor, self.make_store(), self.disk, self.now, "practice")
         self.engine = EngineService(
             reactor,
             gateway,
