@@ -19,7 +19,7 @@ from trader.ui.palette import MONO, THEMES
 SCREENS: Final = Path(__file__).parent / "screens"
 PICTURES: Final = Path(__file__).parents[2] / "docs" / "pictures"
 
-SIZES: Final = ((80, 24), (120, 40), (60, 20))
+SIZES: Final = ((60, 14), (80, 24), (120, 40), (200, 60))
 _PAGES_OF_STATE: Final = {
     "three-positions": ("Trades",),
     "near-a-limit": ("Trades", "Limits"),

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from fractions import Fraction
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -29,9 +30,9 @@ from trader.model.session import Session
 from trader.model.ui_state import FILTERS, UiState
 from trader.model.view import View
 from trader.ui.output import TerminalOutput
-from trader.ui.pages import PAGES, row_count, selected_text
+from trader.ui.pages import PAGES, Body, selected_text
 from trader.ui.palette import MONO, THEMES
-from trader.ui.screen import RedrawThrottle, Screen, page_at
+from trader.ui.screen import RedrawThrottle, Screen, page_at, page_body
 from trader.ui.terminal import Terminal
 
 _TICK_SECONDS: Final = 1.0
@@ -42,6 +43,17 @@ _KEEPALIVE_SECONDS: Final = 5.0
 
 _ENDING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 """The signals that end the program in order; by default, some of them would leave the terminal as it is."""
+
+
+_LONGEST_SEARCH: Final = 30
+
+_NO_SCREENS: Final = Fraction(0)
+_HALF: Final = Fraction(1, 2)
+
+_NOTHING_OPEN: Final = {"is_help": False, "is_open": False, "is_typing": False}
+
+_WHILE_TYPING: Final = ("enter", "esc", "up", "down", "page up", "page down")
+"""The keys that mean the same while a text is typed."""
 
 
 class Console:
@@ -92,7 +104,7 @@ class Console:
             self._view,
             lambda: self._ui_state,
             _now,
-            [(key.label, key.effect) for key in KEYS],
+            _HELP,
         )
         self._event_loop = urwid.TwistedEventLoop(reactor)
         self._output = TerminalOutput(sys.stdout)
@@ -229,7 +241,12 @@ class Console:
     # Input.
 
     def _handle_input(self, key: Any) -> None:
-        action = _mouse_action(key) if isinstance(key, tuple) else _ACTIONS.get(key)
+        if isinstance(key, tuple):
+            action = _mouse_action(key)
+        elif self._ui_state.is_typing and key not in _WHILE_TYPING:
+            action = partial(Console.type_search, key=key)
+        else:
+            action = _ACTIONS.get(key)
         if action is not None:
             action(self)
             self._schedule_draw(important=True)
@@ -254,21 +271,69 @@ class Console:
 
     def show_page(self, number: int) -> None:
         """Show the page ``number``; past the last page, begin with the first again."""
-        self._choose(page=number % len(PAGES), row=0, is_help=False)
+        self._choose(page=number % len(PAGES), row=0, scroll=0, search="", **_NOTHING_OPEN)
 
     def turn_page(self, pages: int) -> None:
         """Show the page so many further."""
         self.show_page(self._ui_state.page + pages)
 
-    def move(self, rows: int) -> None:
-        """Select the row so many further down."""
-        count = row_count(self._view(), self._ui_state, self._session.now())
-        self._choose(row=max(0, min(self._ui_state.row + rows, count - 1)))
+    def move(self, rows: int = 0, screens: Fraction = _NO_SCREENS) -> None:
+        """Select the row so many further down, or scroll what has no rows."""
+        ui_state, body = self._ui_state, self._body()
+        place = "scroll" if ui_state.is_help or PAGES[ui_state.page].rows is None else "row"
+        by_screens = int(screens * body.height) or (screens > 0) - (screens < 0)
+        begin = min(getattr(ui_state, place), body.places - 1)
+        self._choose(**{place: max(0, min(begin + rows + by_screens, body.places - 1))})
+
+    def next_found(self, rows: int) -> None:
+        """Select the next row that is found; after the last one the first."""
+        body = self._body()
+        if self._ui_state.search and PAGES[self._ui_state.page].rows is not None and body.places:
+            self._choose(row=(self._ui_state.row + rows) % body.places)
+        else:
+            self.move(rows)
+
+    def _body(self) -> Body:
+        columns, rows = self._terminal.get_cols_rows()
+        now = self._session.now()
+        return page_body(self._view(), self._ui_state, now, columns, rows, _HELP)
+
+    def open_row(self) -> None:
+        """Keep the search that is being typed, or show the selected row in full."""
+        if self._ui_state.is_typing:
+            self._choose(is_typing=False)
+        elif PAGES[self._ui_state.page].rows is not None and self._body().places:
+            self._choose(is_open=True, is_help=False)
+
+    def close(self) -> None:
+        """Close what is open: the help, else a row, else the search."""
+        if self._ui_state.is_help or self._ui_state.is_open:
+            self._choose(is_help=False, is_open=False, scroll=0)
+        else:
+            self._choose(search="", is_typing=False, scroll=0)
+
+    def show_help(self) -> None:
+        """Show the keys, or close them."""
+        self._choose(is_help=not self._ui_state.is_help, scroll=0)
+
+    def begin_search(self) -> None:
+        """Let the trader type what rows must have in them."""
+        self._choose(search="", is_typing=True, row=0, scroll=0, is_help=False, is_open=False)
+
+    def type_search(self, key: str) -> None:
+        """Add a letter to the text of the search, or take the last one away."""
+        text = self._ui_state.search
+        if key == "backspace":
+            text = text[:-1]
+        elif len(key) == 1 and key.isprintable():
+            text += key
+        self._choose(search=text[:_LONGEST_SEARCH], row=0, scroll=0)
 
     def filter_feed(self) -> None:
         """Show the activity; if it is shown already, filter it by the next kind."""
         if self._ui_state.page == _ACTIVITY:
-            self._choose(filter=(self._ui_state.filter + 1) % len(FILTERS), row=0)
+            following = (self._ui_state.filter + 1) % len(FILTERS)
+            self._choose(filter=following, row=0, **_NOTHING_OPEN)
         else:
             self.show_page(_ACTIVITY)
 
@@ -324,6 +389,9 @@ class Key(NamedTuple):
     action: Action
 
 
+_ALL_ROWS: Final = 1_000_000
+"""More than any list has."""
+
 _WHEEL_ROWS: Final = {4: -3, 5: 3}
 """The rows to move, by the button that urwid reports for the wheel."""
 
@@ -338,8 +406,17 @@ KEYS: Final = (
     Key(("shift tab",), "Shift-Tab", "previous page", partial(Console.turn_page, pages=-1)),
     Key(("down", "j"), "Down, j", "next row", partial(Console.move, rows=1)),
     Key(("up", "k"), "Up, k", "previous row", partial(Console.move, rows=-1)),
-    Key(("page down",), "Page Down", "ten rows down", partial(Console.move, rows=10)),
-    Key(("page up",), "Page Up", "ten rows up", partial(Console.move, rows=-10)),
+    Key(("page down",), "Page Down", "a screen down", partial(Console.move, screens=Fraction(1))),
+    Key(("page up",), "Page Up", "a screen up", partial(Console.move, screens=Fraction(-1))),
+    Key(("ctrl d",), "Ctrl-D", "half of it down", partial(Console.move, screens=_HALF)),
+    Key(("ctrl u",), "Ctrl-U", "half of it up", partial(Console.move, screens=-_HALF)),
+    Key(("home", "g"), "Home, g", "first row", partial(Console.move, rows=-_ALL_ROWS)),
+    Key(("end", "G"), "End, G", "last row", partial(Console.move, rows=_ALL_ROWS)),
+    Key(("enter",), "Enter", "the row in full", Console.open_row),
+    Key(("/",), "/", "only rows with a text", Console.begin_search),
+    Key(("n",), "n", "next of these rows", partial(Console.next_found, rows=1)),
+    Key(("N",), "N", "previous of them", partial(Console.next_found, rows=-1)),
+    Key(("esc",), "Esc", "close what is open", Console.close),
     Key(("f",), "f", "next activity filter", Console.filter_feed),
     Key(("p",), "p", "pause the activity", Console.pause_feed),
     Key(("c",), "c", "copy the selected row", Console.copy),
@@ -347,10 +424,12 @@ KEYS: Final = (
     Key(("a",), "a", "ASCII characters only", partial(Console.toggle, choice="is_ascii")),
     Key(("m",), "m", "mouse on or off", Console.toggle_mouse),
     Key(("b",), "b", "mute all but lockouts", partial(Console.toggle, choice="is_muted")),
-    Key(("?", "esc"), "?", "show the keys", partial(Console.toggle, choice="is_help")),
+    Key(("?",), "?", "show the keys", Console.show_help),
     Key(("q",), "q", "quit", Console.quit),
 )
 """All keys; the help is made of them."""
+
+_HELP: Final = [(key.label, key.effect) for key in KEYS]
 
 _ACTIONS: Final = {name: key.action for key in KEYS for name in key.names}
 

@@ -25,6 +25,10 @@ class UiState(msgspec.Struct, frozen=True, kw_only=True):
 
     :ivar page: the index of the page.
     :ivar row: the index of the selected row, on a page that has rows.
+    :ivar scroll: how many lines of a page without rows, or of the help, are above the screen.
+    :ivar is_open: whether the selected row is shown in full, in place of the page.
+    :ivar search: only rows that have this text in them are shown, in capitals or not; empty: all.
+    :ivar is_typing: whether that text is being typed.
     :ivar filter: the index of the feed's filter in :data:`FILTERS`.
     :ivar paused_feed: the lines that the feed had when the trader paused it; ``None`` while it runs.
         Their number would not do: actions from the state file are inserted between others.
@@ -37,6 +41,10 @@ class UiState(msgspec.Struct, frozen=True, kw_only=True):
 
     page: int = 0
     row: int = 0
+    scroll: int = 0
+    is_open: bool = False
+    search: str = ""
+    is_typing: bool = False
     filter: int = 0
     paused_feed: tuple[FeedLine, ...] | None = None
     is_help: bool = False

@@ -24,7 +24,8 @@ _TABLES: Final[tuple[tuple[panels.Panel, int], ...]] = (
 """The tables, and how many rows each gets in its turn: the trader needs the positions first."""
 
 _ACTIVITY_ROWS: Final = 4
-"""There is always room for this much of the feed."""
+_ROOMY: Final = 16
+"""From so many rows on there is always room for this much of the feed; on fewer, what is held comes first."""
 
 _TWO_COLUMNS: Final = 116
 """From so many columns on there is room for two blocks side by side."""
@@ -58,7 +59,8 @@ def _left(
     if with_limit and view.source is not Source.NOTHING:
         lines += _nearest_limit(view, now, width, with_close=rows >= _CLOSE_ROWS)
     tables = [panel(view, now, width) for panel, _ in _TABLES]
-    heights = _share_rows(rows - len(lines) - _ACTIVITY_ROWS, [len(table) for table in tables])
+    reserved = _ACTIVITY_ROWS if rows >= _ROOMY else 0
+    heights = _share_rows(rows - len(lines) - reserved, [len(table) for table in tables])
     for table, height in zip(tables, heights, strict=True):
         lines += truncate(table, height)
     return lines + panels.activity(view, now, width, rows - len(lines))

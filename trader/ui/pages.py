@@ -1,17 +1,19 @@
 """The table of pages, and the page that is shown, between header and footer.
 
 Each page is a module with the same two functions: ``heading``, the fixed lines at its top, and ``rows``, a
-list in which one row is selected and which is scrolled to it.  A page without rows is all heading.
+list in which one row is selected and which is scrolled to it.  A page without rows is all heading, and scrolled as a
+whole.  A search leaves out the rows, or the lines of such a page, that do not have its text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
+from riskd.model.formatting import counted
 from trader.model.formatting import text_width
 from trader.model.ui_state import UiState
 from trader.model.view import View
@@ -36,22 +38,24 @@ class Page(msgspec.Struct, frozen=True):
     """A page.
 
     :ivar short: its name where there is little room.
+    :ivar shortest: its name on the narrowest screen.
     :ivar rows: ``None`` on a page without rows.
     """
 
     name: str
     short: str
+    shortest: str
     heading: Heading
     rows: Rows | None = None
 
 
 PAGES: Final = (
-    Page("Overview", "Overview", overview_page.heading),
-    Page("Trades", "Trades", trades_page.heading, trades_page.rows),
-    Page("Limits", "Limits", limits_page.heading, limits_page.rows),
-    Page("Lockouts", "Locks", lockouts_page.heading, lockouts_page.rows),
-    Page("Activity", "Activity", activity_page.heading, activity_page.rows),
-    Page("Connection", "Link", connection_page.heading),
+    Page("Overview", "Overview", "Over", overview_page.heading),
+    Page("Trades", "Trades", "Trades", trades_page.heading, trades_page.rows),
+    Page("Limits", "Limits", "Limits", limits_page.heading, limits_page.rows),
+    Page("Lockouts", "Locks", "Locks", lockouts_page.heading, lockouts_page.rows),
+    Page("Activity", "Activity", "Feed", activity_page.heading, activity_page.rows),
+    Page("Connection", "Link", "Link", connection_page.heading),
 )
 """The pages in the order of their keys."""
 
@@ -59,17 +63,35 @@ _MARK_WIDTH: Final = 2
 _DETAIL_LINES: Final = 4
 """Lines in which nearly every row can be shown in full."""
 
+_WHOLE_PAGE: Final = 500
+"""More lines than a page without rows has at present; the oldest of the activity are on a page of their own."""
 
-def body(
-    view: View, ui_state: UiState, now: datetime, columns: int, rows: int
-) -> list[StyledLine]:
-    """Return the lines of the page that is shown, at most ``rows``."""
+
+class Body(NamedTuple):
+    """A page as it is laid out.
+
+    :ivar lines: what is drawn.
+    :ivar places: how many rows there are to select from, or places to scroll to.
+    :ivar height: how many of them are on the screen at once.
+    """
+
+    lines: list[StyledLine]
+    places: int
+    height: int
+
+
+def body(view: View, ui_state: UiState, now: datetime, columns: int, rows: int) -> Body:
+    """Return the page that is shown, at most ``rows`` lines of it."""
     page = PAGES[ui_state.page]
-    heading = page.heading(view, ui_state, now, columns, rows)[:rows]
     if page.rows is None:
-        return heading
-    found = page.rows(view, ui_state, now, columns - _MARK_WIDTH)
+        return _page_without_rows(page, view, ui_state, now, columns, rows)
+    found = _found(page.rows(view, ui_state, now, columns - _MARK_WIDTH), ui_state)
     selected = min(ui_state.row, len(found) - 1)
+    if ui_state.is_open and found:
+        return _opened(found, selected, columns, rows)
+    heading = page.heading(view, ui_state, now, columns, rows)
+    search = _search_line(ui_state, len(found))
+    heading = [*heading[: rows - len(search)], *search]
     room = rows - len(heading)
     detail = _detail(found, selected, columns, room // 2)
     # The rows get at least as many lines as the detail.
@@ -79,13 +101,67 @@ def body(
     shown = _visible_rows(found, selected, columns, height)
     # The detail stays at the bottom of the page, so that it does not jump from row to row.
     padding = [StyledLine() for _ in range(height - len(shown))] if detail else []
-    return [*heading, *shown, *padding, *detail]
+    return Body([*heading, *shown, *padding, *detail], len(found), max(1, height))
 
 
-def row_count(view: View, ui_state: UiState, now: datetime) -> int:
-    """Return how many rows the page has to select from."""
-    rows = PAGES[ui_state.page].rows
-    return len(rows(view, ui_state, now, 0)) if rows else 0
+def _page_without_rows(
+    page: Page, view: View, ui_state: UiState, now: datetime, columns: int, rows: int
+) -> Body:
+    whole = page.heading(view, ui_state, now, columns, _WHOLE_PAGE)
+    if ui_state.search or ui_state.is_typing:
+        found = _found(whole, ui_state)
+        body = scrolled(found, ui_state.scroll, rows - 1)
+        return body._replace(lines=[*_search_line(ui_state, len(found)), *body.lines])
+    if ui_state.scroll:
+        return scrolled(whole, ui_state.scroll, rows)
+    # What is most important of all, as much of it as fits.
+    fitting = page.heading(view, ui_state, now, columns, rows)[:rows]
+    return scrolled(whole, 0, rows)._replace(lines=fitting)
+
+
+def scrolled(lines: Sequence[StyledLine], first: int, rows: int) -> Body:
+    """Return so many lines from the ``first`` on; arrows say how many are beyond."""
+    if len(lines) <= rows:
+        return Body([*lines], 1, rows)
+    # The first place shows everything but a line, in whose place is an arrow; at all others are two at most.
+    last = len(lines) - rows + 1
+    first = min(first, last)
+    if not first:
+        return Body([*lines[: rows - 1], _beyond("↓", len(lines) - rows + 1)], last + 1, rows)
+    shown = [_beyond("↑", first), *lines[first : first + rows - 1]]
+    if first < last:
+        shown[-1] = _beyond("↓", len(lines) - first - rows + 2)
+    return Body(shown, last + 1, rows)
+
+
+def _beyond(arrow: str, lines: int) -> StyledLine:
+    return [("dim", f"{arrow} {lines} more")]
+
+
+def _found(rows: list[StyledLine], ui_state: UiState) -> list[StyledLine]:
+    """Return the rows that have the text of the search in them."""
+    wanted = ui_state.search.casefold()
+    return [row for row in rows if wanted in collapsed_text(row).casefold()] if wanted else rows
+
+
+def _search_line(ui_state: UiState, count: int) -> list[StyledLine]:
+    """Return what rows must have and how many have it; nothing without a search."""
+    if not (ui_state.search or ui_state.is_typing):
+        return []
+    keys = (
+        "Enter keeps it, Esc ends it" if ui_state.is_typing else "n next, N previous, Esc ends it"
+    )
+    cursor = "_" if ui_state.is_typing else ""
+    return [
+        [("strong", f"/{ui_state.search}{cursor}"), ("dim", f"   {counted(count, 'row')}; {keys}")]
+    ]
+
+
+def _opened(found: list[StyledLine], selected: int, columns: int, rows: int) -> Body:
+    """Return the selected row in full."""
+    title = panel_title(f"Row {selected + 1} of {len(found)}", columns, "Esc closes it")
+    lines = wrap("text", collapsed_text(found[selected]), columns, rows - 1)
+    return Body([title, *lines], len(found), 1)
 
 
 def selected_text(view: View, ui_state: UiState, now: datetime, columns: int) -> str:
@@ -94,7 +170,7 @@ def selected_text(view: View, ui_state: UiState, now: datetime, columns: int) ->
     if page.rows is None:
         heading = page.heading(view, ui_state, now, columns, 2)
         return " ".join(collapsed_text(line) for line in heading[1:])
-    rows = page.rows(view, ui_state, now, columns)
+    rows = _found(page.rows(view, ui_state, now, columns), ui_state)
     return collapsed_text(rows[min(ui_state.row, len(rows) - 1)]) if rows else ""
 
 

@@ -13,14 +13,13 @@ from trader.model.formatting import ascii_only, terminal_text
 from trader.model.ui_state import UiState
 from trader.model.view import View
 from trader.ui.header import banner, header
-from trader.ui.pages import PAGES, body
+from trader.ui.pages import PAGES, Body, body, scrolled
 from trader.ui.styled_text import (
     StyledLine,
     justify,
     length,
     panel_title,
     side_by_side,
-    truncate,
     wrap,
 )
 from trader.ui.terminal import paint
@@ -33,6 +32,7 @@ _QUOTE_DRAWS_A_SECOND: Final = 5
 
 _FOOTER_ROWS: Final = 1
 _HELP: Final = "? help  q quit"
+_SHORT_HELP: Final = "? help"
 
 
 class Screen(urwid.Widget):
@@ -88,51 +88,78 @@ def compose(
     A screen that is too small shows no figures at all, because a number that is cut is another number.
     """
     lines = [header(view, now, columns), *banner(view, now, columns)]
-    room = rows - len(lines) - _FOOTER_ROWS
     if columns < MIN_COLUMNS or rows < MIN_ROWS:
         problem = f"{columns}x{rows} is too small; figures need {MIN_COLUMNS}x{MIN_ROWS}"
         lines += wrap("strong", problem, columns)
-    elif ui_state.is_help:
-        lines += _help(keys, columns, room)
     else:
-        lines += body(view, ui_state, now, columns, room)
+        lines += _between(
+            view, ui_state, now, columns, rows - len(lines) - _FOOTER_ROWS, keys
+        ).lines
     filled = (lines + [[] for _ in range(rows)])[: max(0, rows - _FOOTER_ROWS)]
     return [*filled, footer(ui_state, columns)][:rows]
 
 
+def page_body(
+    view: View,
+    ui_state: UiState,
+    now: datetime,
+    columns: int,
+    rows: int,
+    keys: Sequence[tuple[str, str]] = (),
+) -> Body:
+    """Return what is between header and footer on a screen of this size."""
+    above = 1 + len(banner(view, now, columns))
+    return _between(view, ui_state, now, columns, rows - above - _FOOTER_ROWS, keys)
+
+
+def _between(
+    view: View,
+    ui_state: UiState,
+    now: datetime,
+    columns: int,
+    rows: int,
+    keys: Sequence[tuple[str, str]],
+) -> Body:
+    if ui_state.is_help:
+        return scrolled(_help(keys, columns, rows), ui_state.scroll, rows)
+    return body(view, ui_state, now, columns, rows)
+
+
 def footer(ui_state: UiState, columns: int) -> StyledLine:
-    """Return the tabs of the pages and the keys for help and quit."""
-    tabs = _tabs(ui_state, columns)
+    """Return the tabs of the pages, and as much of modes and keys as fits beside them."""
+    tabs, end = _tabs_and_end(ui_state, columns)
     if tabs:
-        return justify(tabs, _footer_end(ui_state), columns)
+        return justify(tabs, end, columns)
     return [("dim", _HELP.rjust(columns)[:columns])]
 
 
 def page_at(ui_state: UiState, columns: int, column: int) -> int | None:
     """Return the index of the page whose tab covers a column of the footer."""
     end = 0
-    for number, (_, text) in enumerate(_tabs(ui_state, columns)):
+    for number, (_, text) in enumerate(_tabs_and_end(ui_state, columns)[0]):
         end += len(text)
         if column < end:
             return number
     return None
 
 
-def _tabs(ui_state: UiState, columns: int) -> StyledLine:
-    """Return a tab for each page, with the longest names that fit, or none."""
-    for names in (
-        [page.name for page in PAGES],
-        [page.short for page in PAGES],
-        [page.name if page is PAGES[ui_state.page] else "" for page in PAGES],
+def _tabs_and_end(ui_state: UiState, columns: int) -> tuple[StyledLine, StyledLine]:
+    """Return a tab for each page, with the longest names that fit, and what stands at the end of the line.
+
+    The names of the pages come before the keys, and what the trader has switched before both.
+    """
+    modes = _modes(ui_state)
+    shortest = [page.shortest for page in PAGES]
+    for names, end in (
+        ([page.name for page in PAGES], f"{modes}{_HELP}"),
+        ([page.short for page in PAGES], f"{modes}{_HELP}"),
+        (shortest, f"{modes}{_SHORT_HELP}"),
+        ([page.shortest if page is PAGES[ui_state.page] else "" for page in PAGES], f"{modes}?"),
     ):
         tabs = [_tab(number, name, ui_state) for number, name in enumerate(names)]
-        if length(tabs) + length(_footer_end(ui_state)) < columns:
-            return tabs
-    return []
-
-
-def _footer_end(ui_state: UiState) -> StyledLine:
-    return [("dim", _modes(ui_state)), ("dim", _HELP)]
+        if length(tabs) + len(end) < columns:
+            return tabs, [("dim", end)]
+    return [], []
 
 
 def _tab(number: int, name: str, ui_state: UiState) -> tuple[str | None, str]:
@@ -151,7 +178,7 @@ def _modes(ui_state: UiState) -> str:
 
 
 def _help(keys: Sequence[tuple[str, str]], columns: int, rows: int) -> list[StyledLine]:
-    """Return the keys and what they do, in two columns where one would be too long."""
+    """Return the keys and what they do, in two columns where one is too long."""
     lines: list[StyledLine] = [
         [("strong", f" {label:<10}"), ("text", description)] for label, description in keys
     ]
@@ -159,7 +186,7 @@ def _help(keys: Sequence[tuple[str, str]], columns: int, rows: int) -> list[Styl
         half = (len(lines) + 1) // 2
         left_width = min(columns // 2, max(map(length, lines[:half])))
         lines = side_by_side(lines[:half], lines[half:], left_width)
-    return truncate([panel_title("Keys", columns), *lines], rows)
+    return [panel_title("Keys", columns, "Esc closes it"), *lines]
 
 
 class RedrawThrottle:

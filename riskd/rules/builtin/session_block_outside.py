@@ -221,7 +221,10 @@ def _next_window(calendar: Calendar, now: datetime) -> Window:
 # A rule is checked at each order, and a window takes time zone conversions.
 @lru_cache(maxsize=128)
 def _windows_near(calendar: Calendar, day: date) -> tuple[Window, ...]:
-    """Return windows among which is the first that is not over, for each moment of a UTC day."""
+    """Return the windows around a UTC day.
+
+    For each moment of the day, the first that is not over is among them.
+    """
     begins = datetime.combine(day, time(), tzinfo=UTC)
     last = begins + timedelta(days=1)
     near: list[Window] = []

@@ -372,6 +372,60 @@ class KeyTests(ConsoleTestCase):
         self.press("up", "k", "k", "page up")
         self.assertEqual(self.console._ui_state.row, 0)
 
+    def fill(self, trades: int = 60) -> None:
+        """Report trades whose P&L are their numbers."""
+        for number in range(1, trades + 1):
+            self.receive("GatewayUserTrade", id=number, profitAndLoss=number)
+
+    def test_a_list_is_scrolled_by_half_a_screen_by_one_and_to_its_ends(self) -> None:
+        self.fill()
+        self.press("2", "page down")
+        screen = self.console._ui_state.row
+        self.assertIn("> ", self.press("page down"))
+        self.assertEqual(self.console._ui_state.row, 2 * screen)
+        self.press("page up", "ctrl d")
+        self.assertEqual(self.console._ui_state.row, screen + screen // 2)
+        self.press("ctrl u")
+        self.assertEqual(self.console._ui_state.row, screen)
+        for last, first in (("G", "g"), ("end", "home")):
+            self.press(last)
+            self.assertEqual(self.console._ui_state.row, 59)
+            self.press(first)
+            self.assertEqual(self.console._ui_state.row, 0)
+
+    def test_a_page_without_rows_is_scrolled_to_its_last_line(self) -> None:
+        self.fill()
+        self.assertNotIn("Connected to daemon", self.press("1"))
+        self.assertIn("Connected to daemon", self.press("G"))
+        self.assertNotIn("Connected to daemon", self.press("k", "g"))
+
+    def test_a_search_is_typed_and_n_goes_on_through_what_it_finds(self) -> None:
+        self.fill()
+        self.assertIn("/_   60 rows", self.press("2", "/"))
+        # Letters that are keys elsewhere are letters of the text here.
+        self.assertIn("/+5q_   0 rows", self.press("+", "5", "q"))
+        self.assertIn("/+5_   15 rows", self.press("backspace", "f2"))
+        self.assertIn("/+5   15 rows; n next", self.press("enter"))
+        self.press(*["n"] * 16)
+        self.assertEqual(self.console._ui_state.row, 1)
+        self.press("N", "N")
+        self.assertEqual(self.console._ui_state.row, 14)
+        self.assertNotIn("/+5", self.press("esc"))
+
+    def test_enter_shows_a_row_in_full_and_esc_closes_it(self) -> None:
+        self.fill(3)
+        self.assertIn("Row 1 of 3", self.press("2", "enter"))
+        self.assertIn("Row 2 of 3", self.press("j"))
+        self.assertNotIn("Row 2", self.press("esc"))
+        self.assertNotIn("Row ", self.press("1", "enter"))
+
+    def test_escape_only_closes(self) -> None:
+        before = self.press("2")
+        self.assertEqual(self.press("esc"), before)
+        self.assertIn("Keys", self.press("?"))
+        self.assertNotIn("Keys", self.press("esc"))
+        self.assertNotIn("Keys", self.press("esc"))
+
     def test_a_page_begins_at_its_first_row(self) -> None:
         for number in range(3):
             self.receive("GatewayUserTrade", id=number, profitAndLoss=number)

@@ -297,7 +297,7 @@ class FileProblemTests(ScreenTestCase):
                 # The header, the connection problem, and the row of the flash.
                 self.assertLessEqual(end - 3, 3)
                 self.assertTrue(shown[2].startswith(" No last known state:"))
-                self.assertTrue(shown[-1].endswith("q quit"))
+                self.assertTrue(shown[-1].endswith(("q quit", "? help", "?")))
 
     def test_control_characters_in_a_path_do_not_reach_the_terminal(self) -> None:
         self.file.fail(f"no last known state: /{CONTROL_CHARACTERS} is not there")

@@ -51,11 +51,19 @@ class LayoutTests(ScreenTestCase):
         self.receive("daemon_status", status="ERROR", message="trouble " * 20)
         self.receive("daemon_status", status="ERROR", message="trouble " * 20)
         self.wait(10)
-        # Top, P&L, limit and footer take eight rows, the feed another four.
+        # Top, P&L, limit and footer take eight rows.
         shown = self.shown(80, 14)
         self.assertIn("Positions (5, 15 contracts)", shown)
         self.assertIn("Working orders (5)", shown)
-        self.assertNotIn("more", shown)
+
+    def test_on_the_smallest_screen_positions_come_before_the_activity(self) -> None:
+        self.connect()
+        for number in range(3):
+            self.receive("GatewayUserPosition", contractId=f"CON.F.US.MNQ.H{number}", size=1)
+        shown = self.rows(60, 14)
+        self.assertEqual(sum(row.startswith("MNQH") for row in shown), 3)
+        self.assertNotIn("Activity", "\n".join(shown))
+        self.assertIn("Activity", self.shown(60, 24))
 
     def test_a_large_terminal_shows_whole_tables(self) -> None:
         self.connect()

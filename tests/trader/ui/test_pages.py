@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from tests.support.console import BEGIN, DAY, at
-from tests.support.screen import LIMITS, PageTestCase
+from tests.support.console import BEGIN, DAY, MNQ, at
+from tests.support.screen import LIMITS, MES, PageTestCase
 from trader.model.formatting import clock
-from trader.ui.pages import PAGES, row_count, selected_text
+from trader.ui.pages import PAGES, body, selected_text
+from trader.ui.styled_text import text_of
 
 
 class VisibleRowsTests(PageTestCase):
@@ -33,11 +34,15 @@ class VisibleRowsTests(PageTestCase):
 class SelectionTests(PageTestCase):
     """Rows to select, and the text that is copied."""
 
-    def test_the_row_count_is_the_number_of_rows(self) -> None:
+    def places(self, columns: int = 80, rows: int = 20) -> int:
+        """Return over how many rows or lines the page can be scrolled."""
+        return body(self.session.view(), self.ui_state, self.now, columns, rows).places
+
+    def test_there_is_a_place_for_each_row(self) -> None:
         self.receive("GatewayUserTrade", profitAndLoss=-1)
-        for page, number in (("Overview", 0), ("Trades", 1), ("Limits", 4), ("Lockouts", 0)):
+        for page, number in (("Trades", 1), ("Limits", 4), ("Lockouts", 0)):
             self.turn(page)
-            self.assertEqual(row_count(self.session.view(), self.ui_state, self.now), number, page)
+            self.assertEqual(self.places(), number, page)
 
     def test_the_selected_text_is_one_line_without_styles(self) -> None:
         self.receive("GatewayUserTrade", profitAndLoss=-45.5, executionTime=at(0))
@@ -50,6 +55,80 @@ class SelectionTests(PageTestCase):
         self.assertEqual(selected_text(self.session.view(), self.ui_state, self.now, 80), "")
 
 
+class SearchTests(PageTestCase):
+    """Rows with a text."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        for number, contract in enumerate((MNQ, MES, MNQ)):
+            self.receive("GatewayUserTrade", id=number, contractId=contract, profitAndLoss=number)
+        self.turn("Trades")
+
+    def test_rows_without_the_text_are_left_out(self) -> None:
+        self.change(search="mnq")
+        shown = "\n".join(self.rows())
+        self.assertIn("/mnq   2 rows; n next", shown)
+        listed = "\n".join(self.below("Time "))
+        self.assertEqual((listed.count("MNQU5"), listed.count("MESU5")), (2, 0))
+        self.assertIn("MNQU5", selected_text(self.session.view(), self.ui_state, self.now, 80))
+
+    def test_a_text_that_no_row_has_leaves_none(self) -> None:
+        self.change(search="zzz", row=2)
+        self.assertIn("/zzz   0 rows", "\n".join(self.rows()))
+        self.assertEqual(selected_text(self.session.view(), self.ui_state, self.now, 80), "")
+
+    def test_while_it_is_typed_there_is_a_cursor(self) -> None:
+        self.change(search="m", is_typing=True)
+        self.assertIn("/m_   3 rows; Enter keeps it, Esc ends it", "\n".join(self.rows()))
+
+    def test_lines_of_a_page_without_rows_are_found(self) -> None:
+        self.turn("Connection")
+        self.change(search="gateway")
+        shown = [row for row in self.rows() if row.startswith("Gateway")]
+        self.assertEqual(len(shown), 1)
+        self.assertNotIn("Reconnects", "\n".join(self.rows()))
+
+
+class OpenRowTests(PageTestCase):
+    """The selected row in full."""
+
+    def test_all_of_a_long_row_is_shown(self) -> None:
+        reason = " ".join(f"word{number}" for number in range(40))
+        self.receive("enforcement_action", reason=reason)
+        self.turn("Activity")
+        self.change(is_open=True)
+        shown = " ".join(" ".join(self.rows(60, 24)).split())
+        self.assertIn("Row 1 of ", shown)
+        self.assertIn(reason, shown)
+
+    def test_nothing_opens_without_rows(self) -> None:
+        self.turn("Trades")
+        self.change(is_open=True)
+        self.assertIn("Trades of the day", "\n".join(self.rows()))
+
+
+class ScrollTests(PageTestCase):
+    """Pages without rows."""
+
+    def test_every_line_can_be_reached(self) -> None:
+        self.connect()
+        self.fill()
+        for page in ("Overview", "Connection"):
+            self.turn(page)
+            view = self.session.view()
+            whole = {text_of(line) for line in body(view, self.ui_state, self.now, 60, 400).lines}
+            seen = set[str]()
+            places = body(view, self.ui_state, self.now, 60, 9).places
+            self.assertGreater(places, 1)
+            for scroll in range(places):
+                self.change(scroll=scroll)
+                lines = body(view, self.ui_state, self.now, 60, 9).lines
+                self.assertLessEqual(len(lines), 9)
+                seen |= {text_of(line) for line in lines}
+            self.assertEqual(whole - seen, set())
+            self.change(scroll=0)
+
+
 class EveryPageTests(PageTestCase):
     """All pages in all states."""
 
@@ -59,8 +138,21 @@ class EveryPageTests(PageTestCase):
             act()
             for number in range(len(PAGES)):
                 for is_ascii in (False, True):
-                    for is_help in (False, True):
-                        self.change(page=number, is_ascii=is_ascii, is_help=is_help)
+                    for other in (
+                        {},
+                        {"is_help": True},
+                        {"scroll": 3},
+                        {"search": "o", "row": 1},
+                        {"is_open": True},
+                    ):
+                        plain = {
+                            "is_help": False,
+                            "is_open": False,
+                            "scroll": 0,
+                            "search": "",
+                            "row": 0,
+                        }
+                        self.change(page=number, is_ascii=is_ascii, **{**plain, **other})
                         for columns, rows in ((60, 14), (80, 24), (120, 40), (240, 80)):
                             canvas = self.canvas(columns, rows)
                             self.assertEqual((canvas.cols(), len(canvas.text)), (columns, rows))

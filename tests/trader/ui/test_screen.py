@@ -17,7 +17,14 @@ from tests.support.console import DAY, FILE_PROBLEMS, MNQ, at
 from tests.support.screen import CONTROL_CHARACTERS, SIZES, PageTestCase, ScreenTestCase
 from trader.cli.console import KEYS
 from trader.ui.pages import PAGES
-from trader.ui.screen import MAX_DRAWS_A_SECOND, RedrawThrottle, compose, footer, page_at
+from trader.ui.screen import (
+    MAX_DRAWS_A_SECOND,
+    RedrawThrottle,
+    compose,
+    footer,
+    page_at,
+    page_body,
+)
 from trader.ui.styled_text import text_of
 
 ODD_NAMES = (
@@ -77,7 +84,8 @@ class SizeTests(ScreenTestCase):
     def test_the_footer_is_the_last_row(self) -> None:
         self.fill()
         for columns, rows in SIZES:
-            self.assertTrue(self.rows(columns, rows)[-1].endswith("? help  q quit"[:columns]))
+            ends = ("? help  q quit"[:columns], "? help", "?")
+            self.assertTrue(self.rows(columns, rows)[-1].endswith(ends))
 
     def test_control_characters_in_events_do_not_reach_the_terminal(self) -> None:
         self.connect()
@@ -88,7 +96,8 @@ class SizeTests(ScreenTestCase):
         self.lose(f"lost connection to daemon: {CONTROL_CHARACTERS}")
         for columns, rows in SIZES:
             self.check_size(columns, rows)
-            self.assertTrue(self.rows(columns, rows)[-1].endswith("? help  q quit"[:columns]))
+            ends = ("? help  q quit"[:columns], "? help", "?")
+            self.assertTrue(self.rows(columns, rows)[-1].endswith(ends))
         shown = "Bad ?[31mnews?[0m second  tabbed ?1m?backwards? "
         self.assertIn(f"LOCKED OUT until an operator unlocks it: {shown}", self.shown(120))
         self.assertIn(f"Lost connection to daemon: {shown}", self.shown(120))
@@ -190,7 +199,7 @@ class FooterTests(PageTestCase):
             self.assertIsNone(page_at(self.ui_state, columns, columns - 2))
 
     def test_a_footer_without_room_for_tabs_has_no_page(self) -> None:
-        for columns in (1, 15, 30):
+        for columns in (1, 15, 20):
             self.assertEqual({page_at(self.ui_state, columns, x) for x in range(columns)}, {None})
 
     def test_the_footer_is_as_wide_as_the_screen(self) -> None:
@@ -214,11 +223,34 @@ class HelpTests(PageTestCase):
             for label, description in keys:
                 self.assertTrue(any(f" {label:<10}{description}" in line for line in shown), label)
 
-    def test_a_help_that_does_not_fit_counts_the_missing_lines(self) -> None:
-        self.change(is_help=True)
+    def test_a_help_that_does_not_fit_is_scrolled_to_its_last_line(self) -> None:
         keys = [(key.label, key.effect) for key in KEYS]
-        lines = compose(self.session.view(), self.ui_state, self.now, 60, 14, keys)
-        self.assertEqual(text_of(lines[-2]), "  ... and 2 more")
+        self.change(is_help=True)
+        view = self.session.view()
+        places = page_body(view, self.ui_state, self.now, 60, 14, keys).places
+        self.assertGreater(places, 1)
+        seen = set()
+        for scroll in range(places):
+            self.change(scroll=scroll)
+            lines = [
+                text_of(each) for each in compose(view, self.ui_state, self.now, 60, 14, keys)
+            ]
+            self.assertEqual(len(lines), 14)
+            self.assertEqual(any("↓" in line for line in lines), scroll < places - 1)
+            self.assertEqual(any("↑" in line for line in lines), scroll > 0)
+            seen |= {
+                label
+                for label, effect in keys
+                if any(f"{label:<10}{effect}" in line for line in lines)
+            }
+        self.assertEqual(seen, {label for label, _effect in keys})
+
+    def test_all_pages_keep_their_names_on_the_narrowest_screen(self) -> None:
+        for number, page in enumerate(PAGES):
+            self.change(page=number)
+            text = self.rows(60, 14)[-1]
+            self.assertTrue(all(each.shortest in text for each in PAGES), text)
+            self.assertIn(f"[{number + 1} {page.shortest}]", text)
 
 
 class RedrawThrottleTests(SynchronousTestCase):
