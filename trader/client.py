@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, Final
@@ -71,9 +70,29 @@ _NORMAL_CLOSURE: Final = 1000
 
 EventCallback = Callable[[str, dict[str, Any]], object]
 ReadEvent = Callable[[], Event | None]
-LazyEventCallback = Callable[[str, ReadEvent], object]
 
 _log = Logger()
+
+
+class UnreadEvent:
+    """A message that is decoded when it is called.
+
+    :ivar account_id: whose event it is; ``None`` for one of the daemon itself.
+    """
+
+    __slots__ = ("_envelope", "_read", "account_id")
+
+    def __init__(self, envelope: Envelope, read: Callable[[Envelope], Event | None]) -> None:
+        self.account_id = envelope.account_id
+        self._envelope = envelope
+        self._read = read
+
+    def __call__(self) -> Event | None:
+        """Return the event; ``None`` for an unknown type or a malformed message."""
+        return self._read(self._envelope)
+
+
+LazyEventCallback = Callable[[str, UnreadEvent], object]
 
 
 class Handshake(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,7 +139,7 @@ class DaemonClient:
     Use it in the reactor's thread only.
 
     :param account_id: the account; daemon-wide events are passed on, too, those of other accounts are not.
-        ``None`` for every account, which only ``take_event`` can tell apart.
+        ``None`` for every account, which only ``take_event`` can tell apart, by the ``account_id`` of ``read``.
     :param event_callback: called as ``event_callback(event_type, data)``.  ``data`` is the event's
         JSON object; its whole numbers are ``int`` and its fractions ``Decimal``, so that money stays
         exact.  The client reports on its connection in the same way: ``("connection_status",
@@ -197,6 +216,10 @@ class DaemonClient:
         )
         self._service.startService()
 
+    def take_all_accounts(self) -> None:
+        """Pass on the events of every account from now on."""
+        self._account_id = None
+
     def disconnect(self) -> Deferred[None]:
         """Close with code 1000 and stop reconnecting; fires once the connection is gone."""
         if self._service is None or self._factory is None:
@@ -243,7 +266,7 @@ class DaemonClient:
             ):
                 return
             if self._take_event is not None:
-                read = partial(self._read_event, envelope)
+                read = UnreadEvent(envelope, self._read_event)
                 self._call_back(self._take_event, envelope.type, read)
                 return
             data = envelope.read_data()

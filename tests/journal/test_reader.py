@@ -7,6 +7,7 @@ import sqlite3
 
 from riskd.journal.reader import StateFileError, published_mark, read_published
 from riskd.journal.store import Store
+from riskd.model.account import AccountState
 from tests.support.journal import NOON, StoreTestCase, full_state
 
 
@@ -55,3 +56,10 @@ class ReaderTests(StoreTestCase):
         store.publish()
         store.close()
         self.assertEqual(set(read_published(odd).accounts), {123})
+
+    def test_some_accounts_are_read_alone(self) -> None:
+        self.publish(full_state(), AccountState(account_id=456))
+        self.assertEqual(read_published(self.directory).accounts.keys(), {123, 456})
+        some = read_published(self.directory, only=[456, 789])
+        self.assertEqual(some.accounts.keys(), {456})
+        self.assertEqual(some.accounts[456], read_published(self.directory).accounts[456])

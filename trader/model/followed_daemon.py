@@ -7,6 +7,7 @@ turns to a daemon that trades paper.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -99,15 +100,16 @@ class FollowedDaemon:
                 self._root if handshake.state_file is None else handshake.state_file.parent
             )
 
-    def read(self) -> Snapshot:
+    def read(self, only: Collection[int] | None = None) -> Snapshot:
         """Return the content of the published copy.
 
+        :param only: the accounts to read; ``None`` for all.
         :raises StateFileError: there is none, it cannot be read, or it is another daemon's.
         """
         directory = self._directory
         if directory is None:
             directory = self._find_directory()
-        snapshot = read_published(directory)
+        snapshot = read_published(directory, only)
         self._check(snapshot, directory)
         self._directory, self._kind = directory, snapshot.gateway_name or self._kind
         return snapshot

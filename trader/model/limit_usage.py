@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
+from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -62,6 +63,9 @@ _NO_TIME: Final = datetime.min.replace(tzinfo=UTC)
 """For gauges that do not depend on the time."""
 
 _NO_BALANCE: Final = "no balance yet"
+
+_CACHED: Final = 256
+"""Settings that are kept decoded; accounts have most of theirs in common."""
 
 _DAILY_RESET: Final = "daily_reset"
 _STRICT_MODE: Final = "strict_mode"
@@ -229,9 +233,24 @@ def _settings_in_force(
     """
     limit = next((limit for limit in state.limits.values() if limit.key == key), None)
     try:
-        return None if limit is None else msgspec.json.decode(limit.settings, type=settings_type)
+        return None if limit is None else _decoded(limit.settings, settings_type)
     except ValueError:
         return None
+
+
+# Each draw asks for those of all rules, and they seldom change.
+@lru_cache(maxsize=_CACHED)
+def _decode(text: str, settings_type: type) -> Any:
+    return msgspec.json.decode(text, type=settings_type)
+
+
+def _decoded(text: str, settings_type: type[_Settings]) -> _Settings:
+    """Return settings that riskd has published.
+
+    :raises ValueError: another version of riskd wrote them.
+    """
+    settings: _Settings = _decode(text, settings_type)  # type: ignore[arg-type]  # classes are hashable
+    return settings
 
 
 def rule_name(rule_id: str) -> str:
@@ -246,7 +265,7 @@ def _usages_of(rule_id: str, limit: Limit, view: View, now: datetime) -> list[Li
     if rule is None:
         return [LimitUsage(rule_id=rule_id, name=name, unknown="riskctl rules shows it")]
     try:
-        settings = msgspec.json.decode(limit.settings, type=rule.settings_type)
+        settings = _decoded(limit.settings, rule.settings_type)
     except ValueError:
         unknown = "set by another version of riskd"
         return [LimitUsage(rule_id=rule_id, name=name, unknown=unknown)]

@@ -147,13 +147,30 @@ class Session:
         # After a clock was set back the age is below zero; waiting for it to catch up could take hours.
         return moment is not None and 0 <= (self.now() - moment).total_seconds() < seconds
 
-    def poll_file(self) -> None:
-        """Read the file if it has changed; if connected, for what no event has."""
+    @property
+    def is_settling(self) -> bool:
+        """Whether the file may soon say more of an event than the stream did."""
+        return self._settles_from is not None
+
+    def begin_midway(self) -> None:
+        """Begin while the client is connected already, with the events from now on.
+
+        The file may lack those of the last moment, so it is read again as it is after a trade.
+        """
+        self._connected()
+        self._settles_from = self.now()
+        self._on_change(True)
+
+    def poll_file(self, every: float = LIMITS_SECONDS) -> None:
+        """Read the file if it has changed; if connected, for what no event has.
+
+        :param every: seconds between two readings of a connected session without news.
+        """
         self.read_quotes()
         is_live = self._view.is_live
         if is_live and self._settles_from is not None:
             self._settle()
-        if is_live and self._is_recent(self._read_at, LIMITS_SECONDS):
+        if is_live and self._is_recent(self._read_at, every):
             return
         if self._file_version() == self._version_read:
             return
@@ -302,7 +319,7 @@ class Session:
             return
         if view.daemon is not None:
             after = msgspec.structs.replace(after, daemon=view.daemon)
-        self._update(account=after, events_only_since=None, file_problem="")
+        self._update(account=after, daemon=after.daemon, events_only_since=None, file_problem="")
         self._report_file(before)
 
     def _report_file(self, before: AccountState) -> None:

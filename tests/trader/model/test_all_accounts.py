@@ -1,0 +1,265 @@
+"""The sessions of all accounts: who gets which event, and what is read when."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from riskd.model.events import LockoutSet
+from riskd.model.wire import encode, open_envelope
+from riskd.testing import make_event
+from tests.support.accounts import AllAccountsTestCase, account, running
+from tests.support.console import at
+from trader.client import UnreadEvent
+from trader.model.account_row import ORDERS, Standing
+from trader.model.session import FLASH_SECONDS
+from trader.model.view import Source
+
+LOST = [make_event("GatewayUserTrade", {"id": 1, "profitAndLoss": -300, "executionTime": at(-9)})]
+
+
+class RoutingTests(AllAccountsTestCase):
+    """Events go to their accounts."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.copy.publish(account(1, running()), account(2, running()))
+        self.connect()
+
+    def test_an_event_changes_its_own_account_alone(self) -> None:
+        before = self.row(1)
+        self.receive("GatewayUserTrade", 2, profitAndLoss=-45.50)
+        self.assertEqual(self.row(2).net_pnl, Decimal("-45.50"))
+        self.assertEqual(self.row(1), before)
+        self.assertEqual({key for key, _ in self.changes[-1:]}, {2})
+
+    def test_an_event_of_the_daemon_concerns_all(self) -> None:
+        self.receive("daemon_status", None, status="ERROR", message="no connection to the broker")
+        rows = self.listed().rows
+        self.assertEqual([row.standing for row in rows], [Standing.NOT_GUARDED] * 2)
+        self.assertEqual({row.why for row in rows}, {"no connection to the broker"})
+
+    def test_a_quote_is_not_decoded_before_its_row_is_wanted(self) -> None:
+        message = encode(make_event("MarketQuote", {"accountId": 1}))
+        reads: list[str] = []
+        read = UnreadEvent(open_envelope(message), lambda each: reads.append(each.type))
+        self.listed()
+        self.accounts.receive("MarketQuote", read)
+        self.accounts.refresh({2}, quotes=True, hidden=False)
+        self.assertEqual(reads, [])
+        self.accounts.refresh({1}, quotes=False, hidden=False)
+        self.assertEqual(reads, [])
+        self.accounts.refresh({1}, quotes=True, hidden=False)
+        self.assertEqual(reads, ["MarketQuote"])
+
+    def test_what_is_no_quote_changes_its_row_at_the_next_draw(self) -> None:
+        self.listed()
+        self.receive("GatewayUserTrade", 2, profitAndLoss=-45.50)
+        self.accounts.refresh((), quotes=False, hidden=False)
+        rows = {row.account_id: row for row in self.accounts.listed(0).rows}
+        self.assertEqual(rows[2].net_pnl, Decimal("-45.50"))
+
+    def test_only_changed_rows_are_made_again(self) -> None:
+        before = {row.account_id: row for row in self.listed().rows}
+        self.receive("GatewayUserTrade", 2)
+        after = {row.account_id: row for row in self.listed().rows}
+        self.assertIs(after[1], before[1])
+        self.assertIsNot(after[2], before[2])
+
+    def test_an_account_that_the_copy_does_not_know_begins_with_its_first_event(self) -> None:
+        self.receive("GatewayUserPosition", 3, size=2)
+        row = self.row(3)
+        # What it held before is not known.
+        self.assertEqual((row.contracts, row.net_pnl), (None, None))
+        self.assertIn("account 3 is not in the last known state", row.why.lower())
+        self.copy.publish(account(1), account(2), account(3, running()), seconds=2)
+        self.wait(3)
+        self.accounts.take_turn()
+        self.assertEqual(self.row(3).contracts, 0)
+
+    @given(st.lists(st.tuples(st.sampled_from([1, 2, 3]), st.integers(-900, 900)), max_size=12))
+    def test_each_row_is_that_of_an_account_alone(self, trades: list[tuple[int, int]]) -> None:
+        self.setUp()
+        for number, (account_id, pnl) in enumerate(trades):
+            self.receive("GatewayUserTrade", account_id, id=number, profitAndLoss=pnl)
+        for account_id in (1, 2):
+            total = sum(pnl for key, pnl in trades if key == account_id)
+            self.assertEqual(self.row(account_id).net_pnl, total)
+
+
+class CopyTests(AllAccountsTestCase):
+    """The published copy is read once for all."""
+
+    def test_all_accounts_of_the_copy_have_rows_before_any_connection(self) -> None:
+        self.copy.publish(*(account(number, running()) for number in range(200)), seconds=-30)
+        self.accounts.take_turn()
+        rows = self.listed().rows
+        self.assertEqual([row.account_id for row in rows], [*range(200)])
+        self.assertEqual({row.source for row in rows}, {Source.LAST_KNOWN})
+        self.assertEqual(self.copy.readings, [None])
+        self.accounts.take_turn()
+        self.assertEqual(self.copy.readings, [None])
+
+    def test_a_connection_reads_it_once(self) -> None:
+        self.copy.publish(*(account(number) for number in range(200)))
+        self.connect()
+        self.assertEqual(self.copy.readings, [None])
+        self.assertEqual({row.source for row in self.listed().rows}, {Source.LIVE})
+
+    def test_a_copy_that_was_published_before_the_handshake_is_never_taken(self) -> None:
+        self.copy.publish(account(1), seconds=-30)
+        self.accounts.take_turn()
+        self.copy.publish(account(1, *LOST))
+        self.connect()
+        self.assertEqual(self.row(1).net_pnl, -300)
+
+    def test_a_turn_reads_few_accounts_and_each_in_its_turn(self) -> None:
+        self.copy.publish(*(account(number) for number in range(200)))
+        self.connect()
+        self.copy.readings.clear()
+        for turn in range(20):
+            self.copy.publish(*(account(number) for number in range(200)), seconds=turn)
+            self.wait(1)
+            self.accounts.take_turn()
+        read = [number for reading in self.copy.readings for number in reading or [-1]]
+        self.assertEqual(sorted(read), [*range(200)])
+        self.assertEqual(max(len(reading or ()) for reading in self.copy.readings), 10)
+
+    def test_after_a_trade_its_account_is_read_soon(self) -> None:
+        self.copy.publish(*(account(number) for number in range(200)))
+        self.connect()
+        self.copy.readings.clear()
+        self.receive("GatewayUserTrade", 77)
+        self.copy.publish(*(account(number) for number in range(200)), seconds=1)
+        self.wait(1)
+        self.accounts.take_turn()
+        self.assertEqual(len(self.copy.readings), 1)
+        self.assertIn(77, self.copy.readings[0] or [])
+
+    def test_accounts_that_riskd_does_not_follow_any_more_have_no_row(self) -> None:
+        self.copy.publish(account(1), account(2))
+        self.connect()
+        self.lose()
+        self.copy.publish(account(2), account(3), seconds=5)
+        self.wait(5)
+        self.connect()
+        self.assertEqual(self.ids(), [2, 3])
+
+    def test_without_a_copy_there_is_a_reason_in_place_of_rows(self) -> None:
+        self.accounts.take_turn()
+        self.assertEqual(self.listed().rows, ())
+        self.assertIn("no last known state", self.listed().problem)
+        self.connect()
+        self.assertIn("no last known state", self.listed().problem)
+        self.assertEqual(self.listed().link.source, Source.LIVE)
+
+    def test_accounts_of_a_copy_that_comes_late_are_found(self) -> None:
+        self.connect()
+        self.copy.publish(account(1))
+        self.accounts.take_turn()
+        self.assertEqual((self.ids(), self.listed().problem), ([1], ""))
+        self.assertEqual(self.row(1).source, Source.LIVE)
+
+    def test_a_lost_connection_leaves_the_last_known_state_of_all(self) -> None:
+        self.copy.publish(account(1, *LOST), account(2))
+        self.connect()
+        self.receive("GatewayUserTrade", 2, profitAndLoss=-45.50)
+        self.lose()
+        self.assertEqual((self.row(1).net_pnl, self.row(2).net_pnl), (-300, Decimal("-45.50")))
+        self.assertEqual({row.source for row in self.listed().rows}, {Source.LAST_KNOWN})
+        self.assertEqual(self.listed().link.connection_problem, "Lost connection to daemon")
+
+
+class OneAccountTests(AllAccountsTestCase):
+    """One account, until the trader asks for all."""
+
+    only = 2
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.copy.publish(account(1, *LOST), account(2), account(3))
+        self.connect()
+
+    def test_it_is_followed_alone(self) -> None:
+        self.receive("GatewayUserTrade", 2, profitAndLoss=-45.50)
+        self.assertEqual(self.ids(), [2])
+        self.assertEqual(self.copy.readings, [[2]])
+
+    def test_the_others_join_with_what_the_copy_says(self) -> None:
+        session = self.accounts.sessions[2]
+        self.accounts.follow_all()
+        self.assertEqual(self.ids(), [1, 2, 3])
+        self.assertEqual(self.row(1).net_pnl, -300)
+        self.assertIs(self.accounts.sessions[2], session)
+
+    def test_what_happened_before_they_joined_and_was_not_published_yet_is_not_lost(self) -> None:
+        # Account 3 has lost money, which no copy says yet, and its event was passed over.
+        self.accounts.follow_all()
+        self.copy.publish(
+            account(1),
+            account(2),
+            account(3, make_event("GatewayUserTrade", {"id": 7, "profitAndLoss": -200})),
+            seconds=0.5,
+        )
+        self.wait(1)
+        self.receive("GatewayUserTrade", 3, id=9, profitAndLoss=-1, executionTime=at(1))
+        self.accounts.take_turn()
+        self.assertEqual(self.accounts.sessions[3].view().account.trades.keys() & {7, 9}, {7, 9})
+
+
+class AlarmTests(AllAccountsTestCase):
+    """A lock of any account."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.copy.publish(account(1, running()), account(2, running()))
+        self.connect()
+        self.listed()
+        self.receive("lockout_set", 2, reason="Daily loss limit hit: -$550", locked_until=None)
+
+    def test_it_alarms(self) -> None:
+        self.assertEqual([event.account_id for event in self.alarms], [2])
+        self.assertIsInstance(self.alarms[0].data, LockoutSet)
+
+    def test_it_flashes_for_a_while(self) -> None:
+        listed = self.listed()
+        self.assertEqual(listed.flashing, {2})
+        assert listed.flash is not None
+        self.assertIn("Account 2: LOCKED OUT until an operator unlocks it", listed.flash.text)
+        self.wait(FLASH_SECONDS)
+        self.assertEqual((self.listed().flashing, self.listed().flash), (frozenset(), None))
+
+    def test_the_row_says_so(self) -> None:
+        row = self.row(2)
+        self.assertEqual((row.standing, row.why), (Standing.LOCKED, "Daily loss limit hit: -$550"))
+
+
+class OrderTests(AllAccountsTestCase):
+    """The orders of the rows."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        trade = {"id": 1, "executionTime": at(-9)}
+        lost = {
+            number: make_event("GatewayUserTrade", {**trade, "profitAndLoss": pnl})
+            for number, pnl in ((10, -100), (9, -450), (11, 200))
+        }
+        self.copy.publish(
+            *(account(number, event) for number, event in lost.items()),
+            account(8, balance=None, limits={}),
+        )
+        self.connect()
+
+    def test_the_nearest_limit_comes_first_and_the_unknown_last(self) -> None:
+        self.assertEqual(self.ids(0), [9, 10, 11, 8])
+
+    def test_names_are_in_order_and_numbers_by_their_size(self) -> None:
+        self.assertEqual(self.ids(1), [8, 9, 10, 11])
+
+    def test_the_lowest_pnl_comes_first(self) -> None:
+        self.assertEqual(self.ids(2), [9, 10, 11, 8])
+
+    def test_each_order_says_which_it_is(self) -> None:
+        self.assertEqual(len({order.words for order in ORDERS}), len(ORDERS))

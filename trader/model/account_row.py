@@ -1,0 +1,227 @@
+"""An account as a row among all: its figures, its nearest limit and its state.
+
+The row is made of the account's view when that has changed; what only the clock changes, an age or a countdown, is
+worked out where the row is drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from decimal import Decimal
+from enum import Enum
+from typing import Any, Final
+
+import msgspec
+
+from riskd.model.equity import net_pnl
+from riskd.model.events import LockoutSet
+from riskd.model.reduce_only import reduce_only_stage
+from riskd.rules.builtin import cooldown_after_loss, trade_frequency_limit
+from trader.model.formatting import countdown, until
+from trader.model.gauge_words import usage_words
+from trader.model.limit_usage import (
+    Level,
+    LimitUsage,
+    limit_usages,
+    nearest_limit,
+    unknown_open_pnl,
+)
+from trader.model.view import (
+    Source,
+    View,
+    is_current,
+    is_stopping,
+    unknown_reason,
+    unrealized_pnl,
+)
+
+_COOLING: Final = (cooldown_after_loss.RULE.rule_id, trade_frequency_limit.RULE.rule_id)
+"""The rules whose locks are cooldowns."""
+
+_NEAR: Final = (Level.NEAR, Level.VERY_NEAR, Level.REACHED)
+
+_DRY_RUN: Final = "dry run, riskd enforces nothing"
+_NO_RULE: Final = "no rule is in force"
+_NO_FILE: Final = "the state file cannot be read"
+_STOPPING: Final = "the daemon is stopping"
+
+
+class Standing(Enum):
+    """What an account may do, in a word or two."""
+
+    UNKNOWN = "-"
+    FREE = "free"
+    NEAR = "NEAR"
+    REDUCE_ONLY = "REDUCE ONLY"
+    NOT_GUARDED = "NOT GUARDED"
+    COOLDOWN = "COOLDOWN"
+    LOCKED = "LOCKED"
+
+
+class AccountRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An account among all.
+
+    :ivar name: the name that the trader has given it; empty for none.
+    :ivar is_current: whether the figures are the broker's now.
+    :ivar known_at: the time of the last event or, if that is later, of the state file.
+    :ivar net_pnl: the net P&L of the trading day in dollars; ``None`` while it is unknown.
+    :ivar open_pnl: that of the open positions; ``None`` while it is unknown.
+    :ivar contracts: the contracts held; ``None`` while they are unknown.
+    :ivar nearest: the limit that is nearest; ``None`` if none has a number.
+    :ivar floor: the usage of the floor; ``None`` without one.
+    :ivar standing: what it may do.
+    :ivar is_guarded: whether riskd enforces its limits; what is not known counts as guarded.
+    :ivar lockout: the lock that ends last.
+    :ivar why: why it stands so, or why the figures are unknown; empty where nothing needs a reason.
+    """
+
+    account_id: int
+    name: str = ""
+    source: Source = Source.NOTHING
+    is_current: bool = False
+    known_at: datetime | None = None
+    net_pnl: Decimal | None = None
+    open_pnl: Decimal | None = None
+    contracts: int | None = None
+    nearest: LimitUsage | None = None
+    floor: LimitUsage | None = None
+    standing: Standing = Standing.UNKNOWN
+    is_guarded: bool = True
+    lockout: LockoutSet | None = None
+    why: str = ""
+
+    @property
+    def label(self) -> str:
+        """The name, or else the number."""
+        return self.name or str(self.account_id)
+
+    @property
+    def share(self) -> Decimal | None:
+        """How much of the nearest limit is used, 1 at the limit."""
+        return None if self.nearest is None else self.nearest.share
+
+
+def account_row(view: View, now: datetime) -> AccountRow:
+    """Return the row of an account."""
+    account = view.account
+    usages = limit_usages(view, now)
+    nearest = nearest_limit(usages)
+    # The events of a connection are not the whole day, and positions may be older.
+    unknown = unknown_reason(view)
+    if view.events_only_since is not None:
+        unknown = view.file_problem or _NO_FILE
+    unguarded = _why_unguarded(view, usages)
+    row = AccountRow(
+        account_id=account.account_id,
+        source=view.source,
+        is_current=is_current(view),
+        known_at=view.known_at,
+        nearest=nearest,
+        floor=next((usage for usage in usages if usage.floor is not None), None),
+        is_guarded=not unguarded,
+        lockout=account.lockout,
+        why=unknown,
+    )
+    if not unknown:
+        row = msgspec.structs.replace(
+            row,
+            # Fees are published with the balance.
+            net_pnl=net_pnl(account)
+            if account.balance.agreed is not None and not unknown_open_pnl(view, now)
+            else None,
+            open_pnl=unrealized_pnl(view, now).amount,
+            contracts=sum(position.size for position in account.open_positions),
+        )
+    standing, why = _standing(view, nearest, unguarded)
+    return msgspec.structs.replace(row, standing=standing, why=why or unknown)
+
+
+def _why_unguarded(view: View, usages: Iterable[LimitUsage]) -> str:
+    """Return why riskd does not enforce the limits; empty if it does, or nobody knows."""
+    if view.is_live and view.has_daemon_error and view.daemon is not None:
+        return view.daemon.message
+    if view.is_live and is_stopping(view.daemon):
+        return _STOPPING
+    if view.is_dry_run:
+        return _DRY_RUN
+    is_known = view.source is not Source.NOTHING and view.events_only_since is None
+    return "" if usages or not is_known else _NO_RULE
+
+
+def _standing(view: View, nearest: LimitUsage | None, unguarded: str) -> tuple[Standing, str]:
+    """Return what the account may do, and why."""
+    lockout, stage = view.account.lockout, reduce_only_stage(view.account)
+    if lockout is not None:
+        is_cooldown = lockout.rule_id in _COOLING and lockout.locked_until is not None
+        return (Standing.COOLDOWN if is_cooldown else Standing.LOCKED), lockout.reason
+    if unguarded:
+        return Standing.NOT_GUARDED, unguarded
+    if view.source is Source.NOTHING or view.events_only_since is not None:
+        return Standing.UNKNOWN, ""
+    if stage is not None:
+        return Standing.REDUCE_ONLY, stage.reason
+    if nearest is not None and nearest.level in _NEAR:
+        return Standing.NEAR, f"{nearest.name} {usage_words(nearest)}"
+    return Standing.FREE, ""
+
+
+def standing_words(row: AccountRow, now: datetime) -> str:
+    """Return what the account may do, and until when."""
+    standing = row.standing
+    # A lock outlasts the connection; whether an account is free may have changed since.
+    was = standing in (Standing.FREE, Standing.NEAR) and row.source is not Source.LIVE
+    words = f"was {standing.value}" if was else standing.value
+    if row.lockout is None:
+        return words
+    if not row.is_guarded:
+        words = f"NOT GUARDED, {words}"
+    end = row.lockout.locked_until
+    if end is None:
+        return f"{words} until unlocked"
+    left = (end - now).total_seconds()
+    if left <= 0:
+        # Only the daemon ends a lock, and it may be down when the time is up.
+        return f"{words}, time is up"
+    if standing is Standing.COOLDOWN:
+        return f"{words} {countdown(left)}"
+    return f"{words} until {_minutes(until(end, now))}"
+
+
+def _minutes(time: str) -> str:
+    """Return a time of day without its seconds, unless it has some."""
+    return time.removesuffix(":00")
+
+
+class Order(msgspec.Struct, frozen=True):
+    """An order of the rows.
+
+    :ivar words: how it is called on the screen.
+    """
+
+    words: str
+    key: Callable[[AccountRow], Any]
+
+
+def _by_name(row: AccountRow) -> tuple[bool, str, int]:
+    # Names first, then numbers by their size.
+    return (not row.name, row.name.casefold(), row.account_id)
+
+
+def _by_limit(row: AccountRow) -> tuple[Any, ...]:
+    # What is unknown comes last, and is a dash there.
+    share = row.share
+    return (share is None, -(share or 0), *_by_name(row))
+
+
+def _by_pnl(row: AccountRow) -> tuple[Any, ...]:
+    amount = row.net_pnl
+    return (amount is None, amount or 0, *_by_name(row))
+
+
+ORDERS: Final = (
+    Order("nearest limit first", _by_limit),
+    Order("by name", _by_name),
+    Order("lowest P&L first", _by_pnl),
+)
+"""The orders, each after the one before it at the press of a key."""
