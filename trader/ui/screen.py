@@ -126,7 +126,7 @@ def _between(
 
 
 def footer(ui_state: UiState, columns: int) -> StyledLine:
-    """Return the tabs of the pages, and as much of modes and keys as fits beside them."""
+    """Return the tabs of the pages, and as much of modes and keys as fits."""
     tabs, end = _tabs_and_end(ui_state, columns)
     if tabs:
         return justify(tabs, end, columns)
