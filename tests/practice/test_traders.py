@@ -193,7 +193,7 @@ class TradingDayTests(SynchronousTestCase):
     def test_a_day_has_entries_of_all_kinds(self) -> None:
         """About a third rests in the book, about an eighth is too large."""
         market, resting, sizes = 0, 0, []
-        for seed in range(40):
+        for seed in SEEDS:
             for step in two_minutes(seed):
                 if step.was_flat and step.actions:
                     first = step.actions[0]

@@ -322,7 +322,7 @@ class LockedTests(CloseFirstTestCase):
         return longest
 
     def test_it_is_held_off_for_minutes_within_the_rate_limit(self) -> None:
-        seconds = 240
+        seconds = 130
         self.assertEqual(self.hold_off(seconds), 0.0)
         counts = Counter(self.names)
         self.assertEqual((counts[CLOSE], counts["Order/searchById"]), (seconds, 0))
@@ -330,7 +330,7 @@ class LockedTests(CloseFirstTestCase):
         self.assertLessEqual(counts["Position/searchOpen"], seconds / 5 + seconds / 30 + 5)
 
     def test_it_is_held_off_at_a_distance_too(self) -> None:
-        longest = self.hold_off(150, latency_seconds=0.08, position_delay_seconds=0.1)
+        longest = self.hold_off(130, latency_seconds=0.08, position_delay_seconds=0.1)
         self.assertLess(longest, 0.4)
 
     def test_a_position_that_is_opened_while_another_is_verified_is_closed_at_once(self) -> None:

@@ -6,12 +6,13 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.practice.server.bar import Bar
 from riskd.practice.server.bars import KEPT, UNIT_SECONDS, Chart
+from tests import examples
 
 MNQ = "CON.F.US.MNQ.H26"
 START = datetime(2026, 3, 2, tzinfo=UTC)
@@ -86,21 +87,30 @@ class HistoryTests(SynchronousTestCase):
         ):
             self.assertGreaterEqual(len(list(chart.bars(MNQ, unit, number))), least)
 
-    @given(st.integers(0, 90_000), st.sampled_from([(1, 7), (2, 1), (2, 5), (3, 1), (4, 1)]))
-    def test_they_go_on_without_a_gap_up_to_the_quotes(
-        self, seconds: int, unit: tuple[int, int]
-    ) -> None:
-        bars = list(self.chart(seconds).bars(MNQ, *unit))
+    # A history is dear, and has the bars of each unit.
+    @settings(max_examples=examples(10))
+    @given(st.integers(0, 90_000))
+    def test_they_go_on_without_a_gap_up_to_the_quotes(self, seconds: int) -> None:
+        chart = self.chart(seconds)
+        for unit in ((1, 7), (2, 1), (2, 5), (3, 1), (4, 1)):
+            self.check(list(chart.bars(MNQ, *unit)), unit, seconds)
+
+    def check(self, bars: list[Bar], unit: tuple[int, int], seconds: int) -> None:
         period = UNIT_SECONDS[unit[0]] * unit[1]
         self.assertEqual(bars[0].close, 21001)
-        for newer, older in pairwise(bars):
-            self.assertEqual(newer.start - older.start, period)
-            if newer.start <= int(START.timestamp()) + seconds:
-                self.assertEqual(newer.open, older.close)
-        for bar in bars:
-            self.assertLessEqual(bar.low, min(bar.open, bar.close))
-            self.assertGreaterEqual(bar.high, max(bar.open, bar.close))
-            self.assertEqual(bar.low % Decimal("0.25"), 0)
+        pairs = list(pairwise(bars))
+        self.assertEqual({newer.start - older.start for newer, older in pairs}, {period})
+        first = int(START.timestamp()) + seconds
+        gaps = [pair for pair in pairs if pair[0].start <= first and pair[0].open != pair[1].close]
+        self.assertEqual(gaps, [])
+        tick = Decimal("0.25")
+        wrong = [
+            bar
+            for bar in bars
+            if not bar.low <= min(bar.open, bar.close) <= max(bar.open, bar.close) <= bar.high
+            or bar.low % tick
+        ]
+        self.assertEqual(wrong, [])
 
     def test_longer_bars_are_made_of_shorter_ones(self) -> None:
         chart = self.chart(1234)
