@@ -144,9 +144,9 @@ def page_at(ui_state: UiState, columns: int, column: int) -> int | None:
 
 
 def _tabs_and_end(ui_state: UiState, columns: int) -> tuple[StyledLine, StyledLine]:
-    """Return a tab for each page, with the longest names that fit, and what stands at the end of the line.
+    """Return a tab for each page, and what stands at the end of the line.
 
-    The names of the pages come before the keys, and what the trader has switched before both.
+    With the longest names that fit.  They come before the keys, and what the trader has switched before both.
     """
     modes = _modes(ui_state)
     shortest = [page.shortest for page in PAGES]
