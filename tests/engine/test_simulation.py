@@ -23,7 +23,6 @@ from riskd.rules.builtin import max_contracts, maximum_loss
 from tests.simulation.day import FIRST_WITH_BALANCES, Act, Result, plan_of, play
 from tests.simulation.runs import failure_text, known_seeds, play_day, play_days
 from tests.support.balance_oracle import BalanceOracle, Held
-from tests.support.directories import temporary_directory
 from tests.support.practice_daemon import BUY, MNQ
 
 FIXED = (101, 103, 112)
@@ -59,20 +58,20 @@ class DaysTests(SynchronousTestCase):
         self.assertEqual({plan.is_networked for plan in plans}, {False, True})
         self.assertIn({}, [plan.habits for plan in plans])
 
-    def test_days_in_a_file_of_progress_are_not_played_again(self) -> None:
-        progress = temporary_directory(self) / "progress"
 
-        def run(days: int) -> str:
-            command = [sys.executable, "-m", "tests.simulation", "--seed", str(FIXED[1])]
-            more = ["--days", str(days), "--jobs", "1", "--progress", str(progress)]
-            return subprocess.run(
-                [*command, *more], capture_output=True, text=True, check=True
-            ).stdout
+def test_days_in_a_file_of_progress_are_not_played_again(tmp_path: Path) -> None:
+    """A function: it starts the program twice, which one test runner is enough for."""
+    progress = tmp_path / "progress"
 
-        self.assertIn("1 days, 0 with a violation", run(1))
-        played = progress.read_bytes()
-        self.assertIn("1 days, 0 with a violation", run(1))
-        self.assertEqual(progress.read_bytes(), played)
+    def run(days: int) -> str:
+        command = [sys.executable, "-m", "tests.simulation", "--seed", str(FIXED[1])]
+        more = ["--days", str(days), "--jobs", "1", "--progress", str(progress)]
+        return subprocess.run([*command, *more], capture_output=True, text=True, check=True).stdout
+
+    assert "1 days, 0 with a violation" in run(1)
+    played = progress.read_bytes()
+    assert "1 days, 0 with a violation" in run(1)
+    assert progress.read_bytes() == played
 
 
 def test_a_planted_fault_is_found_and_its_trace_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
