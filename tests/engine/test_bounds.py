@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs
 
-from riskd.engine import tracked_account
+from riskd.engine import intake, tracked_account
 from riskd.engine.intake import LOOKUP_SECONDS, LOOKUPS
 from riskd.engine.reconciliation import MOST_EVALUATED, MOST_LOOKED_UP
 from riskd.engine.tracked_account import missing_positions
@@ -217,16 +217,26 @@ class EventTests(EngineTestCase):
         self.patch(tracked_account, "MOST_TRADES", most - MORE_BY_EVENTS)
 
     def test_contracts_in_which_the_account_is_flat_are_forgotten(self) -> None:
-        for each in range(MOST_CONTRACTS + 20):
+        most = self.patch_most_contracts()
+        for each in range(most + 20):
             self.user("GatewayUserPosition", position(1, f"C{each}"))
             self.user("GatewayUserPosition", position(0, f"C{each}"))
-        self.assertEqual(len(self.account.state.positions), MOST_CONTRACTS)
+        self.assertEqual(len(self.account.state.positions), most)
         self.assertNotIn("C5", self.account.state.positions)
 
     def test_no_more_contracts_are_followed_than_are_known(self) -> None:
-        for each in range(MOST_CONTRACTS + 20):
+        most = self.patch_most_contracts()
+        for each in range(most + 20):
             self.user("GatewayUserTrade", trade(each + 1, None, contractId=f"C{each}"))
-        self.assertEqual(len(self.gateway.quotes_followed), MOST_CONTRACTS)
+        self.assertEqual(len(self.gateway.quotes_followed), most)
+
+    def patch_most_contracts(self) -> int:
+        """Lower the bound, which is reached by an event a contract; return it."""
+        most = 60
+        self.assertGreater(MOST_CONTRACTS, most)
+        for module in (intake, tracked_account):
+            self.patch(module, "MOST_CONTRACTS", most)
+        return most
 
     def test_contracts_are_looked_up_a_few_a_minute(self) -> None:
         for each in range(2 * LOOKUPS):
