@@ -23,7 +23,13 @@ from riskd.gateway.interface import GatewayError, IGateway
 from riskd.gateway.quote_book import QuoteBook
 from riskd.gateway.timeouts import answer_in_time
 from riskd.journal.audit_log import CORRECTION
-from riskd.model.account import Charge, is_outdated, is_same_trade, with_earlier_trade
+from riskd.model.account import (
+    AccountState,
+    Charge,
+    is_outdated,
+    is_same_trade,
+    with_earlier_trade,
+)
 from riskd.model.bounds import MOST_CONTRACTS, MOST_ORDERS, MOST_POSITIONS, MOST_TRADES
 from riskd.model.broker import (
     BrokerAccount,
@@ -114,6 +120,28 @@ def _dated(
     return msgspec.structs.replace(trade, execution_time=executed)
 
 
+def _adds_nothing(state: AccountState, trade: BrokerTrade) -> bool:
+    """Return whether the state has all that a listed trade says.
+
+    Each search lists the trades of a day again, and all but the latest are known.
+    """
+    risk, trade_id = state.risk, trade.id
+    result = risk.results.get(trade_id)
+    if (
+        result is None
+        or result.amount != trade.net_pnl
+        or trade.is_voided
+        or trade_id in risk.voided
+    ):
+        return False
+    known = state.trades.get(trade_id)
+    if trade.is_full_turn:
+        return known is not None and is_same_trade(trade, known)
+    # Half of a round turn is kept as its charges alone.
+    charge = risk.charges.get(trade_id)
+    return known is None and charge == Charge(trade.execution_time, trade.charges)
+
+
 class Intake:
     """Applies the gateway's messages to the accounts that they are about.
 
@@ -180,7 +208,11 @@ class Intake:
             return
         try:
             news = _without_future_stamp(news, self._now)
-            if guarded.account.truth.accepts_answer(news, sent_at):
+            if not guarded.account.truth.accepts_answer(news, sent_at):
+                return
+            if isinstance(news, BrokerTrade) and _adds_nothing(guarded.account.state, news):
+                self._ensure_contract(news.contract_id)
+            else:
                 self._apply(guarded, news, sent_at, is_evaluated=is_evaluated)
         except Exception:  # noqa: BLE001  # see errors_logged, which would cost a fifth of a known trade
             _log_dropped(type(news).__name__)
