@@ -5,6 +5,7 @@ It can be read while a daemon uses the journal: reading writes nothing and delay
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -74,9 +75,21 @@ def read_days(directory: Path, account_id: int, since: datetime | None = None) -
     :param since: aware; days that riskd has seen end before are left out.
     :raises StateFileError: see :func:`read_log`.
     """
-    days = [line for line in read_log(directory, account_id, since) if line.kind == DAY]
+    return days_among(read_log(directory, account_id, since), directory)
+
+
+def days_among(lines: Iterable[LogLine], directory: Path) -> list[DayReport]:
+    """Return the trading days among lines of the log.
+
+    :param directory: of the journal that they were read from.
+    :raises StateFileError: one makes no sense.
+    """
     try:
-        return [msgspec.convert(line.data, DayReport, strict=False) for line in days]
+        return [
+            msgspec.convert(line.data, DayReport, strict=False)
+            for line in lines
+            if line.kind == DAY
+        ]
     except (*DAMAGES, msgspec.MsgspecError) as error:
         path = directory / JOURNAL_NAME
         raise StateFileError(

@@ -131,13 +131,34 @@ def read_published(directory: Path, only: Collection[int] | None = None) -> Snap
     """
     path = directory / PUBLISHED_NAME
     with open_to_read(path, "last known state", open_copy) as (copy, version):
-        if not 0 < version < len(MIGRATIONS):
-            return read_snapshot(copy, only)
-        # An older riskd published it: migrate it in memory.
-        with closing(sqlite3.connect(":memory:", isolation_level=None)) as newer:
-            copy.backup(newer)
-            upgrade(newer, version)
-            return read_snapshot(newer, only)
+        return _read_any(copy, version, only)
+
+
+def read_journal(directory: Path, only: Collection[int] | None = None) -> Snapshot:
+    """Return the content of the journal in ``directory``.
+
+    Only the daemon's user may read it.
+
+    :param only: the accounts to read; ``None``: all.
+    :raises StateFileError: there is no journal, or it cannot be read, is damaged, or is of a newer riskd.
+    """
+    with open_to_read(directory / JOURNAL_NAME, "journal") as (journal, version):
+        if not version:
+            raise DamagedError("it is empty")
+        return _read_any(journal, version, only)
+
+
+def _read_any(
+    connection: sqlite3.Connection, version: int, only: Collection[int] | None
+) -> Snapshot:
+    """Return the content of an open journal or copy of any version."""
+    if not 0 < version < len(MIGRATIONS):
+        return read_snapshot(connection, only)
+    # An older riskd wrote it: migrate it in memory.
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as newer:
+        connection.backup(newer)
+        upgrade(newer, version)
+        return read_snapshot(newer, only)
 
 
 def known_accounts(directory: Path) -> list[AccountState]:

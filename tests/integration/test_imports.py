@@ -14,7 +14,10 @@ from tests.support.twistd import Twistd
 
 _IMPORTED = re.compile(r"^import time:.*\| +(\S+)$", re.MULTILINE)
 
-OTHER_PROGRAMS = ("apprise", "prometheus_client", "pytest", "treq", "riskd.testing")
+OTHER_PROGRAMS = (
+    *("apprise", "prometheus_client", "pytest", "treq", "riskd.testing"),
+    *("jinja2", "leather", "riskd.report"),
+)
 C_PARSER = ("autobahn.nvx", "cffi.cparser", "pycparser")
 HTTP = ("jwt", "riskd.host.bounded_site", "twisted.web", "twisted.spread")
 BROKER = ("riskd.gateway.projectx.gateway", "riskd.gateway.projectx.websocket")

@@ -18,7 +18,7 @@ from pkgutil import resolve_name
 from typing import Any, Final
 
 from riskd import __version__
-from riskd.app.riskctl.times import seconds_of_minutes, since, until
+from riskd.app.riskctl.times import day, seconds_of_minutes, since, until
 
 _AMOUNT: Final = re.compile(r"-?[0-9]{1,9}(\.[0-9]{1,2})?", re.ASCII)
 
@@ -147,6 +147,8 @@ def make_parser(now: datetime | None = None) -> argparse.ArgumentParser:
             run=_offline("show_journaled"), read=read, table=_tables(f"{name}_table")
         )
 
+    _add_report(commands, account, now)
+
     commands.add_parser(
         "unlock", help="end all locks of an account", parents=[account, reason]
     ).set_defaults(run=_online("run"), ask=_online("unlock"), is_change=True)
@@ -198,6 +200,43 @@ def make_parser(now: datetime | None = None) -> argparse.ArgumentParser:
     )
     floor.set_defaults(run=_online("run"), ask=_online("floor"), is_change=True)
     return parser
+
+
+def _add_report(commands: Any, account: argparse.ArgumentParser, now: datetime) -> None:
+    report = commands.add_parser(
+        "report",
+        help="write a page about a trading day: equity, limits, trades, a calendar",
+        description="Write a report of trading days as one HTML page, which needs no network and runs no script: the "
+        "equity with the floor and the limits, what riskd did, the limits used at most, P&L by instrument and hour, the "
+        "trades, and a calendar.  It needs pip install 'riskd[report]', and no daemon.",
+        parents=[account],
+    )
+    which = report.add_mutually_exclusive_group()
+    which.add_argument(
+        "--day",
+        type=day,
+        metavar="DATE",
+        help="the date on which the trading day ended, such as 2026-11-24 (default: the last day)",
+    )
+    which.add_argument(
+        "--since",
+        type=partial(since, now=now),
+        metavar="WHEN",
+        help="all trading days that ended after 7d, 3h or 30m ago, HH:MM, or an ISO 8601 date or time",
+    )
+    report.add_argument(
+        "-o",
+        dest="output",
+        type=Path,
+        metavar="FILE",
+        help="the file to write, which must not exist (default: standard output)",
+    )
+    report.add_argument(
+        "--csv",
+        action="store_true",
+        help="write the executions beside it, to a file of the same name that ends in .csv",
+    )
+    report.set_defaults(run=Later("riskd.app.riskctl.report", "run"))
 
 
 def _add_first_steps(commands: Any, json: argparse.ArgumentParser) -> None:

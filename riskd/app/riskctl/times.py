@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
 _MAX_DAYS: Final = 366
@@ -22,6 +22,16 @@ def seconds_of_minutes(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) <= _MAX_MINUTES:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {_MAX_MINUTES}")
     return int(text) * 60
+
+
+def day(text: str) -> date:
+    """Return the date that ``text`` names."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a date; expected one such as 2026-11-24"
+        ) from None
 
 
 def until(text: str, now: datetime) -> datetime:

@@ -23,7 +23,7 @@ _DAY = (
     '{"day":"2025-01-16","start":50000.5,"close":49950.25,"net_pnl":-50.25,"trades":3,"best":12.5,'
     '"worst":-40.0,"enforced":1}'
 )
-_REPORTS = ("journal", "days", "trades", "equity")
+_REPORTS = ("journal", "days", "trades", "equity", "report")
 
 
 class AbsurdJournalTests(SynchronousTestCase):
