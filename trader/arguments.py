@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 MAX_ACCOUNT_ID: Final = 2**63 - 1
+MAX_PORT: Final = 2**16 - 1
 
 
 def account_argument(text: str) -> int:
@@ -21,6 +22,18 @@ def account_argument(text: str) -> int:
     if not (text.isascii() and text.isdecimal()) or int(text) > MAX_ACCOUNT_ID:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not an account id; it must be a whole number"
+        )
+    return int(text)
+
+
+def port_argument(text: str) -> int:
+    """Return a TCP port.
+
+    :raises argparse.ArgumentTypeError: ``text`` is none.
+    """
+    if not (text.isascii() and text.isdecimal()) or not 0 < int(text) <= MAX_PORT:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a TCP port; it must be from 1 to {MAX_PORT}"
         )
     return int(text)
 

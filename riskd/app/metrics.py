@@ -28,7 +28,7 @@ from twisted.web.server import Request
 
 from riskd.broadcast.statistics import Statistics
 from riskd.engine.service import EngineService
-from riskd.host.bounded_site import BoundedSite
+from riskd.host.bounded_site import BodilessRequest, BoundedSite
 from riskd.host.loopback import LoopbackServer
 from riskd.host.same_host import is_foreign_fetch, is_same_host
 from riskd.recording.recording_engine import RecordingEngine
@@ -184,22 +184,9 @@ class MetricsResource(Resource):
         return generate_latest(self._registry)
 
 
-class _BodilessRequest(Request):
-    """A request whose body is discarded.
-
-    Twisted would keep it in memory or on the disk.
-    """
-
-    def gotLength(self, _length: int | None) -> None:
-        super().gotLength(0)
-
-    def handleContentChunk(self, data: bytes) -> None:
-        pass
-
-
 def metrics_site(registry: CollectorRegistry, clock: IReactorTime) -> IProtocolFactory:
     """Return the factory that serves the metrics of ``registry``."""
-    return BoundedSite(MetricsResource(registry), clock, MAX_CONNECTIONS, _BodilessRequest)
+    return BoundedSite(MetricsResource(registry), clock, MAX_CONNECTIONS, BodilessRequest)
 
 
 def metrics_services(

@@ -13,13 +13,27 @@ from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import Resource
-from twisted.web.server import Site
+from twisted.web.server import Request, Site
 
 REQUEST_SECONDS: Final = 5
 """How long a request may take to arrive whole, from its first byte; on a new connection, from its opening."""
 
 _IDLE_SECONDS: Final = 60
 """How long a connection may be without a request, once it has had one."""
+
+
+class BodilessRequest(Request):
+    """A request whose body is discarded.
+
+    Twisted would keep it in memory or on the disk.
+    """
+
+    def gotLength(self, _length: int | None) -> None:
+        """Expect no body, whatever length the client announces."""
+        super().gotLength(0)
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Drop a piece of the body."""
 
 
 class BoundedSite(Site):

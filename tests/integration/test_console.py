@@ -227,8 +227,9 @@ def test_a_resized_terminal_is_drawn_in_full(
             # The time of day ends one blank before the edge.
             and re.search(r"LIVE  \d\d:\d\d:\d\d$", shown[0]) is not None
             and len(shown[0]) == columns - 1
-            and shown[-1].endswith("? help  q quit")
-            and terminal.shown.count("q quit") == 1
+            # The footer; a narrow screen has no room for all of it.
+            and shown[-1].endswith(("? help  q quit", "? help", " ?"))
+            and not any("1 Over" in row for row in shown[:-1])
         )
 
     terminal.start("123", "--url", shared_url)

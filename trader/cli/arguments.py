@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from riskd import __version__
-from trader.arguments import account_argument, add_daemon_options
+from trader.arguments import account_argument, add_daemon_options, port_argument
 
 Theme = Literal["dark", "light", "colorblind", "mono"]
 """The names of the themes; see :mod:`trader.ui.palette`."""
@@ -20,7 +20,8 @@ Theme = Literal["dark", "light", "colorblind", "mono"]
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
-        prog="trader-console", description="Watch a futures account live, in the terminal."
+        prog="trader-console",
+        description="Watch a futures account live, in the terminal or in a browser.",
     )
     parser.add_argument("--version", action="version", version=f"trader-console {__version__}")
     parser.add_argument(
@@ -44,9 +45,19 @@ def make_parser() -> argparse.ArgumentParser:
     for name, effect in (
         ("plain", "no screen: write a line for each event but quotes"),
         ("json", "no screen: write each event as a line of JSON"),
+        (
+            "web",
+            "the screen as a page in this machine's browsers: print its URL, which works once",
+        ),
     ):
         output.add_argument(
             f"--{name}", dest="output", action="store_const", const=name, help=effect
         )
+    parser.add_argument(
+        "--web-port",
+        type=port_argument,
+        metavar="PORT",
+        help="TCP port of --web, on loopback addresses only [a free one]",
+    )
     parser.set_defaults(output="screen")
     return parser

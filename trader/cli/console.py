@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import signal
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 import urwid
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import LoopingCall
@@ -22,6 +22,7 @@ from urwid.display.common import InputClosedError
 
 from trader.cli.alarm import Alarm
 from trader.cli.congestion import Congestion
+from trader.cli.display import Display, terminal_display
 from trader.client import DaemonClient, ReadEvent
 from trader.model.followed_daemon import FollowedDaemon
 from trader.model.formatting import terminal_text
@@ -29,11 +30,11 @@ from trader.model.guard_watch import GuardChange, GuardWatch
 from trader.model.session import Session
 from trader.model.ui_state import FILTERS, UiState
 from trader.model.view import View
-from trader.ui.output import TerminalOutput
 from trader.ui.pages import PAGES, Body, selected_text
 from trader.ui.palette import MONO, THEMES
 from trader.ui.screen import RedrawThrottle, Screen, page_at, page_body
 from trader.ui.terminal import Terminal
+from trader.ui.window_title import window_title
 
 _TICK_SECONDS: Final = 1.0
 _DAEMON_STATUS: Final = "daemon_status"
@@ -64,6 +65,7 @@ class Console:
     :param ui_state: what is shown first, and how.
     :param hook: the command that the alarm runs, and its arguments; empty for none.
     :param bell: whether the terminal's bell rings on an alarm.
+    :param display: what the screen is drawn on; ``None`` for the terminal.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Console:
         hook: Sequence[str] = (),
         *,
         bell: bool = True,
+        display: Display | None = None,
     ) -> None:
         self._reactor = reactor
         self._followed = followed
@@ -100,16 +103,19 @@ class Console:
             admit=followed.admit,
             keepalive_seconds=_KEEPALIVE_SECONDS,
         )
+        self._display = display or terminal_display(reactor)
+        self._event_loop = self._display.event_loop
+        self._terminal = self._display.screen
+        self._colors = self._terminal.colors
+        keys = KEYS if isinstance(self._terminal, Terminal) else BROWSER_KEYS
+        self._actions = {name: key.action for key in keys for name in key.names}
+        self._help = [(key.label, key.effect) for key in keys]
         self._screen = Screen(
             self._view,
             lambda: self._ui_state,
             _now,
-            _HELP,
+            self._help,
         )
-        self._event_loop = urwid.TwistedEventLoop(reactor)
-        self._output = TerminalOutput(sys.stdout)
-        self._terminal = Terminal(output=self._output)
-        self._colors = self._terminal.colors
         self._main_loop = urwid.MainLoop(
             self._screen,
             screen=self._terminal,
@@ -120,18 +126,44 @@ class Console:
         self._apply_theme()
         self._throttle = RedrawThrottle(reactor.seconds)
         self._next_draw: IDelayedCall | None = None
-        # An exception in a draw or a tick ends the program and restores the terminal: a screen that looks
-        # alive and is not would be worse.
-        self._draw = self._event_loop.handle_exit(self._draw_now, enable_idle=False)
-        self._tick = self._event_loop.handle_exit(self._tick_now, enable_idle=False)
+        self._draw = self._display.guard(self._draw_now)
+        self._tick = self._display.guard(self._tick_now)
+        self._ticking = LoopingCall(self._tick)
+        self._ticking.clock = reactor
+
+    def start(self) -> None:
+        """Show the screen from now on, on a reactor that runs."""
+        self._main_loop.start()
+        self._begin()
+
+    def stop(self) -> Deferred[None]:
+        """End what :meth:`start` began; fires once the daemon's connection is gone."""
+        self._cancel_draw()
+        if self._ticking.running:
+            self._ticking.stop()
+        # The event loop may still call.
+        self._draw = self._tick = lambda: None
+        self._main_loop.stop()
+        return self._client.disconnect()
+
+    def redraw(self) -> None:
+        """Draw soon: what is drawn on takes output again."""
+        self._schedule_draw(important=True)
 
     def run(self) -> None:
-        """Show the screen until the trader quits."""
+        """Show the screen on the terminal until the trader quits.
+
+        :raises TypeError: the display is a page.
+        """
+        terminal = self._terminal
+        if not isinstance(terminal, Terminal) or terminal.output is None:
+            raise TypeError("a page is started; only a terminal is run")
+        output = terminal.output
         # The objects of the imports live to the end; searching them for garbage takes longer than a draw.
         gc.freeze()
-        self._handle_signals()
-        Congestion(self._reactor, self._output, partial(self._schedule_draw, important=True))
-        self._output.on_lost = self._end
+        self._handle_signals(terminal)
+        Congestion(self._reactor, output, self.redraw)
+        output.on_lost = self._end
         self._reactor.callWhenRunning(self._begin)
         self._reactor.addSystemEventTrigger("before", "shutdown", self._client.disconnect)
         try:
@@ -144,7 +176,7 @@ class Console:
             if not isinstance(error, InputClosedError):
                 raise
         finally:
-            self._output.close()
+            output.close()
 
     def log_to_feed(self, event: LogEvent) -> None:
         """Observe the log: add each warning and error of the program itself to the feed."""
@@ -154,14 +186,12 @@ class Console:
             if text:
                 self._session.note(text.splitlines()[0])
 
-    def _handle_signals(self) -> None:
+    def _handle_signals(self, terminal: Terminal) -> None:
         """Handle signals from here on: one may arrive before the reactor runs."""
         for number in _ENDING_SIGNALS:
             signal.signal(number, lambda *_: self._reactor.callFromThread(self._end))
         # SIGSTOP cannot be handled, but what follows it can.
-        signal.signal(
-            signal.SIGCONT, lambda *_: self._reactor.callFromThread(self._terminal.resume)
-        )
+        signal.signal(signal.SIGCONT, lambda *_: self._reactor.callFromThread(terminal.resume))
         # In the background, setting up the terminal stops the program; it is tried again when that goes on.
         signal.siginterrupt(signal.SIGCONT, False)
 
@@ -172,9 +202,7 @@ class Console:
     def _begin(self) -> None:
         self._terminal.set_mouse_tracking(self._ui_state.has_mouse)
         self._client.connect()
-        ticking = LoopingCall(self._tick)
-        ticking.clock = self._reactor
-        ticking.start(_TICK_SECONDS)
+        self._ticking.start(_TICK_SECONDS)
 
     def _receive_status(self, event_type: str, status: dict[str, Any]) -> None:
         self._session.receive_status(event_type, status)
@@ -191,9 +219,8 @@ class Console:
         self._alarm.handle(change, is_muted=self._ui_state.is_muted)
 
     def _ring(self) -> None:
-        if self._terminal.started and not self._output.is_congested:
-            self._terminal.write("\a")
-            self._terminal.flush()
+        if self._terminal.started:
+            self._terminal.ring()
 
     # Drawing.
 
@@ -232,6 +259,8 @@ class Console:
         self._screen.redraw()
         if self._terminal.started:
             self._main_loop.draw_screen()
+            if self._display.set_title is not None:
+                self._display.set_title(window_title(self._view()))
 
     def _cancel_draw(self) -> None:
         if self._next_draw is not None and self._next_draw.active():
@@ -246,7 +275,7 @@ class Console:
         elif self._ui_state.is_typing and key not in _WHILE_TYPING:
             action = partial(Console.type_search, key=key)
         else:
-            action = _ACTIONS.get(key)
+            action = self._actions.get(key)
         if action is not None:
             action(self)
             self._schedule_draw(important=True)
@@ -296,7 +325,7 @@ class Console:
     def _body(self) -> Body:
         columns, rows = self._terminal.get_cols_rows()
         now = self._session.now()
-        return page_body(self._view(), self._ui_state, now, columns, rows, _HELP)
+        return page_body(self._view(), self._ui_state, now, columns, rows, self._help)
 
     def open_row(self) -> None:
         """Keep the search that is being typed, or show the selected row in full."""
@@ -367,7 +396,7 @@ class Console:
         """Copy the selected row to the terminal's clipboard."""
         columns, _rows = self._terminal.get_cols_rows()
         text = selected_text(self._view(), self._ui_state, self._session.now(), columns)
-        if text and not self._output.is_congested:
+        if text and not self._terminal.is_congested:
             self._terminal.copy_to_clipboard(terminal_text(text))
             self._session.note(f"Copied: {text}", "dim")
 
@@ -427,11 +456,12 @@ KEYS: Final = (
     Key(("?",), "?", "show the keys", Console.show_help),
     Key(("q",), "q", "quit", Console.quit),
 )
-"""All keys; the help is made of them."""
+"""All keys on a terminal; the help is made of them."""
 
-_HELP: Final = [(key.label, key.effect) for key in KEYS]
+_BROWSERS_OWN: Final = ("Ctrl-D", "Ctrl-U", "c", "m", "q")
 
-_ACTIONS: Final = {name: key.action for key in KEYS for name in key.names}
+BROWSER_KEYS: Final = tuple(key for key in KEYS if key.label not in _BROWSERS_OWN)
+"""The keys on a page; the browser itself copies, uses the mouse and closes, and keeps its keys with Ctrl."""
 
 
 def _mouse_action(event: tuple[str, int, int, int]) -> Action | None:

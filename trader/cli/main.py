@@ -9,11 +9,13 @@ from typing import Any
 from twisted.logger import globalLogBeginner
 
 from riskd.host.directories import default_directory
+from riskd.host.loopback import ListenError
 from riskd.host.timing import use_steady_clock
 from riskd.journal.discovery import SeveralDaemonsError
 from riskd.journal.reader import StateFileError
 from trader.cli.accounts import find_account
 from trader.cli.console import Console
+from trader.cli.display import Display
 from trader.cli.headless import discard_output, run_headless
 from trader.cli.options import Options, followed_daemon, parse_options
 from trader.model.followed_daemon import FollowedDaemon
@@ -30,7 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     root = default_directory()
     try:
         if account_id is None:
-            account_id = find_account(options, root, input if is_terminal else None, _print_error)
+            asks = is_terminal and options.output != "web"
+            account_id = find_account(options, root, input if asks else None, _print_error)
         if account_id is None:
             return 2
         followed = followed_daemon(account_id, options)
@@ -43,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     use_steady_clock(reactor)
     if options.output == "screen":
         _run_screen(account_id, followed, options, reactor)
+    elif options.output == "web":
+        return _run_in_browsers(account_id, options, reactor)
     else:
         run_headless(account_id, followed, options.output, reactor)
     return 0
@@ -89,6 +94,28 @@ def _run_screen(account_id: int, followed: FollowedDaemon, options: Options, rea
         except OSError:
             # The terminal was closed.
             discard_output()
+
+
+def _run_in_browsers(account_id: int, options: Options, reactor: Any) -> int:
+    # Not above: a terminal needs none of it.
+    from trader.cli.web import run_in_browsers  # noqa: PLC0415
+
+    def make_console(display: Display) -> Console:
+        return Console(
+            account_id,
+            followed_daemon(account_id, options),
+            reactor,
+            options.ui_state,
+            bell=options.settings.bell,
+            display=display,
+        )
+
+    try:
+        run_in_browsers(make_console, options.web_port, reactor)
+    except ListenError as error:
+        _print_error(str(error))
+        return 1
+    return 0
 
 
 def _print_error(sentence: str) -> None:

@@ -80,7 +80,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     :ivar account: ``None`` if neither names one.
     :ivar url: the daemon's URL; ``None`` if neither names one, and the daemon is found.
     :ivar state: the daemon's state directory; ``None`` likewise.
-    :ivar output: ``screen``, ``plain`` or ``json``.
+    :ivar output: ``screen``, ``plain``, ``json`` or ``web``.
+    :ivar web_port: the TCP port of ``web``; 0 for a free one.
     :ivar ui_state: what the screen shows first, and how; its theme is ``mono`` if colors are off.
     :ivar settings: the settings file, for the keys that have no option.
     """
@@ -89,6 +90,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     url: str | None
     state: Path | None
     output: str
+    web_port: int
     ui_state: UiState
     settings: Settings
 
@@ -104,6 +106,9 @@ def parse_options(arguments: Sequence[str] | None) -> Options:
         settings = read_settings(given.config)
     except ConfigError as error:
         parser.error(str(error))
+    is_page = given.output == "web"
+    if given.web_port is not None and not is_page:
+        parser.error("--web-port is the port of --web; give both")
     # Source: https://no-color.org, which says that an empty NO_COLOR has no effect.
     is_mono = given.no_color or bool(os.environ.get("NO_COLOR"))
     return Options(
@@ -111,10 +116,14 @@ def parse_options(arguments: Sequence[str] | None) -> Options:
         url=given.url or settings.url,
         state=given.state or (Path(settings.state).expanduser() if settings.state else None),
         output=given.output,
+        web_port=given.web_port or 0,
         ui_state=UiState(
             theme="mono" if is_mono else given.theme or settings.theme,
-            is_ascii=given.ascii or settings.ascii or not can_be_drawn(sys.stdout.encoding),
-            has_mouse=settings.mouse,
+            is_ascii=given.ascii
+            or settings.ascii
+            or not (is_page or can_be_drawn(sys.stdout.encoding)),
+            has_mouse=settings.mouse and not is_page,
+            is_page=is_page,
         ),
         settings=settings,
     )

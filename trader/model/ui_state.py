@@ -36,6 +36,7 @@ class UiState(msgspec.Struct, frozen=True, kw_only=True):
     :ivar is_ascii: whether only ASCII characters are drawn.
     :ivar is_muted: whether bell and hook are silent for everything but lockouts.
     :ivar has_mouse: whether the console receives the mouse, in place of the terminal.
+    :ivar is_page: whether it is a page in a browser, which no key ends.
     :ivar theme: the theme's name.
     """
 
@@ -51,6 +52,7 @@ class UiState(msgspec.Struct, frozen=True, kw_only=True):
     is_ascii: bool = False
     is_muted: bool = False
     has_mouse: bool = False
+    is_page: bool = False
     theme: str = "dark"
 
     def visible_lines(self, feed: tuple[FeedLine, ...]) -> tuple[FeedLine, ...]:

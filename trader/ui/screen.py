@@ -31,8 +31,8 @@ MAX_DRAWS_A_SECOND: Final = 20
 _QUOTE_DRAWS_A_SECOND: Final = 5
 
 _FOOTER_ROWS: Final = 1
-_HELP: Final = "? help  q quit"
-_SHORT_HELP: Final = "? help"
+_HELP: Final = "? help"
+_QUIT: Final = "  q quit"
 
 
 class Screen(urwid.Widget):
@@ -130,7 +130,7 @@ def footer(ui_state: UiState, columns: int) -> StyledLine:
     tabs, end = _tabs_and_end(ui_state, columns)
     if tabs:
         return justify(tabs, end, columns)
-    return [("dim", _HELP.rjust(columns)[:columns])]
+    return [("dim", _keys_shown(ui_state).rjust(columns)[:columns])]
 
 
 def page_at(ui_state: UiState, columns: int, column: int) -> int | None:
@@ -148,18 +148,22 @@ def _tabs_and_end(ui_state: UiState, columns: int) -> tuple[StyledLine, StyledLi
 
     With the longest names that fit.  They come before the keys, and what the trader has switched before both.
     """
-    modes = _modes(ui_state)
+    modes, keys = _modes(ui_state), _keys_shown(ui_state)
     shortest = [page.shortest for page in PAGES]
     for names, end in (
-        ([page.name for page in PAGES], f"{modes}{_HELP}"),
-        ([page.short for page in PAGES], f"{modes}{_HELP}"),
-        (shortest, f"{modes}{_SHORT_HELP}"),
+        ([page.name for page in PAGES], f"{modes}{keys}"),
+        ([page.short for page in PAGES], f"{modes}{keys}"),
+        (shortest, f"{modes}{_HELP}"),
         ([page.shortest if page is PAGES[ui_state.page] else "" for page in PAGES], f"{modes}?"),
     ):
         tabs = [_tab(number, name, ui_state) for number, name in enumerate(names)]
         if length(tabs) + len(end) < columns:
             return tabs, [("dim", end)]
     return [], []
+
+
+def _keys_shown(ui_state: UiState) -> str:
+    return _HELP if ui_state.is_page else _HELP + _QUIT
 
 
 def _tab(number: int, name: str, ui_state: UiState) -> tuple[str | None, str]:

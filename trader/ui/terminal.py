@@ -121,6 +121,7 @@ class Terminal(urwid.display.raw.Screen):
 
     :param input_file: what is typed.
     :param output: what is shown; a :class:`TerminalOutput` never blocks.
+    :ivar output: ``output``, if it is one that never blocks.
     """
 
     _shown: Sequence[Row] = ()
@@ -132,14 +133,20 @@ class Terminal(urwid.display.raw.Screen):
         output: TextIO | TerminalOutput = sys.stdout,
     ) -> None:
         super().__init__(input_file, output, bracketed_paste_mode=True)
-        self._output = output if isinstance(output, TerminalOutput) else None
+        self.output = output if isinstance(output, TerminalOutput) else None
         self._paste = PasteFilter()
         self._signal_keys: dict[int, signal.Signals] = {}
 
     @property
     def is_congested(self) -> bool:
         """Whether the terminal takes no output at present, so that nothing can be drawn."""
-        return self._output is not None and self._output.is_congested
+        return self.output is not None and self.output.is_congested
+
+    def ring(self) -> None:
+        """Ring the bell, unless the terminal takes no output at present."""
+        if not self.is_congested:
+            self.write("\a")
+            self.flush()
 
     def _start(self, *arguments: Any, **choices: Any) -> None:
         self._paste = PasteFilter()
@@ -147,11 +154,11 @@ class Terminal(urwid.display.raw.Screen):
         self._take_keys()
 
     def _stop(self) -> None:
-        if self._output is not None:
-            self._output.settle()
+        if self.output is not None:
+            self.output.settle()
         super()._stop()
-        if self._output is not None:
-            self._output.settle()
+        if self.output is not None:
+            self.output.settle()
 
     def _take_keys(self) -> None:
         """Switch off echo, line editing, flow control and the keys for signals."""

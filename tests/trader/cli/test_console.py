@@ -44,6 +44,7 @@ class FakeTerminal:
 
     colors = 16
     has_mouse = False
+    is_congested = False
 
     def register_palette(self, palette: Any) -> None:
         """Record the palette."""
@@ -60,12 +61,9 @@ class FakeTerminal:
     def clear(self) -> None:
         """Nothing is kept between two draws."""
 
-    def write(self, text: str) -> None:
-        """Record text beside the drawings."""
-        self.written.append(text)
-
-    def flush(self) -> None:
-        """Nothing is buffered."""
+    def ring(self) -> None:
+        """Record the bell beside the drawings."""
+        self.written.append("\a")
 
     def copy_to_clipboard(self, text: str) -> None:
         """Record the copied text."""

@@ -1,0 +1,88 @@
+"""``--web``: the screen as a page in the browsers of this machine.
+
+Each tab has a console of its own, which only watches, as on a terminal.  A page runs no hook: the command would
+run once for every tab that is open.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import (
+    FilteringLogObserver,
+    Logger,
+    LogLevel,
+    LogLevelFilterPredicate,
+    globalLogBeginner,
+    textFileLogObserver,
+)
+
+from riskd.host.loopback import listen
+from trader.cli.console import Console
+from trader.cli.display import Display, browser_display
+from trader.ui.browser import SCRIPT_NAME, BrowserScreen, script
+from trader.web.site import ConsoleServer
+from trader.web.tabs import Connection, TabFactory
+
+MakeConsole = Callable[[Display], Console]
+
+_log = Logger()
+
+
+def run_in_browsers(make_console: MakeConsole, port: int, reactor: Any) -> None:
+    """Serve the screen until a signal ends the program; print the URL first.
+
+    :param make_console: returns a new console on a display.
+    :param port: the TCP port; 0 takes a free one.
+    :raises ListenError: the port is in use, or an address cannot be bound.
+    """
+    sockets = listen(port, option="--web-port")
+    only_warnings = LogLevelFilterPredicate(defaultLogLevel=LogLevel.warn)
+    observer = FilteringLogObserver(textFileLogObserver(sys.stderr), [only_warnings])
+    globalLogBeginner.beginLoggingTo([observer], discardBuffer=True, redirectStandardIO=False)
+    tabs = TabFactory(reactor, partial(Tab, reactor, make_console))
+    server = ConsoleServer(reactor, sockets, tabs, _print_next, {SCRIPT_NAME: script()})
+    print(server.url, flush=True)  # noqa: T201  # it is what the program is run for
+    print("Open it in a browser on this machine; it works once. Ctrl-C ends.", flush=True)  # noqa: T201
+    reactor.callWhenRunning(server.startService)
+    reactor.addSystemEventTrigger("before", "shutdown", server.stopService)
+    reactor.run()
+
+
+def _print_next(url: str) -> None:
+    print(f"A browser was admitted. The URL for another one: {url}", flush=True)  # noqa: T201
+
+
+class Tab:
+    """A console in one tab."""
+
+    def __init__(self, reactor: Any, make_console: MakeConsole, connection: Connection) -> None:
+        self._screen = BrowserScreen(connection)
+        self._console = make_console(browser_display(reactor, self._screen, self._fail))
+        self._console.start()
+
+    def feed(self, message: str) -> None:
+        """Take a key, or the size of the window.
+
+        :raises ValueError: no page of ours sends such a message.
+        """
+        self._screen.feed(message)
+
+    def set_congested(self, is_congested: bool, /) -> None:
+        """Draw nothing while the page does not read; then draw all of it."""
+        self._screen.is_congested = is_congested
+        if not is_congested:
+            self._console.redraw()
+
+    def stop(self) -> Deferred[None]:
+        """End the console."""
+        self._screen.close()
+        return self._console.stop()
+
+    def _fail(self, _error: Exception) -> None:
+        _log.failure("a page is closed")
+        self._screen.close()

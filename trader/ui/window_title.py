@@ -1,0 +1,23 @@
+"""The title of the screen's window, which is read while another window is in front."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from riskd.model.reduce_only import reduce_only_stage
+from trader.model.view import View
+from trader.ui.disconnected import source_badges
+
+_SEPARATOR: Final = " - "
+
+
+def window_title(view: View) -> str:
+    """Return the account with its state, what matters most first: ``LOCKED - 123 - riskd``."""
+    words = [] if view.is_live else [text.strip() for _, text in source_badges(view)[:1]]
+    if view.account.lockout is not None:
+        words.append("LOCKED")
+    elif reduce_only_stage(view.account) is not None:
+        words.append("REDUCE ONLY")
+    if view.is_dry_run:
+        words.append("DRY RUN")
+    return _SEPARATOR.join([*words, str(view.account.account_id), "riskd"])
