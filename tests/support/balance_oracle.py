@@ -17,7 +17,7 @@ from decimal import Decimal
 from functools import cache
 from itertools import accumulate
 from operator import attrgetter
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from riskd.gateway.fields import Payload
 from riskd.practice.account_store import net_result
@@ -123,6 +123,8 @@ class Bounds(NamedTuple):
 
     def over(self, low: Decimal, high: Decimal) -> Bounds:
         """Return the bounds of a high that has risen to these figures."""
+        if low <= self.low and high <= self.high:
+            return self
         return Bounds(max(self.low, low), max(self.high, high))
 
 
@@ -172,6 +174,17 @@ class Range:
 
     def since(self, oldest: float) -> tuple[Decimal, Decimal]:
         return self._low.since(oldest), self._high.since(oldest)
+
+
+_Dated = TypeVar("_Dated", Standing, Flow)
+
+
+def _since(known: Sequence[_Dated], oldest: float) -> Sequence[_Dated]:
+    """Return what of a sequence in order of time is of ``oldest`` or later."""
+    # Most looks find the last one long before that.
+    if not known or known[-1].at < oldest:
+        return known[:0]
+    return known[bisect_left(known, oldest, key=_at) :]
 
 
 class Past(NamedTuple):
@@ -394,18 +407,19 @@ class BalanceOracle:
         """Return the gains and the losses of which riskd may know some and others not, both positive."""
         if not self._changes:
             return ZERO, ZERO
-        recent = self._changes[bisect_left(self._changes, now - self.window, key=_at) :]
+        recent = _since(self._changes, now - self.window)
         if not self._is_late:
-            return COSTS * len(recent), COSTS * len(recent)
+            costs = COSTS * len(recent)
+            return costs, costs
         # Until the balance is settled after a start, only losses count.
         gains = sum((each.amount for each in self._changes if each.amount > 0), ZERO)
         return gains, sum((-each.amount for each in recent if each.amount < 0), ZERO)
 
     def _past(self, oldest: float) -> Past:
         """Return what was there at some moment since ``oldest``."""
+        recent = _since(self._standings, oldest)
         # The last one of before was there until the next.
-        first = max(0, bisect_left(self._standings, oldest, key=_at) - 1)
-        standings = self._standings[first:]
+        standings = self._standings[-len(recent) - 1 :]
         held = {each.contract_id for standing in standings for each in standing.held}
         return Past(standings, {name: self._prices[name].since(oldest) for name in held})
 

@@ -347,7 +347,8 @@ class ExchangeOracle:
         # Whether trading is allowed at a moment, certainly or perhaps, and the same in ES.
         self._hours: tuple[datetime | None, list[tuple[bool, bool]]] = (None, [])
         self._busy_since: float | None = None
-        self.flat_at = self.corrected_at = self._reloaded_at = NEVER
+        # The last: when any trade that begins a cooldown was seen first.
+        self.flat_at = self.corrected_at = self._reloaded_at = self._newest_of_all = NEVER
         self.lag = 1.0
         # How many contracts riskd may take for held, by contract id.
         self._sizes: dict[str, Extreme[int]] = {}
@@ -413,7 +414,9 @@ class ExchangeOracle:
 
     def awake(self) -> float:
         """Return the seconds that the daemon's machine was not asleep."""
-        return self.seconds() - self._slept
+        # Each look asks many times, mostly at the moment for which it has asked before.
+        seconds = self._seconds if self._time() is self._asked else self.seconds()
+        return seconds - self._slept
 
     def sleep(self, seconds: float) -> None:
         """Note that the machine is about to sleep."""
@@ -522,6 +525,9 @@ class ExchangeOracle:
 
     def _note_occurrences(self, found: set[Breach]) -> None:
         """Count the breaches that were not there at the last look, or in another position."""
+        if not found and not self._occurred:
+            self._found = found
+            return
         occurred = {(each, self._lives[each.contract_id or ""]) for each in found}
         for each, _life in occurred - self._occurred:
             self.times[each.rule_id] += 1
@@ -779,6 +785,8 @@ class ExchangeOracle:
         if pnl <= -limits.loss and self._has_traded_since_unlock(is_certain=is_certain):
             yield Breach("RULE-003")
         begun = self.seconds() - COOLDOWN_SECONDS
+        if self._newest_of_all <= begun:
+            return
         for rule_id, culprits in cooldowns.items():
             if (
                 culprits
@@ -973,6 +981,7 @@ class ExchangeOracle:
                 self._cooldowns.items(), self._worst_cooldowns.values(), strict=True
             )
         }
+        self._newest_of_all = max(self._newest.values(), default=NEVER)
 
     def _breaches_as_known(self, now: float, limits: Limits) -> Iterator[Breach]:
         """Yield what positions of a moment ago would breach by the prices and the time of now."""
