@@ -59,7 +59,7 @@ def test_news_and_the_death_of_riskd_are_heard_of(
             ("daily_reset", {"previous_pnl": -150.50, "previous_trade_count": 12}),
         ):
             harness.trigger_test_event(kind, {"accountId": account, **more})
-    wait_until(lambda: sink.heard("the trading day has ended: realized -150.50 in 12 trades"))
+    wait_until(lambda: sink.heard("the trading day has ended: realized -$150.50 in 12 trades"))
     assert sink.heard("account 456 (PRACTICE): watched from now on")
     assert sink.heard("account 456 (PRACTICE): ENFORCED: close positions", r"6 > 5\x1b[2J")
     assert sink.heard("No trades for 456: enough")

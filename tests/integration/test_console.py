@@ -33,7 +33,7 @@ def test_a_day_at_the_console(terminal: PseudoTerminal, harness: DaemonHarness, 
     trigger("GatewayUserTrade", {"profitAndLoss": -45.50})
     trigger("GatewayUserTrade", {"accountId": 456, "profitAndLoss": -7777.77})
     terminal.wait_for(
-        "Realized -45.50   Unrealized +61.50   Total +16.00   Trades 1",
+        "Realized -$45.50   Unrealized +$61.50   Total +$16.00   Trades 1",
         "Positions (1, 3 contracts)",
         "stop 20990.25",
         "Position opened: Long 3 MNQU5 at 21000.50",
@@ -47,7 +47,7 @@ def test_a_day_at_the_console(terminal: PseudoTerminal, harness: DaemonHarness, 
     trigger("lockout_cleared", {})
     terminal.wait_for("Trading resumed")
     trigger("daily_reset", {})
-    terminal.wait_for("Daily reset executed", "Realized 0.00", "Trades 0")
+    terminal.wait_for("Daily reset executed", "Realized $0.00", "Trades 0")
 
     harness.kill()
     terminal.wait_for("Lost connection to daemon", "RECONNECTING in 1 s", "Last known state")
@@ -128,7 +128,7 @@ def test_without_a_daemon_the_last_known_state_is_on_the_screen(
         "Last known state, ",
         ", 2 min ago",
         "P&L of the day",
-        "Realized -45.50   Unrealized +61.50   Total +16.00   Trades 1",
+        "Realized -$45.50   Unrealized +$61.50   Total +$16.00   Trades 1",
         "Positions (1, 3 contracts)",
         "ENFORCED: close positions (RULE-001): Daily loss",
     )
@@ -154,7 +154,7 @@ def test_a_problem_with_the_file_is_shown_until_it_is_solved(
     terminal.wait_for("Cannot read the last known state: ", "damaged")
     published.unlink()
     publish(tmp_path, make_event("GatewayUserTrade", {"profitAndLoss": -45.50}))
-    terminal.wait_for("Last known state, ", "Realized -45.50")
+    terminal.wait_for("Last known state, ", "Realized -$45.50")
     assert "No last known state" not in terminal.shown
     terminal.press("q")
     assert terminal.exit_status() == 0
@@ -183,7 +183,7 @@ def test_a_console_that_starts_late_shows_the_whole_day(
         "LIVE",
         "LOCKED OUT until an operator unlocks it: Daily loss",
         "P&L of the day",
-        "Realized -45.50",
+        "Realized -$45.50",
         "Trades 1",
         "Positions (1, 3 contracts)",
         "stop 20990.25",
@@ -193,11 +193,11 @@ def test_a_console_that_starts_late_shows_the_whole_day(
     trigger("GatewayUserTrade", {"id": 2, "profitAndLoss": -4.50})
     trigger("MarketQuote", {"last": 21010.75})
     terminal.wait_for(
-        "Realized -50.00   Unrealized +61.50   Total +11.50   Trades 2", "Trade -4.50"
+        "Realized -$50.00   Unrealized +$61.50   Total +$11.50   Trades 2", "Trade -$4.50"
     )
-    assert "Trade -45.50" not in terminal.shown
+    assert "Trade -$45.50" not in terminal.shown
     harness.stop()
-    terminal.wait_for("Lost connection to daemon", "Last known state, ", "Realized -50.00")
+    terminal.wait_for("Lost connection to daemon", "Last known state, ", "Realized -$50.00")
     assert "\n The daemon is stopping" not in terminal.shown
     harness.start()
     terminal.wait_for(" LIVE ", "LOCKED OUT", "P&L of the day")
@@ -238,7 +238,7 @@ def test_a_resized_terminal_is_drawn_in_full(
         terminal.resize(columns, rows)
         terminal.wait_until(lambda: is_drawn(columns, rows), f"{columns}x{rows}")  # noqa: B023
     shared_harness.trigger_test_event("GatewayUserTrade", {"profitAndLoss": -45.50})
-    terminal.wait_for("Realized -45.50")
+    terminal.wait_for("Realized -$45.50")
 
 
 def test_control_sequences_in_a_reason_do_not_reach_the_terminal(
@@ -328,7 +328,7 @@ def test_an_event_that_fails_is_a_line_in_the_feed(
     shared_harness.trigger_test_event("lockout_cleared", {})
     shared_harness.trigger_test_event("daily_reset", {})
     shared_harness.trigger_test_event("GatewayUserTrade", {"profitAndLoss": -45.50})
-    terminal.wait_for("The callback failed on lockout_cleared", "Printed", "Trade -45.50")
+    terminal.wait_for("The callback failed on lockout_cleared", "Printed", "Trade -$45.50")
     assert terminal.rows[-1].endswith("q quit")
     terminal.press("q")
     assert terminal.exit_status() == 0

@@ -85,7 +85,7 @@ def test_plain_lines_end_with_sigterm(
     shared_harness.trigger_test_event(
         "GatewayUserTrade", {"accountId": 456, "id": 4561, "profitAndLoss": -45.50}
     )
-    assert program.line().endswith("Trade -45.50  MNQU5 x2")
+    assert program.line().endswith("Trade -$45.50  MNQU5 x2")
     program.terminate()
     assert program.exit_status() == 0
 

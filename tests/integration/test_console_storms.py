@@ -100,7 +100,7 @@ def test_a_burst_of_ten_thousand_events(
             terminal.drain()
     terminal.wait_for(f"{20000 + BURST - 1}.00")
     harness.trigger_test_event("GatewayUserTrade", {"profitAndLoss": -45.50})
-    terminal.wait_for("Realized -45.50", " LIVE ")
+    terminal.wait_for("Realized -$45.50", " LIVE ")
     terminal.press("6")
     # Of quotes that it could not take at once it may have been sent the latest only.
     terminal.wait_for("Last event       GatewayUserTrade", "Reconnects       0")

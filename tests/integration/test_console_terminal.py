@@ -54,7 +54,7 @@ def test_ctrl_s_does_not_hold_the_screen(
     for key in "\x13\x11\x13\x16\x0f":
         terminal.press(key)
     shared_harness.trigger_test_event("GatewayUserTrade", {"profitAndLoss": -45.50})
-    terminal.wait_for("Trade -45.50")
+    terminal.wait_for("Trade -$45.50")
     quit_by_key(terminal)
 
 
@@ -164,7 +164,7 @@ def test_after_sigstop_the_terminal_is_taken_again_and_redrawn(
     shared_harness.trigger_test_event("GatewayUserTrade", {"profitAndLoss": -11})
     written = len(terminal.written)
     terminal.signal(signal.SIGCONT)
-    terminal.wait_for("Trade -11.00")
+    terminal.wait_for("Trade -$11.00")
     terminal.wait_until(lambda: "stopped" not in terminal.shown, "the screen whole again")
     assert "file file" not in terminal.shown
     assert settings(terminal) == during
@@ -204,7 +204,7 @@ def test_ctrl_z_gives_the_terminal_back_until_fg(
     shared_harness.trigger_test_event("GatewayUserTrade", {"profitAndLoss": -12})
     written = len(terminal.written)
     terminal.press("\n")
-    terminal.wait_for("Trade -12.00", "q quit")
+    terminal.wait_for("Trade -$12.00", "q quit")
     terminal.wait_until(lambda: "HELD" not in terminal.shown, "the screen whole again")
     assert ENTERED in terminal.written[written:]
     assert not settings(terminal)[0] & termios.IXON
@@ -246,7 +246,7 @@ def test_a_full_terminal_does_not_hold_the_console(
     wait_until(seen.exists)
     assert terminal.is_full
     # Once it takes output again, it shows what is so now.
-    terminal.wait_for("LOCKED OUT until an operator unlocks it: unseen", "Trade +3.00", "q quit")
+    terminal.wait_for("LOCKED OUT until an operator unlocks it: unseen", "Trade +$3.00", "q quit")
     shared_harness.trigger_test_event("lockout_cleared", {"accountId": 456})
     terminal.wait_for("Trading resumed")
     quit_by_key(terminal)

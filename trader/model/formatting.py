@@ -19,10 +19,11 @@ _DAY: Final = 24 * _HOUR
 
 
 def money(amount: Decimal) -> str:
-    """Return dollars with sign, thousands and cents: ``+1,234.50``; zero has no sign."""
+    """Return dollars with sign, thousands and cents: ``+$1,234.50``; zero has no sign."""
     # An amount that rounds to zero is neither a gain nor a loss, so it has no sign.
     cents = to_cents(amount)
-    return f"{cents:+,.2f}" if cents else "0.00"
+    sign = "-" if cents < 0 else "+" if cents else ""
+    return f"{sign}${abs(cents):,.2f}"
 
 
 def price(value: Decimal, places: int | None) -> str:

@@ -5,17 +5,46 @@ from __future__ import annotations
 from decimal import Decimal
 
 from riskd.model.formatting import dollars
+from riskd.model.money import to_cents
 from trader.model.formatting import UNKNOWN
 from trader.model.limit_usage import LimitUsage
 
 
 def usage_words(usage: LimitUsage) -> str:
-    """Return a limit with its current value, or a floor with how far it is."""
-    if usage.floor is None or usage.headroom is None:
-        return f"{figure(usage.current, usage.unit)} of {figure(usage.limit, usage.unit)}"
-    where = "above" if usage.headroom >= 0 else "below"
-    distance = figure(abs(usage.headroom), usage.unit)
-    return f"{distance} {where} floor {figure(usage.floor, usage.unit)}"
+    """Return a limit with its current value, or a floor with how far it is.
+
+    What is on the other side of zero is no part of the limit: a profit is no loss below zero.
+    """
+    limit = figure(usage.limit, usage.unit)
+    if usage.floor is not None and usage.headroom is not None:
+        return f"{distance_words(usage.headroom)} floor {figure(usage.floor, usage.unit)}"
+    if usage.unit == "$" and usage.current is not None and to_cents(usage.current) < 0:
+        return f"{_other_side(usage)} {figure(-usage.current, usage.unit)}, limit {limit}"
+    return f"{figure(usage.current, usage.unit)} of {limit}"
+
+
+def current_words(usage: LimitUsage) -> str:
+    """Return the current value alone; beyond zero with the side on which it is."""
+    if usage.unit == "$" and usage.current is not None and to_cents(usage.current) < 0:
+        return f"{_other_side(usage)} {figure(-usage.current, usage.unit)}"
+    return figure(usage.current, usage.unit)
+
+
+def left_words(usage: LimitUsage) -> str:
+    """Return what is left of a limit, or how far beyond it the account is."""
+    if usage.headroom is None:
+        return f"{UNKNOWN} left"
+    word = "left" if usage.headroom >= 0 else "over"
+    return f"{figure(abs(usage.headroom), usage.unit)} {word}"
+
+
+def distance_words(headroom: Decimal) -> str:
+    """Return how far the equity is above or below a floor, in dollars."""
+    return f"{dollars(abs(headroom))} {'above' if headroom >= 0 else 'below'}"
+
+
+def _other_side(usage: LimitUsage) -> str:
+    return "in loss" if "profit" in usage.name else "in profit"
 
 
 def figure(value: Decimal | None, unit: str) -> str:

@@ -7,7 +7,7 @@ from typing import Final
 
 from riskd.rules.builtin.maximum_loss import published_floor
 from trader.model.formatting import sentence, text_width
-from trader.model.gauge_words import figure, usage_words
+from trader.model.gauge_words import current_words, figure, left_words, usage_words
 from trader.model.limit_usage import Level, LimitUsage
 from trader.model.view import View, unknown_reason
 from trader.ui.disconnected import current_style
@@ -41,6 +41,9 @@ _FIGURES: Final = 24
 _WORDS: Final = 10
 """Columns of each cell."""
 
+_LEAST_SHARE: Final = Decimal("0.005")
+"""From here on the share is rounded to at least one per cent."""
+
 _FLOOR_LINES: Final = 3
 """Lines about a floor beside the tables."""
 
@@ -64,7 +67,7 @@ def gauge_line(view: View, usage: LimitUsage, width: int) -> StyledLine:
         size = max(least, min(text_width(usage.name), room))
         return table_row([(*name, size), (style, state, max(1, width - size - 1))])
     percent = (style, f"{usage.share * 100:.0f} %", -_PERCENT)
-    words, left = _words(usage), f"{figure(usage.headroom, usage.unit)} left"
+    words, left = _words(usage), left_words(usage)
     if width < _NARROW:
         room = width - _SHORT_BAR - _PERCENT - 3
         if usage.level in _UNWARNED:
@@ -92,6 +95,8 @@ def gauge_line(view: View, usage: LimitUsage, width: int) -> StyledLine:
     figures, end = usage_words(usage), left
     if usage.floor is not None:
         figures, end = left, f"floor {figure(usage.floor, usage.unit)}"
+    elif text_width(figures) > _FIGURES:
+        figures, end = current_words(usage), f"limit {figure(usage.limit, usage.unit)}, {left}"
     elif text_width(words) > _WORDS:
         words, end = usage.level.value, f"{left}, {words}"
     return table_row(
@@ -131,13 +136,13 @@ def _without_bar(usage: LimitUsage) -> str:
     state = usage.unknown or usage.words
     if usage.limit is not None:
         state = f"of {figure(usage.limit, usage.unit)}, {state}".removesuffix(", ")
-    return f"{figure(usage.current, usage.unit)} {state}".strip()
+    return f"{current_words(usage)} {state}".strip()
 
 
 def bar(share: Decimal, width: int) -> str:
     """Return the used share of a limit as a bar, full only from the limit on."""
     used = min(width, int(share * width))
-    # The least use is visible.
-    if share > 0:
+    # The least use that is not 0 per cent is visible.
+    if share >= _LEAST_SHARE:
         used = max(1, used)
     return "█" * used + "░" * (width - used)

@@ -7,6 +7,7 @@ from datetime import datetime
 from riskd.model.formatting import dollars
 from riskd.rules.builtin.maximum_loss import published_floor
 from trader.model.formatting import UNKNOWN, countdown, sentence, until
+from trader.model.gauge_words import distance_words
 from trader.model.limit_usage import is_strict, limit_usages, next_reset, unknown_open_pnl
 from trader.model.ui_state import UiState
 from trader.model.view import View, unknown_reason
@@ -52,7 +53,7 @@ def floor_lines(view: View, now: datetime, columns: int) -> list[StyledLine]:
     if unknown := unknown_open_pnl(view, now):
         lines = [f"{figures}; headroom {UNKNOWN} {unknown}"]
     else:
-        where = f"equity {dollars(floor.equity)}, headroom {dollars(floor.headroom)}"
+        where = f"equity {dollars(floor.equity)}, {distance_words(floor.headroom)} it"
         lines = [f"{figures}; {where}", sentence(floor.close_words)]
     return [line for text in lines for line in wrap(current_style(view, "text"), text, columns)]
 

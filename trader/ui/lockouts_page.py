@@ -12,7 +12,7 @@ from riskd.model.reduce_only import reduce_only_stage
 from riskd.rules.builtin import news_blackout, session_block_outside
 from trader.model.day_trades import trades_behind
 from trader.model.formatting import clock, sentence, until
-from trader.model.gauge_words import figure
+from trader.model.gauge_words import current_words, figure
 from trader.model.limit_usage import limit_usages, rule_name, unlocked_beyond
 from trader.model.ui_state import UiState
 from trader.model.view import Source, View, unknown_reason
@@ -129,7 +129,7 @@ def _lockout(
         f"Rule: {rule}, locked at {until(lockout.locked_at, now)}",
         *(
             f"Limit: {figure(usage.limit, usage.unit)}, "
-            f"{usage.name} now {figure(usage.current, usage.unit)} {usage.unknown}"
+            f"{usage.name} now {current_words(usage)} {usage.unknown}"
             for usage in limit_usages(view, now)
             if usage.rule_id == lockout.rule_id and usage.limit is not None
         ),

@@ -9,13 +9,14 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Final
 
+from riskd.model.formatting import dollars
 from trader.model.day_trades import trades_of_the_day
 from trader.model.formatting import money
 from trader.model.limit_usage import LossLevel, nearest_loss_level
 from trader.model.view import View, is_current
 from trader.ui.styled_text import StyledLine, text_of
 
-_LABEL: Final = 14
+_LABEL: Final = 15
 """Columns for the figures at the left."""
 
 _MIN_HEIGHT: Final = 4
@@ -56,8 +57,10 @@ def draw_curve(
 
 def _far_limit(limit: LossLevel, width: int) -> StyledLine:
     """Return the line below a curve whose limit is not drawn to scale."""
-    label = f" {limit.word} {limit.pnl:,.2f} is below "
-    return [("loss", f"{'↓':>{_LABEL - 1}} {label:-^{width - _LABEL}}")]
+    amount, room = f"{limit.word} {dollars(limit.pnl)}", width - _LABEL
+    labels = (f" {amount} is below ", amount, dollars(limit.pnl))
+    label = next((each for each in labels if len(each) <= room), "")
+    return [("loss", f"{'↓':>{_LABEL - 1}} {label:-^{room}}")]
 
 
 def _draw(
@@ -78,9 +81,11 @@ def _draw(
 
     cells: list[StyledLine] = [[("text", " ")] * columns for _ in range(height)]
     labels = [("dim", "")] * height
-    levels = [(Decimal(0), "·", "dim", "0.00")]
+    levels = [(Decimal(0), "·", "dim", "$0.00")]
     if limit is not None:
-        levels.append((limit.pnl, "-", "loss", f"{limit.word} {limit.pnl:,.0f}"))
+        levels.append(
+            (limit.pnl, "-", "loss", f"{limit.word} {dollars(limit.pnl.quantize(Decimal(1)))[:-3]}")
+        )
     for amount, symbol, style, label in levels:
         cells[row_of(amount)] = [(style, symbol)] * columns
         labels[row_of(amount)] = (style, label)

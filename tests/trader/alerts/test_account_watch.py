@@ -310,8 +310,8 @@ class DayTests(AccountWatchTestCase):
             self.summary(before, None, published),
             [
                 (
-                    "the trading day has ended: realized +34.50 in 2 trades, best +80.00, worst -45.50, "
-                    "net of fees +30.10, balance $50,030.10, 1 enforcement"
+                    "the trading day has ended: realized +$34.50 in 2 trades, best +$80.00, worst -$45.50, "
+                    "net of fees +$30.10, balance $50,030.10, 1 enforcement"
                 )
             ],
         )
@@ -323,7 +323,7 @@ class DayTests(AccountWatchTestCase):
         self.end_day()
         self.assertEqual(self.summary(*[self.copy()] * 4), [])
         (text,) = self.summary(None)
-        self.assertTrue(text.endswith("worst -45.50, 1 enforcement"), text)
+        self.assertTrue(text.endswith("worst -$45.50, 1 enforcement"), text)
 
     def test_trades_that_were_not_seen_leave_their_figures_out(self) -> None:
         self.begin()
@@ -333,7 +333,7 @@ class DayTests(AccountWatchTestCase):
             self.summary(self.copy(net="30.10")),
             [
                 (
-                    "the trading day has ended: realized +34.50 in 2 trades, net of fees +30.10, "
+                    "the trading day has ended: realized +$34.50 in 2 trades, net of fees +$30.10, "
                     "0 enforcements"
                 )
             ],

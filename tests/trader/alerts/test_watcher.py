@@ -232,7 +232,7 @@ class DayTests(WatcherTestCase):
         for _ in range(5):
             self.watcher._tick()
         self.assertEqual(self.sent[-1].kind, Kind.SUMMARY)
-        self.assertEqual(self.sent[-1].fields["best"], "+12.50")
+        self.assertEqual(self.sent[-1].fields["best"], "+$12.50")
 
     def test_limits_are_looked_at_each_second(self) -> None:
         settings = msgspec.json.encode({"loss_limit": 500}).decode()

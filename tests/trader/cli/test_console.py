@@ -134,7 +134,7 @@ class DrawingTests(ConsoleTestCase):
     def test_an_important_change_is_drawn_at_once(self) -> None:
         self.receive("GatewayUserTrade", profitAndLoss=-45.50)
         self.assertEqual(self.terminal.moments[-1], 0.0)
-        self.assertIn("Trade -45.50", self.terminal.picture)
+        self.assertIn("Trade -$45.50", self.terminal.picture)
 
     def test_a_flood_of_quotes_is_drawn_five_times_a_second(self) -> None:
         for number in range(300):
@@ -153,7 +153,7 @@ class DrawingTests(ConsoleTestCase):
         for _ in range(500):
             self.receive("GatewayUserTrade", profitAndLoss=1)
         self.clock.advance(1)
-        self.assertIn("Realized +500.00", self.terminal.picture)
+        self.assertIn("Realized +$500.00", self.terminal.picture)
 
     def test_the_last_of_several_quotes_is_drawn(self) -> None:
         for price in (21001, 21002, 21003):
@@ -241,7 +241,7 @@ class LastKnownTests(ConsoleTestCase):
         self.tick()
         self.publish(make_event("GatewayUserTrade", {"profitAndLoss": -45.50}), ago=70)
         self.tick()
-        for words in ("PRACTICE", ", 1 min ago", "P&L of the day", "Realized -45.50"):
+        for words in ("PRACTICE", ", 1 min ago", "P&L of the day", "Realized -$45.50"):
             self.assertIn(words, self.terminal.picture)
 
     def test_a_newer_file_replaces_it(self) -> None:
@@ -250,7 +250,7 @@ class LastKnownTests(ConsoleTestCase):
         self.tick()
         self.publish(trade, make_event("GatewayUserTrade", {"profitAndLoss": -4.50}))
         self.tick()
-        self.assertIn("Realized -50.00", self.terminal.picture)
+        self.assertIn("Realized -$50.00", self.terminal.picture)
         self.assertIn(", 0 s ago", self.terminal.picture)
 
     def test_an_unchanged_file_is_not_read_and_the_screen_is_drawn_each_second(self) -> None:
@@ -270,10 +270,10 @@ class LastKnownTests(ConsoleTestCase):
         self.session.receive(event.type, lambda: event)
         self.receive("GatewayUserTrade", profitAndLoss=-4.50)
         self.clock.advance(1)
-        self.assertIn("Realized -50.00", self.terminal.picture)
+        self.assertIn("Realized -$50.00", self.terminal.picture)
         self.assertIn("Trades 2", self.terminal.picture)
-        self.assertIn("Trade -4.50", self.terminal.picture)
-        self.assertNotIn("Trade -45.50", self.terminal.picture)
+        self.assertIn("Trade -$4.50", self.terminal.picture)
+        self.assertNotIn("Trade -$45.50", self.terminal.picture)
 
     def test_the_time_is_the_brokers_by_the_offset_in_the_file(self) -> None:
         store = Store(self.state)
@@ -401,14 +401,14 @@ class KeyTests(ConsoleTestCase):
         self.fill()
         self.assertIn("/_   60 rows", self.press("2", "/"))
         # Letters that are keys elsewhere are letters of the text here.
-        self.assertIn("/+5q_   0 rows", self.press("+", "5", "q"))
-        self.assertIn("/+5_   15 rows", self.press("backspace", "f2"))
-        self.assertIn("/+5   15 rows; n next", self.press("enter"))
+        self.assertIn("/$5q_   0 rows", self.press("$", "5", "q"))
+        self.assertIn("/$5_   15 rows", self.press("backspace", "f2"))
+        self.assertIn("/$5   15 rows; n next", self.press("enter"))
         self.press(*["n"] * 16)
         self.assertEqual(self.console._ui_state.row, 1)
         self.press("N", "N")
         self.assertEqual(self.console._ui_state.row, 14)
-        self.assertNotIn("/+5", self.press("esc"))
+        self.assertNotIn("/$5", self.press("esc"))
 
     def test_enter_shows_a_row_in_full_and_esc_closes_it(self) -> None:
         self.fill(3)
@@ -444,8 +444,8 @@ class KeyTests(ConsoleTestCase):
         self.receive("GatewayUserTrade", profitAndLoss=7)
         shown = self.press("1", "5")
         self.assertIn("PAUSED, 1 more since", shown)
-        self.assertNotIn("Trade +7.00", shown.partition("Activity")[2])
-        self.assertIn("Trade +7.00", self.press("p").partition("Activity")[2])
+        self.assertNotIn("Trade +$7.00", shown.partition("Activity")[2])
+        self.assertIn("Trade +$7.00", self.press("p").partition("Activity")[2])
 
     def test_the_theme_key_goes_through_all_themes(self) -> None:
         for name in (*list(THEMES)[1:], "dark"):
@@ -475,7 +475,7 @@ class KeyTests(ConsoleTestCase):
     def test_on_a_page_without_rows_the_figures_are_copied(self) -> None:
         self.receive("GatewayUserTrade", profitAndLoss=-45.50)
         self.press("1", "c")
-        self.assertIn("Realized -45.50 Unrealized 0.00", self.terminal.copied[0])
+        self.assertIn("Realized -$45.50 Unrealized $0.00", self.terminal.copied[0])
 
 
 class MouseTests(ConsoleTestCase):

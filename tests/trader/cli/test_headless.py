@@ -155,7 +155,7 @@ class PlainTests(SessionTestCase):
             [
                 f"{clock(BEGIN)} Connected to daemon",
                 (
-                    "account 123, PRACTICE, realized +5.00 in 1 trade, 1 position, "
+                    "account 123, PRACTICE, realized +$5.00 in 1 trade, 1 position, "
                     "0 working orders, not locked"
                 ),
             ],

@@ -152,7 +152,7 @@ class StatusTests(SessionTestCase):
         self.report()
         for event in (TRADE, lock):
             self.receive_event(event)
-        self.assertEqual(sum("Trade +100.00" in text for text in self.feed), 1)
+        self.assertEqual(sum("Trade +$100.00" in text for text in self.feed), 1)
         self.assertEqual(sum("RULE-006" in text for text in self.feed), 1)
         self.assertEqual(alarms, [lock])
 

@@ -43,26 +43,26 @@ class MoneyTests(SynchronousTestCase):
 
     def test_gains_and_losses_carry_their_sign_thousands_and_cents(self) -> None:
         for amount, text in (
-            ("45.5", "+45.50"),
-            ("-45.5", "-45.50"),
-            ("1234.5", "+1,234.50"),
-            ("-1234567.89", "-1,234,567.89"),
-            ("0.01", "+0.01"),
-            ("-0.01", "-0.01"),
-            ("100", "+100.00"),
+            ("45.5", "+$45.50"),
+            ("-45.5", "-$45.50"),
+            ("1234.5", "+$1,234.50"),
+            ("-1234567.89", "-$1,234,567.89"),
+            ("0.01", "+$0.01"),
+            ("-0.01", "-$0.01"),
+            ("100", "+$100.00"),
         ):
             self.assertEqual(money(Decimal(amount)), text)
 
     def test_zero_has_no_sign(self) -> None:
         for amount in ("0", "0.00", "-0.00", "0E-12"):
-            self.assertEqual(money(Decimal(amount)), "0.00")
+            self.assertEqual(money(Decimal(amount)), "$0.00")
 
     def test_less_than_half_a_cent_is_zero(self) -> None:
         for amount in ("-0.001", "0.004", "-0.000000000001"):
-            self.assertEqual(money(Decimal(amount)), "0.00")
+            self.assertEqual(money(Decimal(amount)), "$0.00")
 
     def test_no_cent_of_a_large_amount_is_lost(self) -> None:
-        self.assertEqual(money(Decimal("999999999999999.99")), "+999,999,999,999,999.99")
+        self.assertEqual(money(Decimal("999999999999999.99")), "+$999,999,999,999,999.99")
 
 
 class PriceTests(SynchronousTestCase):
@@ -190,7 +190,7 @@ class PrintableTests(SynchronousTestCase):
             ("\U0001f469\u200d\U0001f680", "???"),
             ("\u26a0\ufe0f", "\u26a0?"),
             ("1\ufe0f\u20e3", "1??"),
-            ("\u05d0 -45.50", "? -45.50"),
+            ("\u05d0 -$45.50", "? -$45.50"),
             ("\u0644\u0627", "??"),
             ("\u0e01\u0e33", "\u0e01?"),
             ("\u0915\u093e", "\u0915?"),

@@ -113,7 +113,7 @@ class ConnectionTests(SessionTestCase):
             self.feed,
             [
                 "Connected to daemon",
-                "Trade -45.50  MNQU5 x2",
+                "Trade -$45.50  MNQU5 x2",
                 "Lost connection to daemon",
                 "Connected to daemon",
             ],
@@ -297,7 +297,7 @@ class FeedTests(SessionTestCase):
         self.wait(FLASH_SECONDS - 0.001)
         flash = self.view.flash
         assert flash is not None
-        self.assertEqual(flash.text, "Trade -45.50  MNQU5 x2")
+        self.assertEqual(flash.text, "Trade -$45.50  MNQU5 x2")
         self.wait(0.001)
         self.assertEqual(FLASH_SECONDS, 5)
         self.assertIsNone(self.view.flash)

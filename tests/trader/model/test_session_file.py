@@ -45,14 +45,14 @@ class OriginTests(SessionTestCase):
         self.file.publish(*DAY, instance="one")
         self.connect()
         self.receive("GatewayUserTrade", profitAndLoss=-1)
-        self.assertIn("Trade -1.00  MNQU5 x2", self.feed)
+        self.assertIn("Trade -$1.00  MNQU5 x2", self.feed)
 
     def test_the_same_riskd_keeps_the_feed(self) -> None:
         self.lose()
         self.file.publish(*DAY, instance="one", seconds=9)
         self.wait(10)
         self.connect()
-        self.assertIn("Trade -1.00  MNQU5 x2", self.feed)
+        self.assertIn("Trade -$1.00  MNQU5 x2", self.feed)
 
     def test_another_riskd_leaves_nothing_on_the_screen(self) -> None:
         self.lose()
@@ -89,7 +89,7 @@ class OriginTests(SessionTestCase):
         self.origin = (None, "")
         self.file.publish(*DAY)
         self.connect()
-        self.assertIn("Trade -1.00  MNQU5 x2", self.feed)
+        self.assertIn("Trade -$1.00  MNQU5 x2", self.feed)
 
 
 class FileTests(SessionTestCase):
@@ -136,7 +136,7 @@ class FileTests(SessionTestCase):
         account = self.view.account
         self.assertEqual((account.realized_pnl, account.trade_count), (Decimal("54.50"), 2))
         self.assertEqual(account.open_positions, ())
-        self.assertEqual(self.feed[-2:], ["Trade +100.00  MNQU5 x2", "Position closed: MNQU5"])
+        self.assertEqual(self.feed[-2:], ["Trade +$100.00  MNQU5 x2", "Position closed: MNQU5"])
         self.assertEqual(self.view.known_at, self.now)
 
     def test_events_that_the_file_holds_change_nothing_and_are_not_in_the_feed(self) -> None:
@@ -189,7 +189,7 @@ class FileTests(SessionTestCase):
         account = self.view.account
         self.assertEqual((account.realized_pnl, account.trade_count), (Decimal("-35.50"), 2))
         self.assertEqual(
-            [text for text in self.feed if "Trade" in text], ["Trade +10.00  MNQU5 x2"]
+            [text for text in self.feed if "Trade" in text], ["Trade +$10.00  MNQU5 x2"]
         )
 
     def test_the_end_of_a_lockout_that_the_file_lacks_is_not_in_the_feed(self) -> None:

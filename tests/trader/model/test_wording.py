@@ -152,13 +152,13 @@ class LineTests(SynchronousTestCase):
     def test_a_losing_trade_flashes_as_a_loss(self) -> None:
         found = line("GatewayUserTrade", {"profitAndLoss": -45.50, "quantity": 2})
         self.assertEqual(
-            found, FeedLine(NOW, "Trade -45.50  MNQU5 x2", "loss", True, "GatewayUserTrade")
+            found, FeedLine(NOW, "Trade -$45.50  MNQU5 x2", "loss", True, "GatewayUserTrade")
         )
 
     def test_a_winning_trade_flashes_as_a_gain(self) -> None:
         found = line("GatewayUserTrade", {"profitAndLoss": 1234.50, "quantity": 1})
         self.assertEqual(
-            found, FeedLine(NOW, "Trade +1,234.50  MNQU5 x1", "gain", True, "GatewayUserTrade")
+            found, FeedLine(NOW, "Trade +$1,234.50  MNQU5 x1", "gain", True, "GatewayUserTrade")
         )
 
     def test_a_new_position_is_opened(self) -> None:

@@ -40,13 +40,13 @@ class LostConnectionTests(ScreenTestCase):
     def test_last_known_numbers_stay(self) -> None:
         self.fill()
         self.lose()
-        self.assertIn("-1,234.50", self.shown())
+        self.assertIn("-$1,234.50", self.shown())
         self.assertIn("MNQU5 Long 3 avg 21000.50", self.row("MNQU5", "Long", "avg"))
         self.assertIn("stop-limit 20990.25 limit 21000.00", self.row("20990.25", "Buy  "))
 
     def test_last_known_numbers_are_dimmed(self) -> None:
         self.fill()
-        numbers = ("-1,234.50", "+3.00", "21000.50", "20990.25")
+        numbers = ("-$1,234.50", "+$3.00", "21000.50", "20990.25")
         self.assertNotIn("dim", {self.style_of(number) for number in numbers})
         self.lose()
         for number in numbers:
@@ -58,7 +58,7 @@ class LostConnectionTests(ScreenTestCase):
         self.wait(10)
         self.connect()
         self.receive("GatewayUserTrade", profitAndLoss=10)
-        self.assertEqual(self.style_of("+10.00"), "gain")
+        self.assertEqual(self.style_of("+$10.00"), "gain")
         self.assertNotIn("Last known state", self.shown())
         self.assertNotIn("Lost connection to daemon", "\n".join(self.rows()[:4]))
 
@@ -75,13 +75,13 @@ class UnconfirmedTests(ScreenTestCase):
         self.receive("daemon_status", status="ERROR", message="The login is refused")
 
     def test_unconfirmed_numbers_are_dimmed_and_marked_as_old(self) -> None:
-        for number in ("-45.50", "+3.00", "-42.50", "21000.50", "21000.00"):
+        for number in ("-$45.50", "+$3.00", "-$42.50", "21000.50", "21000.00"):
             self.assertEqual(self.styles_of(number), {"dim"}, number)
         self.assertIn(self.UNCONFIRMED, self.shown())
 
     def test_a_running_daemon_confirms_the_numbers(self) -> None:
         self.receive("daemon_status", status="RUNNING", message="Daemon started successfully")
-        self.assertEqual(self.styles_of("-45.50"), {"loss"})
+        self.assertEqual(self.styles_of("-$45.50"), {"loss"})
         self.assertNotIn(self.UNCONFIRMED, self.shown())
 
     def test_a_later_error_leaves_confirmed_numbers_current(self) -> None:
@@ -92,7 +92,7 @@ class UnconfirmedTests(ScreenTestCase):
             self.setUp()
             self.receive(event, **data)
             self.receive("daemon_status", status="ERROR", message="The disk is slow")
-            self.assertEqual(self.styles_of("-45.50"), {"loss"})
+            self.assertEqual(self.styles_of("-$45.50"), {"loss"})
             self.assertNotIn(self.UNCONFIRMED, self.shown())
 
 
@@ -120,11 +120,11 @@ class LastKnownTests(ScreenTestCase):
 
     def test_every_panel_shows_the_last_known_state(self) -> None:
         self.assertEqual(
-            self.row("Realized"), "Realized -45.50 Unrealized +3.00 Total -42.50 Trades 1"
+            self.row("Realized"), "Realized -$45.50 Unrealized +$3.00 Total -$42.50 Trades 1"
         )
         self.assertIn("P&L of the day", self.shown())
         self.assertEqual(
-            self.row("MNQU5", "avg"), "MNQU5 Long 3 avg 21000.50 last 21001.00 +3.00 NO STOP"
+            self.row("MNQU5", "avg"), "MNQU5 Long 3 avg 21000.50 last 21001.00 +$3.00 NO STOP"
         )
         self.assertEqual(self.row("MNQU5", "Buy"), "MNQU5 Buy 2 limit 21000.00")
         self.assertIn("bid 21000.25 ask 21000.50 last 21001.00", self.row("MNQU5", "bid"))
@@ -132,7 +132,7 @@ class LastKnownTests(ScreenTestCase):
         self.assertTrue(self.row("ENFORCED").startswith(f"{enforced} ENFORCED: close positions"))
 
     def test_numbers_of_the_file_are_dimmed(self) -> None:
-        for number in ("-45.50", "+3.00", "-42.50", "21000.50", "21000.25", "21000.00"):
+        for number in ("-$45.50", "+$3.00", "-$42.50", "21000.50", "21000.25", "21000.00"):
             self.assertEqual(self.styles_of(number), {"dim"}, number)
 
     def test_last_known_quotes_stay_at_any_age(self) -> None:
@@ -141,7 +141,7 @@ class LastKnownTests(ScreenTestCase):
             self.row("MNQU5", "bid"),
             "MNQU5 bid 21000.25 ask 21000.50 last 21001.00 stale 1 h",
         )
-        self.assertIn("Unrealized +3.00", self.row("Realized"))
+        self.assertIn("Unrealized +$3.00", self.row("Realized"))
 
     def test_a_last_known_lockout_counts_down(self) -> None:
         self.assertIn("(10:00 left): Daily loss", self.rows()[3])
@@ -198,14 +198,14 @@ class LastKnownTests(ScreenTestCase):
         self.file.publish(*DAY[:3], seconds=-10)
         self.poll_file()
         self.assertTrue(self.rows()[2].endswith(", 10 s ago"))
-        self.assertIn("Realized 0.00", self.shown())
+        self.assertIn("Realized $0.00", self.shown())
 
     def test_a_connection_makes_the_last_known_state_live(self) -> None:
         self.connect()
         self.assertIn(" LIVE ", self.rows()[0])
         self.assertIn("LOCKED OUT", self.rows()[1])
         self.assertNotIn("Last known state", self.shown())
-        self.assertEqual(self.style_of("-45.50"), "loss")
+        self.assertEqual(self.style_of("-$45.50"), "loss")
 
     def test_after_a_loss_a_newer_file_replaces_what_was_seen(self) -> None:
         self.connect()
@@ -217,7 +217,7 @@ class LastKnownTests(ScreenTestCase):
         self.poll_file()
         seen = clock(BEGIN + timedelta(seconds=10))
         self.assertEqual(self.rows()[2].strip(), f"Last known state, {seen}, 5 s ago")
-        self.assertIn("Realized -50.00", self.shown())
+        self.assertIn("Realized -$50.00", self.shown())
         self.file.publish(*DAY[:3], seconds=14)
         self.poll_file()
         written = clock(BEGIN + timedelta(seconds=14))
@@ -225,7 +225,7 @@ class LastKnownTests(ScreenTestCase):
             [row.strip() for row in self.rows()[1:3]],
             ["Lost connection to daemon", f"Last known state, {written}, 1 s ago"],
         )
-        self.assertIn("Realized 0.00", self.shown())
+        self.assertIn("Realized $0.00", self.shown())
 
 
 class FileProblemTests(ScreenTestCase):
@@ -255,7 +255,7 @@ class FileProblemTests(ScreenTestCase):
         self.poll_file()
         self.assertTrue(self.rows()[2].endswith(", 1 min ago"))
         self.assertIn("N" + FILE_PROBLEMS[2][1:], self.shown())
-        self.assertIn("Realized -45.50", self.shown())
+        self.assertIn("Realized -$45.50", self.shown())
 
     def test_the_problem_stays_while_the_figures_lack_the_file(self) -> None:
         self.file.fail()
@@ -268,13 +268,13 @@ class FileProblemTests(ScreenTestCase):
             self.assertEqual(self.rows()[1].strip(), "N" + NOT_THERE[1:])
             self.assertEqual(self.style_of("No last known state"), "warning")
             self.assertIn(f"P&L seen since {clock(BEGIN)}", self.shown())
-            self.assertIn("Realized -1.00", self.shown())
+            self.assertIn("Realized -$1.00", self.shown())
             self.assertIn("Positions (none seen)", self.shown())
         self.lose()
         self.connect()
         self.assertNotIn("No last known state", self.shown())
         self.assertIn("P&L of the day", self.shown())
-        self.assertIn("Realized -45.50", self.shown())
+        self.assertIn("Realized -$45.50", self.shown())
 
     def test_an_unknown_account_is_named_beside_the_known_ones(self) -> None:
         self.file.publish_accounts(456, 124)

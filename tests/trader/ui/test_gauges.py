@@ -18,6 +18,28 @@ class GaugeLineTests(PageTestCase):
         self.assertIn("██████████ 100 % $500.00 of $500.00 REACHED", self.row("daily loss"))
         self.assertEqual(self.style_of("REACHED"), "loss")
 
+    def test_a_profit_is_not_called_a_loss(self) -> None:
+        self.receive("GatewayUserTrade", profitAndLoss=82)
+        self.turn("Limits")
+        for columns in (60, 80, 120):
+            shown = self.shown(columns, 40)
+            self.assertIn("in profit $82.00", shown)
+            self.assertIn("limit $500.00", shown)
+            self.assertNotIn("-$82", shown)
+
+    def test_beyond_a_limit_there_is_no_headroom_below_zero(self) -> None:
+        self.receive("GatewayUserTrade", profitAndLoss=-518)
+        self.turn("Limits")
+        self.assertIn("$18.00 over", self.shown(120, 40))
+
+    def test_a_bar_of_no_per_cent_is_empty(self) -> None:
+        for loss, percent, begin in ((2, "0 %", "░"), (3, "1 %", "█"), (30, "6 %", "█")):
+            self.setUp()
+            self.receive("GatewayUserTrade", profitAndLoss=-loss)
+            row = self.row("daily loss")
+            self.assertIn(f" {percent} ", row)
+            self.assertTrue(row.partition("daily loss ")[2].lstrip().startswith(begin), row)
+
     def test_a_last_known_limit_is_dimmed(self) -> None:
         self.receive("GatewayUserTrade", profitAndLoss=-350)
         self.lose()

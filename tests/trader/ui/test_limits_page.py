@@ -122,7 +122,7 @@ class FloorTests(PageTestCase):
         for columns in (60, 80, 120):
             shown = " ".join(self.shown(columns, 24).split())
             for words in (
-                "Floor $48,300.00 by riskd's estimate; equity $50,800.00, headroom $2,500.00",
+                "Floor $48,300.00 by riskd's estimate; equity $50,800.00, $2,500.00 above it",
                 "Today's close would raise the floor to $48,800.00",
             ):
                 self.assertIn(words, shown)
@@ -137,7 +137,7 @@ class FloorTests(PageTestCase):
         self.receive("daemon_status", status="RUNNING")
         shown = " ".join(self.shown().split())
         for words in (
-            "Floor $48,500.00 by the firm's figure; equity $50,300.00, headroom $1,800.00",
+            "Floor $48,500.00 by the firm's figure; equity $50,300.00, $1,800.00 above it",
             "Today's close would leave the floor at $48,500.00",
             "$1,800.00 above floor $48,500.00",
         ):
@@ -197,8 +197,8 @@ class FloorTests(PageTestCase):
         self.hold("48500", **{"RULE-003": LIMITS["RULE-003"]})
         self.receive("GatewayUserTrade", profitAndLoss=-100, executionTime=at(0))
         self.turn("Trades")
-        self.assertIn("limit -500.00, daily loss", self.shown())
+        self.assertIn("limit -$500.00, daily loss", self.shown())
         self.hold("48200", **{"RULE-003": LIMITS["RULE-003"]})
         self.receive("GatewayUserTrade", profitAndLoss=-100, executionTime=at(0))
-        self.assertIn("floor -200.00, maximum loss", self.shown())
-        self.assertIn("floor -200 ---", self.shown())
+        self.assertIn("floor -$200.00, maximum loss", self.shown())
+        self.assertIn("floor -$200 ---", self.shown())

@@ -75,8 +75,8 @@ class LockoutsPageTests(PageTestCase):
             f"Rule: RULE-003 daily realized loss, locked at {clock(BEGIN)}",
             "Limit: $500.00, daily loss now $550.00",
             "Trades that led to it: size, P&L, total",
-            "-300.00 -300.00",
-            "-250.00 -550.00",
+            "-$300.00 -$300.00",
+            "-$250.00 -$550.00",
             "Still allowed: closing positions",
             "Not allowed: other orders are canceled",
             "Enforced today (1)",
@@ -107,7 +107,7 @@ class LockoutsPageTests(PageTestCase):
         self.lock()
         shown = " ".join(self.shown(60, 20).split())
         self.assertIn("Trades that led to it (last 3 of 14): size, P&L, total", shown)
-        self.assertIn("-250.00 -1,096.00 Still allowed: ", shown)
+        self.assertIn("-$250.00 -$1,096.00 Still allowed: ", shown)
         self.assertIn("other orders are canceled, new positions are closed. Enforced", shown)
 
     def test_a_screen_that_is_too_small_counts_the_missing_lines(self) -> None:

@@ -79,12 +79,14 @@ class LayoutTests(ScreenTestCase):
         self.receive("GatewayUserTrade", profitAndLoss=-123456.75)
         self.receive("GatewayUserPosition", contractId=MNQ, size=3, averagePrice=21000.50)
         self.receive("MarketQuote", contractId=MNQ, last=21001.00, timestamp=at(0))
-        self.assertIn("MNQU5 Long 3 21001.00 +3.00 NO STOP", self.row("Long", "STOP", columns=60))
+        self.assertIn("MNQU5 Long 3 21001.00 +$3.00 NO STOP", self.row("Long", "STOP", columns=60))
         self.assertEqual(
             self.row("0 s", "21000.25", columns=60), "MNQU5 21000.25 21000.50 21001.00 0 s"
         )
-        self.assertEqual(self.row("Realized", columns=60), "Realized -123,456.75 Unrealized +3.00")
-        self.assertEqual(self.row("Total", columns=60), "Total -123,453.75 Trades 1")
+        self.assertEqual(
+            self.row("Realized", columns=60), "Realized -$123,456.75 Unrealized +$3.00"
+        )
+        self.assertEqual(self.row("Total", columns=60), "Total -$123,453.75 Trades 1")
 
 
 class LimitTests(PageTestCase):
@@ -112,5 +114,5 @@ class LimitTests(PageTestCase):
         self.assertIn("Limits, nearest first", shown)
         self.assertIn("███░░   70 % daily loss NEAR", shown)
         self.assertIn("P&L of the trades", shown)
-        self.assertIn("limit -500", shown)
+        self.assertIn("limit -$500", shown)
         self.assertNotIn("Limits, nearest first", self.shown(115, 40))

@@ -49,7 +49,7 @@ class PnlTests(ScreenTestCase):
                 self.assertIn(f"{title} ({reason})", self.shown())
         self.receive("daemon_status", status="RUNNING")
         self.assertIn("Positions (none)", self.shown())
-        self.assertIn("Realized 0.00", self.shown())
+        self.assertIn("Realized $0.00", self.shown())
 
     def test_without_the_file_an_unseen_pnl_is_not_zero(self) -> None:
         self.file.fail(NOT_THERE)
@@ -57,14 +57,14 @@ class PnlTests(ScreenTestCase):
         self.assertIn("-  no trade or position seen yet", self.shown())
         self.assertNotIn("0.00", self.shown())
         self.receive("GatewayUserTrade", profitAndLoss=-45.50)
-        self.assertIn("Realized -45.50", self.shown())
+        self.assertIn("Realized -$45.50", self.shown())
 
     def test_received_numbers_stay_while_the_daemon_reports_an_error(self) -> None:
         self.connect()
         self.receive("GatewayUserTrade", profitAndLoss=-45.50)
         self.receive("GatewayUserPosition", size=0)
         self.receive("daemon_status", status="ERROR", message="Gateway lost")
-        self.assertIn("Realized -45.50", self.shown())
+        self.assertIn("Realized -$45.50", self.shown())
         self.assertIn("Positions (none known)", self.shown())
         self.receive("daemon_status", status="RUNNING")
         self.assertIn("Positions (none)", self.shown())
@@ -76,22 +76,22 @@ class PnlTests(ScreenTestCase):
         self.receive("GatewayUserPosition", contractId=MNQ, type=1, size=2, averagePrice=21000.50)
         self.receive("MarketQuote", contractId=MNQ, last=20990.25, timestamp=at(0))
         self.assertEqual(
-            self.figures(), "Realized +1,199.75 Unrealized -41.00 Total +1,158.75 Trades 2"
+            self.figures(), "Realized +$1,199.75 Unrealized -$41.00 Total +$1,158.75 Trades 2"
         )
 
     def test_gains_and_losses_differ_in_style_and_sign(self) -> None:
         self.connect()
         self.receive("GatewayUserTrade", profitAndLoss=-45.50)
-        self.assertEqual(self.style_of("-45.50"), "loss")
+        self.assertEqual(self.style_of("-$45.50"), "loss")
         self.receive("GatewayUserTrade", profitAndLoss=145.50)
-        self.assertEqual(self.style_of("+100.00"), "gain")
+        self.assertEqual(self.style_of("+$100.00"), "gain")
 
     def test_an_unknown_unrealized_pnl_makes_the_total_unknown_with_a_reason(self) -> None:
         self.connect()
         self.receive("GatewayUserTrade", profitAndLoss=-45.50)
         self.receive("GatewayUserPosition", contractId=MNQ)
         self.assertEqual(
-            self.figures(), "Realized -45.50 Unrealized - Total - Trades 1 (no quote yet)"
+            self.figures(), "Realized -$45.50 Unrealized - Total - Trades 1 (no quote yet)"
         )
 
     def test_one_position_of_unknown_pnl_makes_the_sum_unknown(self) -> None:
@@ -101,7 +101,7 @@ class PnlTests(ScreenTestCase):
         self.receive("GatewayUserPosition", contractId=UNKNOWN_CONTRACT)
         self.receive("MarketQuote", contractId=UNKNOWN_CONTRACT, timestamp=at(0))
         self.assertEqual(
-            self.figures(), "Realized 0.00 Unrealized - Total - Trades 0 (tick size unknown)"
+            self.figures(), "Realized $0.00 Unrealized - Total - Trades 0 (tick size unknown)"
         )
 
     def test_with_the_file_the_figures_are_of_the_day(self) -> None:
@@ -122,7 +122,7 @@ class PnlTests(ScreenTestCase):
         self.receive("GatewayUserTrade", profitAndLoss=-150.50, executionTime=at(-60))
         self.receive("lockout_set", locked_until=None)
         self.receive("daily_reset", reset_time=at(0), previous_pnl=-150.50)
-        self.assertEqual(self.figures(), "Realized 0.00 Unrealized 0.00 Total 0.00 Trades 0")
+        self.assertEqual(self.figures(), "Realized $0.00 Unrealized $0.00 Total $0.00 Trades 0")
         self.assertEqual(
             self.rows()[1].strip(), "Daily reset executed: -$150.50 in 12 trades the day before"
         )
@@ -141,9 +141,9 @@ class PositionTests(ScreenTestCase):
         self.receive("GatewayUserPosition", contractId=MNQ, size=3, averagePrice=21000.50)
         self.receive("MarketQuote", contractId=MNQ, last=21010.75, timestamp=at(0))
         self.assertEqual(
-            self.row("MNQU5", "avg"), "MNQU5 Long 3 avg 21000.50 last 21010.75 +61.50 NO STOP"
+            self.row("MNQU5", "avg"), "MNQU5 Long 3 avg 21000.50 last 21010.75 +$61.50 NO STOP"
         )
-        self.assertEqual(self.style_of("+61.50"), "gain")
+        self.assertEqual(self.style_of("+$61.50"), "gain")
 
     def test_a_short_loses_when_the_market_rises(self) -> None:
         self.receive(
@@ -152,23 +152,23 @@ class PositionTests(ScreenTestCase):
         quote = {"bid": 5802, "ask": 5802.5, "last": 5802.25, "timestamp": at(0)}
         self.receive("MarketQuote", contractId="CON.F.US.EP.Z26", **quote)
         self.assertEqual(
-            self.row("ESZ6", "avg"), "ESZ6 Short 2 avg 5800.00 last 5802.25 -225.00 NO STOP"
+            self.row("ESZ6", "avg"), "ESZ6 Short 2 avg 5800.00 last 5802.25 -$225.00 NO STOP"
         )
-        self.assertEqual(self.style_of("-225.00"), "loss")
+        self.assertEqual(self.style_of("-$225.00"), "loss")
 
     def test_an_average_between_ticks_has_an_exact_pnl(self) -> None:
         self.receive("GatewayUserPosition", contractId=MNQ, size=3, averagePrice=21000.333333333)
         self.receive("MarketQuote", contractId=MNQ, last=21001, timestamp=at(0))
         self.assertEqual(
-            self.row("MNQU5", "avg"), "MNQU5 Long 3 avg 21000.3333 last 21001.00 +4.00 NO STOP"
+            self.row("MNQU5", "avg"), "MNQU5 Long 3 avg 21000.3333 last 21001.00 +$4.00 NO STOP"
         )
 
     def test_each_quote_changes_the_pnl(self) -> None:
         self.receive("GatewayUserPosition", contractId=MNQ, size=1, averagePrice=21000)
         for seconds, last, made in (
-            (0, 21000.25, "+0.50"),
-            (1, 20999.75, "-0.50"),
-            (2, 21000, "0.00"),
+            (0, 21000.25, "+$0.50"),
+            (1, 20999.75, "-$0.50"),
+            (2, 21000, "$0.00"),
         ):
             self.receive("MarketQuote", contractId=MNQ, last=last, timestamp=at(seconds))
             self.assertIn(f" {made} ", self.row("MNQU5", "avg"))
@@ -249,10 +249,10 @@ class SilentMarketTests(ScreenTestCase):
         self.connect()
         self.receive("GatewayUserPosition", contractId=MNQ, size=3, averagePrice=21000)
         self.receive("MarketQuote", contractId=MNQ, last=21001, timestamp=at(0))
-        self.assertIn("+6.00", self.row("avg"))
-        self.assertEqual(self.style_of("+6.00"), "gain")
+        self.assertIn("+$6.00", self.row("avg"))
+        self.assertEqual(self.style_of("+$6.00"), "gain")
         self.wait(6)
-        self.assertEqual(self.style_of("+6.00"), "dim")
+        self.assertEqual(self.style_of("+$6.00"), "dim")
         self.wait(30)
         self.assertIn("- no quote for 36 s", self.row("avg"))
         self.assertIn("Unrealized - Total -", " ".join(self.row("Realized").split()))
@@ -367,8 +367,8 @@ class ActivityTests(ScreenTestCase):
         self.assertEqual(
             rows[begin + 1 : begin + 4],
             [
-                f"{clock(self.now)} Trade +2.00  MNQU5 x1",
-                f"{clock(BEGIN + timedelta(seconds=1))} Trade -1.00  MNQU5 x1",
+                f"{clock(self.now)} Trade +$2.00  MNQU5 x1",
+                f"{clock(BEGIN + timedelta(seconds=1))} Trade -$1.00  MNQU5 x1",
                 f"{clock(BEGIN)} Connected to daemon",
             ],
         )

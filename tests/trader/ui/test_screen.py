@@ -125,9 +125,9 @@ class SizeTests(ScreenTestCase):
                 for columns, rows in ((80, 24), (120, 40), (60, 20)):
                     self.check_size(columns, rows)
             self.change(page=0)
-            self.row("21000.50", "21001.00", "+3.00", "NO STOP")
+            self.row("21000.50", "21001.00", "+$3.00", "NO STOP")
             self.turn("Trades")
-            self.row(" 2 ", " -1,234.50 ", " -1,234.50")
+            self.row(" 2 ", " -$1,234.50 ", " -$1,234.50")
 
     def fill_with(self, text: str) -> None:
         """Receive something for every panel, with ``text`` wherever an event has one."""
@@ -179,7 +179,7 @@ class SmallScreenTests(ScreenTestCase):
             self.assertIn("LIVE", shown)
             self.assertIn(f"{columns}x{rows} is too small; figures need 60x14", shown)
             self.assertNotIn("Realized", shown)
-        self.assertIn("Realized -45.50", self.shown(60, 14))
+        self.assertIn("Realized -$45.50", self.shown(60, 14))
 
 
 class FooterTests(PageTestCase):

@@ -25,24 +25,26 @@ class TradesPageTests(PageTestCase):
         moments = [clock(BEGIN + timedelta(seconds=seconds)) for seconds in (2, 1)]
         self.assertEqual(
             [" ".join(row.split()) for row in self.below("Time ") if row],
-            [f"> {moments[0]} MNQU5 2 +10.25 -35.25", f"{moments[1]} MNQU5 2 -45.50 -45.50"],
+            [f"> {moments[0]} MNQU5 2 +$10.25 -$35.25", f"{moments[1]} MNQU5 2 -$45.50 -$45.50"],
         )
 
     def test_the_summary_counts_won_and_lost_trades(self) -> None:
         self.trade(1, -45.5)
         self.trade(2, 10.25)
-        self.assertIn("Realized -35.25   1 won, 1 lost   limit -500.00, daily loss", self.shown())
+        self.assertIn(
+            "Realized -$35.25   1 won, 1 lost   limit -$500.00, daily loss", self.shown()
+        )
 
     def test_the_curve_shows_the_loss_limit(self) -> None:
         self.trade(1, -300)
-        self.assertIn("limit -500 ---", self.shown())
-        self.assertIn("-300.00 ", self.shown())
+        self.assertIn("limit -$500 ---", self.shown())
+        self.assertIn("-$300.00 ", self.shown())
 
     def test_a_curve_that_is_not_current_is_dimmed(self) -> None:
         self.trade(1, -300)
-        self.assertEqual(self.style_of(" limit -500 "), "loss")
+        self.assertEqual(self.style_of("  limit -$500 "), "loss")
         self.lose()
-        self.assertEqual(self.style_of(" limit -500 "), "dim")
+        self.assertEqual(self.style_of("  limit -$500 "), "dim")
 
     def test_a_day_without_trades_says_so(self) -> None:
         self.receive("daemon_status", status="RUNNING")
