@@ -164,7 +164,10 @@ def plain_number(number: Decimal) -> Decimal:
     text = str(number)
     # The cheapest check settles nearly every number: one as short as this is within both limits.
     if len(text) <= _MAX_DECIMAL_PLACES + len("0.") and "E" not in text and number.is_finite():
-        return _without_zeros(number, text) if text.endswith("0") else number
+        # So are cents and dollars, which keep their zeros.
+        if not text.endswith("0") or (text[-3:-2] == "." and number):
+            return number
+        return _without_zeros(number, text)
     if not number.is_finite() or number.adjusted() >= MAX_DIGITS_BEFORE_POINT:
         raise ValueError(f"expected a number below 10^{MAX_DIGITS_BEFORE_POINT}, got {text}")
     # Only an infinity or NaN has an exponent that is a letter.

@@ -57,6 +57,8 @@ class PayloadFaults:
         target, contract_id, payload = message
         if contract_id is not None:
             quotes = self._quotes.events(contract_id, payload, seconds)
+            if len(quotes) == 1 and quotes[0] is payload:
+                return [message]
             return [Message(target, contract_id, quote) for quote in quotes]
         if target == ORDER and self._happens(self._injector.faults.events_without_stamp):
             # The gateway's events leave null fields out.
@@ -123,21 +125,16 @@ class QuoteFaults:
 
     def events(self, contract_id: str, quote: Payload, seconds: float) -> list[Payload]:
         """Return the quotes that are sent in place of one of the exchange."""
-        faults, random = self._injector.faults, self._random
+        faults, random, draw = self._injector.faults, self._random, self._random.random
         was_frozen = self.are_frozen(seconds)
         # All is drawn for each quote, so that setting one fault keeps the sequence of the others.
-        freezes, is_zero, is_wild, is_old, is_repeated = (
-            random.random() < chance
-            for chance in (
-                faults.quote_freezes,
-                faults.zero_last_prices,
-                faults.wild_last_prices,
-                faults.old_quote_stamps,
-                faults.repeated_quotes,
-            )
-        )
+        freezes = draw() < faults.quote_freezes
+        is_zero = draw() < faults.zero_last_prices
+        is_wild = draw() < faults.wild_last_prices
+        is_old = draw() < faults.old_quote_stamps
+        is_repeated = draw() < faults.repeated_quotes
         part = random.choice((-1, 1)) * random.uniform(*_WILD_PARTS)
-        age, choice = random.uniform(*_OLD_SECONDS), random.random()
+        age, choice = random.uniform(*_OLD_SECONDS), draw()
         if freezes and not was_frozen:
             self._frozen_until = seconds + faults.freeze_seconds
         if was_frozen:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final, NamedTuple, Self
 
 from riskd.gateway.enums import (
@@ -35,6 +36,10 @@ class Message(NamedTuple):
     payload: Payload
 
 
+# The quotes of one step of the market have one time.
+_stamp = lru_cache(maxsize=1)(datetime.isoformat)
+
+
 class Quote(NamedTuple):
     """The best bid and ask of a contract and the price of its last trade."""
 
@@ -47,7 +52,7 @@ class Quote(NamedTuple):
 
         :param symbol: the id of the contract's product.
         """
-        stamp = now.isoformat()
+        stamp = _stamp(now)
         return {
             "symbol": symbol,
             "bestBid": self.bid,
