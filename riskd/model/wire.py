@@ -108,8 +108,9 @@ def encode_data(data: EventData) -> str:
 
 
 class _Latest:
-    """The quote that was encoded last, and its data on the wire; one value for both, as two threads encode."""
+    """The quote that was encoded last, and its data on the wire."""
 
+    # One value for both: two threads encode.
     quote: tuple[MarketQuote | None, bytes] = (None, b"")
 
 

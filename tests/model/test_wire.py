@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 from twisted.trial.unittest import SynchronousTestCase
 
+from riskd.model import wire
 from riskd.model.events import (
     EVENT_TYPES,
     Action,
@@ -30,6 +31,7 @@ from riskd.model.events import (
     UnknownEventTypeError,
 )
 from riskd.model.wire import MAX_MESSAGE_BYTES, decode, encode, encode_data, open_envelope
+from riskd.testing import make_event
 from tests.support.strategies import events
 
 PROTOCOL = Path(__file__).parents[2] / "docs" / "protocol.md"
@@ -102,6 +104,38 @@ class GoldenTests(SynchronousTestCase):
         back = json.loads(encode(decode(json.dumps(message))))
         del message["data"]["details"]["later"]
         self.assertEqual(back, message)
+
+
+class SameQuoteTests(SynchronousTestCase):
+    """A quote is encoded once for all accounts, and no other one is taken for it."""
+
+    def test_accounts_and_quotes_by_turns(self) -> None:
+        first = make_event("MarketQuote", {"last": Decimal("21000.5")}).data
+        # Equal, but not the same digits.
+        second = make_event("MarketQuote", {"last": Decimal("21000.50")}).data
+        for data in (first, first, second, first, second, second):
+            for account_id in (1, 2):
+                message = encode(Event(account_id, data))
+                text = encode_data(data)
+                self.assertEqual(
+                    message.decode(),
+                    f'{{"type":"MarketQuote","account_id":{account_id},"data":{text}}}',
+                )
+                self.assertIn(f'"last":{data.last},', text)
+
+    def test_the_data_of_one_quote_are_encoded_once_for_all_accounts(self) -> None:
+        made: list[object] = []
+        quote_data = wire._quote_data
+
+        def counted(quote: MarketQuote) -> bytes:
+            made.append(quote)
+            return quote_data(quote)
+
+        self.patch(wire, "_quote_data", counted)
+        data = make_event("MarketQuote", {}).data
+        for account_id in range(1, 100):
+            encode(Event(account_id, data))
+        self.assertEqual(made, [data])
 
 
 class PropertyTests(SynchronousTestCase):
