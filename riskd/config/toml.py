@@ -22,6 +22,7 @@ from msgspec import inspect
 
 from riskd.config.values import convert, expected, names_of, shape_of, shown
 from riskd.host.errors import UserError
+from riskd.model.trading_day import ZONES_MEANT
 
 KeyPath = tuple[str | int, ...]
 """Where a value stands: names of tables and keys, and positions in lists, from 0."""
@@ -62,7 +63,8 @@ def read_text(path: Path) -> str:
     if len(content) > _MAX_BYTES:
         raise ConfigError(f"{path}: expected at most {_MAX_BYTES} bytes; this is no configuration")
     try:
-        return content.decode()
+        # Editors on Windows begin a file with a byte order mark.
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"{path}, line {line}: not UTF-8 text") from None
@@ -286,6 +288,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return _did_you_mean(name, names) or f"; known are {', '.join(names) or 'none'}"
 
 
+_OFTEN_MEANT: Final = {"topstepx": "projectx", "topstep": "projectx", **ZONES_MEANT}
+"""What is meant by names that are no choice, or look more like another one, in small letters."""
+
+
 def _did_you_mean(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), 1)
+    names = list(known)
+    meant = _OFTEN_MEANT.get(name.casefold())
+    near = [meant] if meant in names else difflib.get_close_matches(name, names, 1)
     return f"; did you mean {near[0]}?" if near else ""

@@ -16,6 +16,21 @@ DAY_LIMIT: Final = "DAY"
 """The name of the daily reset among the limits in force, in the place of a rule's id."""
 
 
+ZONES_MEANT: Final = {
+    name: zone
+    for zone, names in {
+        "America/Chicago": ("cst", "cdt", "ct", "chicago", "central"),
+        "America/New_York": ("edt", "et", "new york", "eastern"),
+        "America/Denver": ("mdt", "mt", "denver", "mountain"),
+        "America/Los_Angeles": ("pst", "pdt", "pt", "los angeles", "pacific"),
+        "Europe/London": ("bst", "london"),
+        "Europe/Berlin": ("cest", "berlin"),
+    }.items()
+    for name in names
+}
+"""The IANA names of time zones by what people call them, in small letters."""
+
+
 class ResetSchedule(msgspec.Struct, frozen=True, kw_only=True):
     """The daily reset of an account; by default that of TopstepX, 17:00 in Chicago.
 

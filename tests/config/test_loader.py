@@ -191,6 +191,25 @@ loss_limit = -5
             ),
         )
 
+    def test_names_that_people_use_are_answered_with_the_right_ones(self) -> None:
+        for name, zone in (
+            *(
+                ("CST", "America/Chicago"),
+                ("CT", "America/Chicago"),
+                ("central", "America/Chicago"),
+            ),
+            *(
+                ("ET", "America/New_York"),
+                ("PST", "America/Los_Angeles"),
+                ("BST", "Europe/London"),
+            ),
+        ):
+            rule = f'[rules.session_block_outside]\ntimezone = "{name}"\n{ACCOUNT}'
+            for text in (f'{ACCOUNT}time_zone = "{name}"', rule):
+                self.assertIn(f"did you mean {zone}?", " ".join(self.problems(text)))
+        (problem,) = self.problems(f'[gateway]\nkind = "topstepx"\n{ACCOUNT}')
+        self.assertIn("did you mean projectx?", problem)
+
     def test_each_mistake_is_one_short_line_that_says_what_was_expected(self) -> None:
         for text, words in (
             (ACCOUNT + "[accounts.rules.max_contracts]\nlimit = true", "got true"),

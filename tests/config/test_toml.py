@@ -52,6 +52,10 @@ class ReadTextTests(SynchronousTestCase):
         self.path.write_bytes(b"a = 1\nb = '\xff'")
         self.assertIn(", line 2: not UTF-8 text", self.problem())
 
+    def test_a_byte_order_mark_is_no_part_of_the_text(self) -> None:
+        self.path.write_bytes("\ufeffsize = 1".encode())
+        self.assertEqual(read_text(self.path), "size = 1")
+
     def test_a_file_of_over_256_kib_is_refused(self) -> None:
         self.path.write_bytes(b"#" * (256 * 1024 + 1))
         self.assertIn("expected at most 262144 bytes", self.problem())

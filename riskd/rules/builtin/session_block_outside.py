@@ -19,6 +19,7 @@ import msgspec
 from riskd.model.account import AccountState
 from riskd.model.formatting import contract_name
 from riskd.model.lockouts import is_exit
+from riskd.model.trading_day import ZONES_MEANT
 from riskd.rules.holidays import ExchangeHolidays, Window, cme_holidays
 from riskd.rules.interface import (
     Command,
@@ -178,8 +179,10 @@ def _check_zone(name: str) -> None:
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
+        meant = ZONES_MEANT.get(name.casefold())
+        hint = f"; did you mean {meant}?" if meant else ""
         raise ValueError(
-            f"timezone: expected an IANA name such as America/Chicago, got {name!r}"
+            f"timezone: expected an IANA name such as America/Chicago, got {name!r}{hint}"
         ) from None
 
 
