@@ -138,7 +138,7 @@ def account_row(view: View, now: datetime) -> AccountRow:
 
 
 def _why_unguarded(view: View, usages: Iterable[LimitUsage]) -> str:
-    """Return why riskd does not enforce the limits; empty if it does, or nobody knows."""
+    """Return why riskd does not enforce the limits; empty if it does or nobody knows."""
     if view.is_live and view.has_daemon_error and view.daemon is not None:
         return view.daemon.message
     if view.is_live and is_stopping(view.daemon):
