@@ -171,7 +171,7 @@ class AllAccounts:
     # Turns.
 
     def take_turn(self) -> None:
-        """Read the copy where it may say more, and make old rows again; call it each second."""
+        """Read the copy where it may say more, and renew old rows; call it each second."""
         self._turn += 1
         if not self._is_connected or not self.sessions:
             self._find()
