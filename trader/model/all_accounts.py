@@ -197,7 +197,7 @@ class AllAccounts:
         ]
 
     def _find(self, *, is_new_connection: bool = False) -> None:
-        """Add the accounts that the copy knows, if all are followed; drop those that it has not any more."""
+        """Add the accounts of the copy, if all are followed; drop those it has no more."""
         if not self.are_all:
             return
         try:
@@ -245,7 +245,7 @@ class AllAccounts:
         self._alarm(event)
 
     def note(self, text: str, style: str = "alert") -> None:
-        """Let a line of the program itself flash above the rows; in the default style, a problem."""
+        """Let a line of the program flash above the rows; by default, a problem."""
         self._flash = FeedLine(self._now(), sentence(text), style)
 
     # Rows.

@@ -19,7 +19,7 @@ _DAY: Final = 24 * _HOUR
 
 
 def money(amount: Decimal) -> str:
-    """Return dollars with sign, thousands and cents: ``+$1,234.50``; zero has no sign."""
+    """Return dollars with sign, thousands, cents: ``+$1,234.50``; zero has no sign."""
     # An amount that rounds to zero is neither a gain nor a loss, so it has no sign.
     cents = to_cents(amount)
     sign = "-" if cents < 0 else "+" if cents else ""

@@ -42,7 +42,7 @@ class SharedCopy:
 
     @contextmanager
     def for_several(self, account_ids: Collection[int]) -> Iterator[None]:
-        """Read these accounts together as soon as one of them is read, and look once for a new copy."""
+        """Read these accounts together as soon as one is; look once for a new copy."""
         self._held, self._expected = self._version(), frozenset(account_ids)
         try:
             yield

@@ -1,4 +1,4 @@
-"""The title of the screen's window, which is read while another window is in front."""
+"""The title of the screen's window, read while another window is in front."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SEPARATOR: Final = " - "
 
 
 def window_title(view: View) -> str:
-    """Return the account with its state, what matters most first: ``LOCKED - 123 - riskd``."""
+    """Return account and state, what matters first: ``LOCKED - 123 - riskd``."""
     words = [] if view.is_live else [text.strip() for _, text in source_badges(view)[:1]]
     if view.account.lockout is not None:
         words.append("LOCKED")

@@ -30,7 +30,7 @@ class Admission:
         self._cookie = secrets.token_urlsafe(_COOKIE_BYTES)
 
     def redeem(self, token: bytes) -> str | None:
-        """Return the cookie for a browser that has the token, which is worthless from now on."""
+        """Return the cookie for a browser with the token, which is worthless from now."""
         if not _is_equal(token, self.token):
             return None
         self.token = secrets.token_urlsafe(_TOKEN_BYTES)

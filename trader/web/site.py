@@ -1,4 +1,4 @@
-"""The site of the console's pages: which request is answered, and with which headers.
+"""The site of the console's pages: what is answered, and with which headers.
 
 All is below ``/PLACE/``, see :mod:`trader.web.admission`:
 
