@@ -111,11 +111,12 @@ def _cell(day: date, result: DayResult | None, shown: Collection[date]) -> Cell:
 
 
 def _summary(results: Mapping[date, DayResult]) -> str:
-    nets = [each.net for each in results.values()]
-    won, lost = sum(net > 0 for net in nets), sum(net < 0 for net in nets)
-    best = max(results, key=lambda key: results[key].net)
-    worst = min(results, key=lambda key: results[key].net)
+    nets = {key: each.net for key, each in results.items() if each.trades or each.net}
+    if not nets:
+        return "no trade."
+    won, lost = sum(net > 0 for net in nets.values()), sum(net < 0 for net in nets.values())
+    best, worst = max(nets, key=lambda key: nets[key]), min(nets, key=lambda key: nets[key])
     return (
-        f"{dollars(sum(nets, ZERO))} in {counted(len(nets), 'trading day')}, {won} with a profit, {lost} with a loss; "
-        f"best {best}: {dollars(results[best].net)}, worst {worst}: {dollars(results[worst].net)}."
+        f"{dollars(sum(nets.values(), ZERO))} in {counted(len(nets), 'day')} with trades, {won} with a profit, {lost} "
+        f"with a loss; best {best}: {dollars(nets[best])}, worst {worst}: {dollars(nets[worst])}."
     )

@@ -38,6 +38,9 @@ _OTHER_DASHES: Final = ("8 4", "2 3", "8 3 2 3")
 _LONGEST_GAP: Final = timedelta(minutes=10)
 """Between two figures of the equity; in a longer one it is not known, and the line is dotted."""
 
+_MOST_POINTS: Final = 1500
+"""About how many points a curve has."""
+
 _MOST_FAR: Final = 3
 """How many heights of the curve a level may be away from it, and still be on the chart."""
 
@@ -238,17 +241,21 @@ def equity_chart(
 
     :param minutes: at least one.
     """
-    points = [(each.at, each.equity) for each in minutes]
+    parts = _thinned(_without_gaps([(each.at, each.equity) for each in minutes]))
+    points = [point for part in parts for point in part]
     low, high = _range([amount for _, amount in points])
     room = max(high - low, _LEAST_HEIGHT) * _MOST_FAR
+    # The nearest one is always drawn, and what is about as near.
+    room = max(room, min((_distance(each, low, high) for each in levels), default=room) * 2)
     shown, far = [], []
     for level in levels:
-        inside = [amount for _at, amount in level.points]
-        if low - room <= min(inside) and max(inside) <= high + room:
+        if _distance(level, low, high) <= room:
             shown.append(level)
-            low, high = min(low, *inside), max(high, *inside)
         else:
             far.append(f"{level.name} at {dollars(level.points[-1][1])}")
+    for level in shown:
+        inside = [amount for _at, amount in level.points]
+        low, high = min(low, *inside), max(high, *inside)
     edge = max((high - low) * Decimal("0.06"), Decimal(10))
     bottom, top = low - edge, high + edge * 3
     chart = _chart(
@@ -258,7 +265,7 @@ def equity_chart(
                 lambda canvas, number=number, level=level: _draw_level(canvas, span, level, number)
                 for number, level in enumerate(shown)
             ],
-            lambda canvas: _draw_curve(canvas, span, points),
+            lambda canvas: _draw_curve(canvas, span, parts),
             lambda canvas: _draw_marks(canvas, span, marks),
         ],
     )
@@ -274,6 +281,12 @@ def equity_chart(
         _round_ticks(bottom, top), lambda value, _index, _count: _short(Decimal(value))
     )
     return _svg(chart, WIDTH, 400, "Equity of the day with floor, limits and what riskd did"), far
+
+
+def _distance(level: Level, low: Decimal, high: Decimal) -> Decimal:
+    """Return how far a level is from a curve at most."""
+    amounts = [amount for _at, amount in level.points]
+    return max(low - min(amounts), max(amounts) - high, Decimal(0))
 
 
 def _chart(below: Sequence[Any], above: Sequence[Any]) -> Any:
@@ -305,24 +318,49 @@ def _short(amount: Decimal) -> str:
     return dollars(amount).removesuffix(".00")
 
 
-def _draw_curve(canvas: _Canvas, span: Span, points: Sequence[Point]) -> None:
-    parts: list[list[tuple[float, float]]] = [[]]
-    before: datetime | None = None
-    for at, amount in points:
-        place = (canvas.x(span.place(at)), canvas.y(amount))
-        if before is not None and at - before > _LONGEST_GAP:
-            canvas.path(
-                [parts[-1][-1], place], stroke=_CURVE, stroke_width=1, stroke_dasharray="1 4"
-            )
+def _without_gaps(points: Sequence[Point]) -> list[list[Point]]:
+    """Return the parts of a curve in which it is known."""
+    parts: list[list[Point]] = []
+    for point in points:
+        if not parts or point[0] - parts[-1][-1][0] > _LONGEST_GAP:
             parts.append([])
-        parts[-1].append(place)
-        before = at
+        parts[-1].append(point)
+    return parts
+
+
+def _thinned(parts: Sequence[Sequence[Point]]) -> list[list[Point]]:
+    """Return parts of a curve with fewer points: the extremes of each few."""
+    length = 4 * -(-sum(map(len, parts)) // _MOST_POINTS)
+    if length == len(("first", "lowest", "highest", "last")):
+        return [list(part) for part in parts]
+    return [
+        [point for at in range(0, len(part), length) for point in _outline(part[at : at + length])]
+        for part in parts
+    ]
+
+
+def _outline(points: Sequence[Point]) -> list[Point]:
+    ends = (points[0], min(points, key=_amount), max(points, key=_amount), points[-1])
+    return sorted(set(ends))
+
+
+def _amount(point: Point) -> Decimal:
+    return point[1]
+
+
+def _draw_curve(canvas: _Canvas, span: Span, parts: Sequence[Sequence[Point]]) -> None:
+    before: tuple[float, float] | None = None
     for part in parts:
-        canvas.path(part, stroke=_CURVE, stroke_width=2, stroke_linejoin="round")
-        if len(part) == 1:
-            canvas.add("circle", cx=part[0][0], cy=part[0][1], r=2, fill=_CURVE)
-    x, y = parts[-1][-1]
-    canvas.add("circle", cx=x, cy=y, r=3.5, fill=_CURVE)
+        places = [(canvas.x(span.place(at)), canvas.y(amount)) for at, amount in part]
+        if before is not None:
+            dotted = [before, places[0]]
+            canvas.path(dotted, stroke=_CURVE, stroke_width=1, stroke_dasharray="1 4")
+        canvas.path(places, stroke=_CURVE, stroke_width=2, stroke_linejoin="round")
+        if len(places) == 1:
+            canvas.add("circle", cx=places[0][0], cy=places[0][1], r=2, fill=_CURVE)
+        before = places[-1]
+    if before is not None:
+        canvas.add("circle", cx=before[0], cy=before[1], r=3.5, fill=_CURVE)
 
 
 def _draw_level(canvas: _Canvas, span: Span, level: Level, number: int) -> None:
@@ -337,11 +375,12 @@ def _draw_level(canvas: _Canvas, span: Span, level: Level, number: int) -> None:
     dashes = "none" if is_floor else _OTHER_DASHES[number % len(_OTHER_DASHES)]
     canvas.path(steps, stroke=_INK, stroke_width=2.5 if is_floor else 1.5, stroke_dasharray=dashes)
     # Beside each other: two limits may be near each other.
-    canvas.text(
-        6 + number * 230,
-        _height_at(steps, 6 + number * 230) - 6,
-        f"{level.name} {dollars(level.points[-1][1])}",
-    )
+    place = 6 + number * 230
+    name, first, last = level.name, level.points[0][1], level.points[-1][1]
+    canvas.text(place, _height_at(steps, place) - 6, f"{name} {dollars(first)}")
+    if last != first:
+        end = canvas.width - 6
+        canvas.text(end, steps[-1][1] - 6, f"{name} {dollars(last)}", text_anchor="end")
 
 
 def _height_at(steps: Sequence[tuple[float, float]], x: float) -> float:

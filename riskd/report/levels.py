@@ -9,7 +9,7 @@ minutes is not in those.  A limit whose use neither shows is unknown, with the r
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, TypeVar
 
@@ -37,10 +37,11 @@ from riskd.rules.registry import RULES
 BY_TRADE: Final = "each trade"
 BY_MINUTE: Final = "each minute"
 
-_NOT_KEPT: Final = "the journal does not keep its use"
+_NOT_KEPT: Final = "not journaled"
 _NO_MINUTES: Final = "the journal has no equity of that day"
 _OTHER_VERSION: Final = "set by another version of riskd"
 
+_MINUTE: Final = timedelta(minutes=1)
 _RULES: Final = {rule.key: rule for rule in RULES}
 _Settings = TypeVar("_Settings")
 
@@ -98,6 +99,15 @@ class Day(msgspec.Struct, frozen=True, kw_only=True):
     minutes: Sequence[EquityLine]
 
     @property
+    def counted(self) -> Sequence[EquityLine]:
+        """The figures whose P&L is that of this day.
+
+        In its first minute riskd may have written those of the day before.
+        """
+        first = self.day.began + _MINUTE
+        return [each for each in self.minutes if each.at >= first]
+
+    @property
     def start(self) -> Decimal | None:
         """The balance at its beginning; ``None`` if it is unknown."""
         report = self.day.report
@@ -151,7 +161,7 @@ def _net_loss_points(day: Day, settings: daily_net_loss.Settings, start: Decimal
     if settings.trailing is not daily_net_loss.Trailing.EQUITY:
         return [(day.day.began, start - settings.loss_limit)]
     raised: list[Point] = [(day.day.began, start - settings.loss_limit)]
-    for each in day.minutes:
+    for each in day.counted:
         level = start + each.high_net - settings.loss_limit
         if level > raised[-1][1]:
             raised.append((each.at, level))
@@ -303,7 +313,7 @@ def _realized_loss(day: Day, settings: daily_realized_loss.Settings, use: Use) -
 
 
 def _net_loss(day: Day, settings: daily_net_loss.Settings, use: Use) -> Use:
-    points = [(each.at, _loss_at(day, settings, each)) for each in day.minutes]
+    points = [(each.at, _loss_at(day, settings, each)) for each in day.counted]
     return _most(use, settings.loss_limit, points, BY_MINUTE)
 
 
@@ -324,7 +334,7 @@ def _loss_at(day: Day, settings: daily_net_loss.Settings, minute: EquityLine) ->
 def _profit(day: Day, settings: daily_profit_target.Settings, use: Use) -> Use:
     if settings.target is None:
         return use
-    points = [(each.at, each.high_net) for each in day.minutes]
+    points = [(each.at, each.high_net) for each in day.counted]
     return _most(use, settings.target, points, BY_MINUTE)
 
 
@@ -334,7 +344,7 @@ def _largest_drawdown(day: Day, settings: maximum_loss.Settings, use: Use) -> Us
         return msgspec.structs.replace(use, limit=settings.drawdown, basis=problem)
     points = [
         (each.at, settings.drawdown - (each.equity - level_at(floors, each.at)))
-        for each in day.minutes
+        for each in day.counted
     ]
     return _most(use, settings.drawdown, points, BY_MINUTE)
 

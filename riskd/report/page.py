@@ -40,7 +40,6 @@ from riskd.report.levels import BY_MINUTE, Day, Level, Use, levels_of, uses_of
 _UNKNOWN: Final = "-"
 _LATE: Final = timedelta(minutes=10)
 _MOST_MARKS: Final = 40
-_MOST_POINTS: Final = 1500
 
 
 def write_page(
@@ -162,7 +161,9 @@ def _whole(
         "hours": hours,
         "instrument_chart": _columns(instruments, "Net P&L by instrument"),
         "hour_chart": _columns(hours, "Net P&L by hour"),
-        "trades": [_trade_row(each.day, trade) for each in days for trade in _rows_of(each.all)],
+        "trades": [
+            _trade_row(each.day, trade, total) for each in days for trade in _rows_of(each.all)
+        ],
         "months": months_of(_results(journaled, known, days), [each.day.key for each in days]),
         "version": __version__,
         "as_of": f"{last.local(journaled.as_of):%Y-%m-%d %H:%M:%S} {last.zone}",
@@ -174,7 +175,9 @@ def _title(first: date, last: date) -> str:
     def named(day: date) -> str:
         return f"{day:%A, %B} {day.day}, {day.year}"
 
-    return named(first) if first == last else f"{named(first)} to {named(last)}"
+    if first == last:
+        return named(first)
+    return f"{first:%b} {first.day} to {last:%b} {last.day}, {last.year}"
 
 
 def _span(first: TradingDay, last: TradingDay) -> str:
@@ -263,7 +266,7 @@ def _equity(
         notes.append(f"The chart has no marks: there would be {len(marks)}.")
         marks = []
     svg, far = equity_chart(
-        _thinned(minutes),
+        minutes,
         # A riskd that began late has an empty beginning, which says nothing.
         Span(
             began=max(first.began, minutes[0].at - _LATE), ended=last.known_until, local=last.local
@@ -287,21 +290,6 @@ def _equity(
 
 def _of(minute: EquityLine) -> Decimal:
     return minute.equity
-
-
-def _thinned(minutes: Sequence[EquityLine]) -> list[EquityLine]:
-    """Return fewer figures for a chart, with the ends and extremes of each part."""
-    length = -(-len(minutes) // _MOST_POINTS)
-    if length == 1:
-        return list(minutes)
-    kept: list[EquityLine] = []
-    for at in range(0, len(minutes), length * 4):
-        part = minutes[at : at + length * 4]
-        ends = {
-            each.at: each for each in (part[0], min(part, key=_of), max(part, key=_of), part[-1])
-        }
-        kept += [ends[key] for key in sorted(ends)]
-    return kept
 
 
 def _event_row(number: int, known: _Known, event: Happened, is_range: bool) -> dict[str, Any]:
@@ -357,7 +345,7 @@ def _rows_of(executions: Sequence[TradeReport]) -> list[TradeReport]:
     return [each for each in executions if each.pnl is not None or each.is_voided]
 
 
-def _trade_row(day: TradingDay, trade: TradeReport) -> dict[str, Any]:
+def _trade_row(day: TradingDay, trade: TradeReport, total: Figures) -> dict[str, Any]:
     held = None if trade.opened_at is None else trade.at - trade.opened_at
     return {
         "day": str(day.key),
@@ -371,7 +359,7 @@ def _trade_row(day: TradingDay, trade: TradeReport) -> dict[str, Any]:
         "pnl": trade.pnl,
         "fees": trade.fees,
         "is_voided": trade.is_voided,
-        "tag": "",
+        "tag": "best" if trade is total.best else "worst" if trade is total.worst else "",
     }
 
 

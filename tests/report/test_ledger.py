@@ -116,7 +116,14 @@ class LedgerTests(SynchronousTestCase):
         rows = self.page.rows("trades")
         self.assertEqual(
             [
-                (row["Contract"], row["Size"], row["Exit"], row["Gross"], row["Fees"], row["Time"])
+                (
+                    row["Contract"],
+                    row["Size"],
+                    row["Exit"],
+                    row["Gross"],
+                    row["Fees"],
+                    row["Closed"],
+                )
                 for row in rows
             ],
             [row_of(each) for each in self.exits()],
@@ -126,7 +133,7 @@ class LedgerTests(SynchronousTestCase):
         # The broker has amended the P&L of the first, and with it what it says of the entry.
         self.assertEqual({Decimal(row["Entry"]) for row in rows[1:]}, opened)
         self.assertEqual([row["Held"] for row in rows][:2], ["1:30", "3:00"])
-        self.assertEqual([row[""] for row in rows], ["", "", "", "", "voided", ""])
+        self.assertEqual([row[""] for row in rows], ["", "", "best", "", "voided", "worst"])
 
     def test_the_sums_below_the_trades_add_up(self) -> None:
         *_rows, entries, total = self.page.tables["trades"]

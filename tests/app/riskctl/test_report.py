@@ -132,7 +132,7 @@ class ReportTests(ZonedTestCase):
             [row["Day"] for row in rows], ["Thu 2025-01-16", "Fri 2025-01-17 running"]
         )
         self.assertEqual(rows[0]["Close"], "$49,987.50")
-        self.assertIn("Thursday, January 16, 2025 to Friday, January 17, 2025", page.text)
+        self.assertIn("Jan 16 to Jan 17, 2025", page.text)
 
     def test_what_is_no_date_is_refused(self) -> None:
         with redirect_stderr(io.StringIO()) as err, self.assertRaises(SystemExit) as raised:
