@@ -21,7 +21,7 @@ from riskd.model.formatting import ACTIONS, counted
 from riskd.model.safe_text import json_text
 from riskd.model.settings_changes import describe_change
 from riskd.model.wire import from_fields
-from riskd.report.charts import Band
+from riskd.report.canvas import Band
 from riskd.report.journaled import TradingDay
 from riskd.rules.registry import RULES
 

@@ -2,13 +2,12 @@
 
 Those on losses, and the floor, are lines on the curve of its equity.
 
-A figure comes from each trade, which is exact, or from the journal's figures of each minute: what happened between two
-minutes is not in those.  A limit whose use neither shows is unknown, with the reason.
+A line that the journal cannot tell is left out, with the reason.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, TypeVar
@@ -20,29 +19,17 @@ from riskd.journal.history import EquityLine, TradeReport
 from riskd.model.account import AccountState
 from riskd.model.balance import Balance
 from riskd.model.equity import day_start_balance
-from riskd.model.events import EnforcementAction
-from riskd.model.formatting import dollars
-from riskd.model.money import ZERO
 from riskd.model.settings_changes import RULE_PREFIX
 from riskd.report.journaled import Journaled, TradingDay
 from riskd.rules.builtin import (
     daily_net_loss,
-    daily_profit_target,
     daily_realized_loss,
     maximum_loss,
 )
-from riskd.rules.interface import Rule
-from riskd.rules.registry import RULES
 
-BY_TRADE: Final = "each trade"
-BY_MINUTE: Final = "each minute"
-
-_NOT_KEPT: Final = "not journaled"
-_NO_MINUTES: Final = "the journal has no equity of that day"
-_OTHER_VERSION: Final = "set by another version of riskd"
+OTHER_VERSION: Final = "set by another version of riskd"
 
 _MINUTE: Final = timedelta(minutes=1)
-_RULES: Final = {rule.key: rule for rule in RULES}
 _Settings = TypeVar("_Settings")
 
 Point = tuple[datetime, Decimal]
@@ -57,33 +44,6 @@ class Level(msgspec.Struct, frozen=True):
 
     name: str
     points: Sequence[Point]
-
-
-class Use(msgspec.Struct, frozen=True, kw_only=True):
-    """A limit of a day and how much of it was used at most.
-
-    :ivar name: of the rule.
-    :ivar limit: in dollars; ``None`` of a rule whose limits are no amounts.
-    :ivar most: the most that was used, in dollars; ``None`` if it is unknown.
-    :ivar at: when.
-    :ivar basis: :data:`BY_TRADE` or :data:`BY_MINUTE`; of an unknown use the reason.
-    :ivar acted_at: when riskd acted by the rule first; ``None`` if it did not.
-    """
-
-    rule_id: str
-    name: str
-    limit: Decimal | None = None
-    most: Decimal | None = None
-    at: datetime | None = None
-    basis: str = _NOT_KEPT
-    acted_at: datetime | None = None
-
-    @property
-    def share(self) -> Decimal | None:
-        """The used share of the limit in whole per cent; not more than was used."""
-        if not self.limit or self.most is None:
-            return None
-        return max(ZERO, self.most * 100 // self.limit)
 
 
 class Day(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,7 +84,8 @@ def rules_of(day: Day) -> dict[str, Mapping[str, Any]]:
     }
 
 
-def _convert(table: Mapping[str, Any] | None, kind: type[_Settings]) -> _Settings | None:
+def convert(table: Mapping[str, Any] | None, kind: type[_Settings]) -> _Settings | None:
+    """Return settings of a journal; ``None`` if another version of riskd wrote them."""
     try:
         return None if table is None else msgspec.convert(table, kind, strict=False)
     except (msgspec.ValidationError, ValueError, ArithmeticError):
@@ -136,7 +97,7 @@ def levels_of(day: Day) -> tuple[list[Level], list[str]]:
     rules, found, problems = rules_of(day), list[Level](), list[str]()
     table = rules.get(maximum_loss.RULE.key)
     if table is not None:
-        points, problem = floor_points(day, _convert(table, maximum_loss.Settings))
+        points, problem = floor_points(day, convert(table, maximum_loss.Settings))
         found += [Level("floor", points)] if points else []
         problems += [f"The floor is not shown: {problem}."] if problem else []
     start = day.start
@@ -144,15 +105,17 @@ def levels_of(day: Day) -> tuple[list[Level], list[str]]:
         (daily_net_loss.RULE, daily_net_loss.Settings),
         (daily_realized_loss.RULE, daily_realized_loss.Settings),
     ):
-        settings: Any = _convert(rules.get(rule.key), kind)
+        settings: Any = convert(rules.get(rule.key), kind)
         if settings is None:
             continue
         if start is None:
-            problems.append(f"{_name(rule.key)} is not shown: no balance at the day's beginning.")
+            problems.append(
+                f"{name_of(rule.key)} is not shown: no balance at the day's beginning."
+            )
         elif rule is daily_net_loss.RULE:
-            found.append(Level(_name(rule.key), _net_loss_points(day, settings, start)))
+            found.append(Level(name_of(rule.key), _net_loss_points(day, settings, start)))
         else:
-            found.append(Level(_name(rule.key), [(day.day.began, start - settings.loss_limit)]))
+            found.append(Level(name_of(rule.key), [(day.day.began, start - settings.loss_limit)]))
     return found, problems
 
 
@@ -171,7 +134,7 @@ def _net_loss_points(day: Day, settings: daily_net_loss.Settings, start: Decimal
 def floor_points(day: Day, settings: maximum_loss.Settings | None) -> tuple[list[Point], str]:
     """Return from when on the floor was where; without any, the reason."""
     if settings is None:
-        return [], _OTHER_VERSION
+        return [], OTHER_VERSION
     problem = _floor_problem(day, settings)
     if problem:
         return [], problem
@@ -255,117 +218,11 @@ def _peaks(day: Day) -> list[Point]:
     return peaks
 
 
-# How much of each limit was used.
-
-
-def uses_of(day: Day, actions: Sequence[EnforcementAction]) -> list[Use]:
-    """Return the use of each limit of a day, in the order of the rules' ids.
-
-    :param actions: what riskd did on the day.
-    """
-    uses: list[Use] = []
-    for key, table in rules_of(day).items():
-        rule = _RULES.get(key)
-        if rule is None:
-            # A rule of the user's own.
-            uses.append(Use(rule_id="", name=_name(key)))
-            continue
-        uses += _uses_of_rule(day, rule, table)
-    return [
-        msgspec.structs.replace(each, acted_at=_first_action(each.rule_id, actions))
-        for each in sorted(uses, key=lambda use: use.rule_id or "~")
-    ]
-
-
-def _first_action(rule_id: str, actions: Sequence[EnforcementAction]) -> datetime | None:
-    return next((each.timestamp for each in actions if each.rule_id == rule_id), None)
-
-
-def _uses_of_rule(day: Day, rule: Rule, table: Mapping[str, Any]) -> Iterator[Use]:
-    measure = _MEASURES.get(rule.key)
-    unknown = Use(rule_id=rule.rule_id, name=_name(rule.key))
-    settings: Any = _convert(table, rule.settings_type)
-    if settings is None:
-        yield msgspec.structs.replace(unknown, basis=_OTHER_VERSION)
-    elif measure is None:
-        yield unknown
-    else:
-        yield measure(day, settings, unknown)
-
-
-def _most(use: Use, limit: Decimal, points: Sequence[Point], basis: str) -> Use:
-    """Return a use with the highest of all points."""
-    if not points:
-        return msgspec.structs.replace(use, limit=limit, basis=_NO_MINUTES)
-    # The first moment of several with the same figure.
-    at, most = max(points, key=lambda point: point[1])
-    return msgspec.structs.replace(use, limit=limit, most=max(most, ZERO), at=at, basis=basis)
-
-
-def _realized_loss(day: Day, settings: daily_realized_loss.Settings, use: Use) -> Use:
-    total, points = ZERO, [(day.day.began, ZERO)]
-    for each in day.executions:
-        total += each.pnl or ZERO
-        if settings.include_fees:
-            total -= each.fees
-        points.append((each.at, -total))
-    return _most(use, settings.loss_limit, points, BY_TRADE)
-
-
-def _net_loss(day: Day, settings: daily_net_loss.Settings, use: Use) -> Use:
-    points = [(each.at, _loss_at(day, settings, each)) for each in day.counted]
-    return _most(use, settings.loss_limit, points, BY_MINUTE)
-
-
-def _loss_at(day: Day, settings: daily_net_loss.Settings, minute: EquityLine) -> Decimal:
-    until = [each for each in day.executions if each.at <= minute.at]
-    if settings.trailing is daily_net_loss.Trailing.EQUITY:
-        return minute.high_net - minute.net_pnl
-    high = ZERO
-    if settings.trailing is daily_net_loss.Trailing.REALIZED:
-        realized = ZERO
-        for each in until:
-            realized += (each.pnl or ZERO) - each.fees
-            high = max(high, realized)
-    fees = ZERO if settings.include_fees else sum((each.fees for each in until), ZERO)
-    return high - minute.net_pnl - fees
-
-
-def _profit(day: Day, settings: daily_profit_target.Settings, use: Use) -> Use:
-    if settings.target is None:
-        return use
-    points = [(each.at, each.high_net) for each in day.counted]
-    return _most(use, settings.target, points, BY_MINUTE)
-
-
-def _largest_drawdown(day: Day, settings: maximum_loss.Settings, use: Use) -> Use:
-    floors, problem = floor_points(day, settings)
-    if problem:
-        return msgspec.structs.replace(use, limit=settings.drawdown, basis=problem)
-    points = [
-        (each.at, settings.drawdown - (each.equity - level_at(floors, each.at)))
-        for each in day.counted
-    ]
-    return _most(use, settings.drawdown, points, BY_MINUTE)
-
-
 def level_at(points: Sequence[Point], moment: datetime) -> Decimal:
     """Return where a level was at a moment."""
     return next((amount for at, amount in reversed(points) if at <= moment), points[0][1])
 
 
-_MEASURES: Final[Mapping[str, Callable[[Day, Any, Use], Use]]] = {
-    daily_realized_loss.RULE.key: _realized_loss,
-    daily_net_loss.RULE.key: _net_loss,
-    daily_profit_target.RULE.key: _profit,
-    maximum_loss.RULE.key: _largest_drawdown,
-}
-
-
-def _name(key: str) -> str:
+def name_of(key: str) -> str:
+    """Return the name of a rule in words."""
     return key.replace("_", " ")
-
-
-def limit_words(use: Use) -> str:
-    """Return a limit for a person; ``-`` where it is no amount."""
-    return "-" if use.limit is None else dollars(use.limit)

@@ -16,26 +16,37 @@ from itertools import count
 from typing import Any, Final
 
 import jinja2
-import msgspec
 from markupsafe import Markup
 
 from riskd import __version__
-from riskd.journal.history import EquityLine, TradeReport
+from riskd.journal.history import EquityLine
 from riskd.model.formatting import dollars
-from riskd.model.money import ZERO
 from riskd.model.safe_text import printable
 from riskd.report.calendar import DayResult, months_of
-from riskd.report.charts import Mark, Span, columns_chart, equity_chart
-from riskd.report.figures import Figures, Group, by_hour, by_instrument, figures_of
+from riskd.report.canvas import Mark, Span
+from riskd.report.charts import columns_chart, equity_chart
+from riskd.report.figures import Group, by_hour, by_instrument, figures_of
 from riskd.report.happened import (
     Happened,
     actions_of,
-    happened,
     local_time,
     locked_times,
 )
 from riskd.report.journaled import Journaled, TradingDay
-from riskd.report.levels import BY_MINUTE, Day, Level, Use, levels_of, uses_of
+from riskd.report.levels import Level, levels_of
+from riskd.report.rows import (
+    Known,
+    acted,
+    close_of,
+    day_row,
+    duration,
+    event_row,
+    limit_row,
+    read_day,
+    rows_of,
+    trade_row,
+)
+from riskd.report.uses import BY_MINUTE
 
 _UNKNOWN: Final = "-"
 _LATE: Final = timedelta(minutes=10)
@@ -50,7 +61,7 @@ def write_page(
     :param known: all days that the journal knows.
     :param shown: those of the report, at least one, oldest first.
     """
-    days = [_read(journaled, each) for each in shown]
+    days = [read_day(journaled, each) for each in shown]
     css = files("riskd.report").joinpath("page.css").read_text(encoding="utf-8")
     template = _environment().get_template("page.html")
     page: str = template.render(
@@ -75,7 +86,7 @@ def _environment() -> jinja2.Environment:
         # A text of the broker may have characters that command a screen.
         finalize=lambda value: printable(value) if type(value) is str else value,
     )
-    environment.filters.update(dollars=dollars, sign=_sign, duration=_duration)
+    environment.filters.update(dollars=dollars, sign=_sign, duration=duration)
     return environment
 
 
@@ -83,48 +94,8 @@ def _sign(amount: Decimal) -> str:
     return "gain" if amount > 0 else "loss" if amount < 0 else "even"
 
 
-def _duration(length: timedelta | None) -> str:
-    if length is None:
-        return _UNKNOWN
-    minutes, seconds = divmod(int(length.total_seconds()), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
-
-
-class _Known(msgspec.Struct, frozen=True, kw_only=True):
-    """A day of the report.
-
-    :ivar all: its executions, with voided ones.
-    """
-
-    day: TradingDay
-    measured: Day
-    all: Sequence[TradeReport]
-    figures: Figures
-    events: Sequence[Happened]
-    uses: Sequence[Use]
-
-
-def _read(journaled: Journaled, day: TradingDay) -> _Known:
-    executions = journaled.executions(day.began, day.ended)
-    measured = Day(
-        journaled=journaled,
-        day=day,
-        executions=[each for each in executions if not each.is_voided],
-        minutes=journaled.equity(day.began, day.ended),
-    )
-    return _Known(
-        day=day,
-        measured=measured,
-        all=executions,
-        figures=figures_of(executions),
-        events=happened(journaled.log, day),
-        uses=uses_of(measured, actions_of(journaled.log, day)),
-    )
-
-
 def _whole(
-    journaled: Journaled, known: Sequence[TradingDay], days: Sequence[_Known]
+    journaled: Journaled, known: Sequence[TradingDay], days: Sequence[Known]
 ) -> dict[str, Any]:
     """Return what the template shows."""
     first, last = days[0].day, days[-1].day
@@ -147,22 +118,22 @@ def _whole(
         "gateway": journaled.gateway,
         "total": total,
         "start": days[0].measured.start,
-        "close": _close(days[-1]),
+        "close": close_of(days[-1]),
         **_open_pnl(days[-1]),
-        "acted": sum(_acted(each) for each in days),
+        "acted": sum(acted(each) for each in days),
         "notes": [note for each in days for note in _notes(journaled, each)],
-        "days": [_day_row(each) for each in days] if is_range else [],
+        "days": [day_row(each) for each in days] if is_range else [],
         "equity": equity,
         "level_notes": level_notes,
-        "events": [_event_row(number, each, event, is_range) for number, each, event in numbered],
-        "limits": [_limit_row(use, days[0].day) for use in days[0].uses],
+        "events": [event_row(number, each, event, is_range) for number, each, event in numbered],
+        "limits": [limit_row(use, days[0].day) for use in days[0].uses],
         "limits_note": _limits_note(days[0]),
         "instruments": instruments,
         "hours": hours,
         "instrument_chart": _columns(instruments, "Net P&L by instrument"),
         "hour_chart": _columns(hours, "Net P&L by hour"),
         "trades": [
-            _trade_row(each.day, trade, total) for each in days for trade in _rows_of(each.all)
+            trade_row(each.day, trade, total) for each in days for trade in rows_of(each.all)
         ],
         "months": months_of(_results(journaled, known, days), [each.day.key for each in days]),
         "version": __version__,
@@ -185,14 +156,7 @@ def _span(first: TradingDay, last: TradingDay) -> str:
     return f"Trading day from {began:%a %Y-%m-%d %H:%M} to {ended:%a %Y-%m-%d %H:%M}"
 
 
-def _close(known: _Known) -> Decimal | None:
-    report = known.day.report
-    if report is not None:
-        return report.close
-    return known.measured.journaled.account.balance.expected
-
-
-def _open_pnl(known: _Known) -> dict[str, Any]:
+def _open_pnl(known: Known) -> dict[str, Any]:
     """Return the open P&L of a day that is running, by its last figures."""
     last = next(reversed(known.measured.minutes), None)
     account = known.measured.journaled.account
@@ -204,11 +168,7 @@ def _open_pnl(known: _Known) -> dict[str, Any]:
     }
 
 
-def _acted(known: _Known) -> int:
-    return len(actions_of(known.measured.journaled.log, known.day))
-
-
-def _notes(journaled: Journaled, known: _Known) -> list[str]:
+def _notes(journaled: Journaled, known: Known) -> list[str]:
     """Return what a reader must know to read the figures of a day."""
     day, net, notes = known.day, known.figures.net, list[str]()
     kept = journaled.account.days.get(day.key)
@@ -229,27 +189,10 @@ def _notes(journaled: Journaled, known: _Known) -> list[str]:
     return notes
 
 
-def _day_row(known: _Known) -> dict[str, Any]:
-    nearest = max(
-        (use for use in known.uses if use.share is not None),
-        key=lambda use: use.share or ZERO,
-        default=None,
-    )
-    return {
-        "name": f"{known.day.key:%a %Y-%m-%d}",
-        "running": known.day.is_running,
-        "start": known.measured.start,
-        "close": _close(known),
-        "figures": known.figures,
-        "acted": _acted(known),
-        "nearest": _UNKNOWN if nearest is None else f"{nearest.name} {nearest.share:.0f} %",
-    }
-
-
 def _equity(
     journaled: Journaled,
-    days: Sequence[_Known],
-    numbered: Sequence[tuple[int, _Known, Happened]],
+    days: Sequence[Known],
+    numbered: Sequence[tuple[int, Known, Happened]],
 ) -> tuple[Markup, list[str]]:
     minutes = [minute for each in days for minute in each.measured.minutes]
     notes, levels = list[str](), dict[str, list[Any]]()
@@ -292,33 +235,7 @@ def _of(minute: EquityLine) -> Decimal:
     return minute.equity
 
 
-def _event_row(number: int, known: _Known, event: Happened, is_range: bool) -> dict[str, Any]:
-    local = known.day.local(event.at)
-    return {
-        "number": number,
-        "time": f"{local:%Y-%m-%d %H:%M:%S}" if is_range else local_time(event.at, known.day),
-        "what": event.what,
-        "rule": event.rule,
-        "why": event.why,
-    }
-
-
-def _limit_row(use: Use, day: TradingDay) -> dict[str, Any]:
-    share = use.share
-    return {
-        "name": use.name,
-        "rule_id": use.rule_id,
-        "limit": _UNKNOWN if use.limit is None else dollars(use.limit),
-        "most": _UNKNOWN if use.most is None else dollars(use.most),
-        "share": _UNKNOWN if share is None else f"{share:.0f} %",
-        "meter": None if share is None else f"{share.min(Decimal(100)):.0f}",
-        "at": local_time(use.at, day) if use.at is not None and use.most else "",
-        "basis": use.basis,
-        "acted": "" if use.acted_at is None else local_time(use.acted_at, day),
-    }
-
-
-def _limits_note(known: _Known) -> str:
+def _limits_note(known: Known) -> str:
     end = "now" if known.day.is_running else "at the day's end"
     note = f"The limits are those of the configuration {end}; a lock or a commitment may have held a tighter one in force."
     if any(use.basis == BY_MINUTE for use in known.uses):
@@ -326,7 +243,7 @@ def _limits_note(known: _Known) -> str:
     return note
 
 
-def _hours(days: Sequence[_Known]) -> list[Group]:
+def _hours(days: Sequence[Known]) -> list[Group]:
     executions = [trade for each in days for trade in each.all]
     found = by_hour(executions, days[-1].day.local)
     # A day begins in the evening; several days are sorted by the clock.
@@ -340,35 +257,8 @@ def _columns(groups: Sequence[Group], title: str) -> Markup:
     return Markup(columns_chart(amounts, title))  # noqa: S704  # as above
 
 
-def _rows_of(executions: Sequence[TradeReport]) -> list[TradeReport]:
-    """Return the executions that have a row: exits, and voided ones."""
-    return [each for each in executions if each.pnl is not None or each.is_voided]
-
-
-def _trade_row(day: TradingDay, trade: TradeReport, total: Figures) -> dict[str, Any]:
-    held = None if trade.opened_at is None else trade.at - trade.opened_at
-    return {
-        "day": str(day.key),
-        "time": local_time(trade.at, day),
-        "contract": trade.contract,
-        "side": trade.side,
-        "size": trade.size,
-        "entry": _price(trade.entry),
-        "exit": _price(trade.exit),
-        "held": _duration(held),
-        "pnl": trade.pnl,
-        "fees": trade.fees,
-        "is_voided": trade.is_voided,
-        "tag": "best" if trade is total.best else "worst" if trade is total.worst else "",
-    }
-
-
-def _price(price: Decimal | None) -> str:
-    return _UNKNOWN if price is None else f"{price:f}"
-
-
 def _results(
-    journaled: Journaled, known: Sequence[TradingDay], days: Sequence[_Known]
+    journaled: Journaled, known: Sequence[TradingDay], days: Sequence[Known]
 ) -> dict[date, DayResult]:
     """Return what each day that the journal knows has made."""
     results: dict[date, DayResult] = {}
@@ -379,15 +269,15 @@ def _results(
             results[each.key] = DayResult(net, each.report.trades, each.report.enforced)
         else:
             figures = figures_of(journaled.executions(each.began, each.ended))
-            acted = len(actions_of(journaled.log, each))
-            results[each.key] = DayResult(figures.net, figures.trades, acted)
+            enforced = len(actions_of(journaled.log, each))
+            results[each.key] = DayResult(figures.net, figures.trades, enforced)
     for shown in days:
         figures = shown.figures
-        results[shown.day.key] = DayResult(figures.net, figures.trades, _acted(shown))
+        results[shown.day.key] = DayResult(figures.net, figures.trades, acted(shown))
     return results
 
 
-def _methods(days: Sequence[_Known]) -> list[str]:
+def _methods(days: Sequence[Known]) -> list[str]:
     zone = days[-1].day.zone
     return [
         f"Times are those of the trading day's zone, {zone}; a trading day has the date on which it ends.",

@@ -22,7 +22,8 @@ from riskd.model.contracts import Contract
 from riskd.model.day_figures import DayFigures
 from riskd.model.exact_json import encode_json
 from riskd.report.calendar import DayResult, months_of
-from riskd.report.charts import Span, equity_chart
+from riskd.report.canvas import Span
+from riskd.report.charts import equity_chart
 from tests.support.journal import EXECUTION, MNQ, NOON, StoreTestCase, full_state
 from tests.support.report_page import Page, report_of
 

@@ -84,7 +84,12 @@ def _draw(
     levels = [(Decimal(0), "·", "dim", "$0.00")]
     if limit is not None:
         levels.append(
-            (limit.pnl, "-", "loss", f"{limit.word} {dollars(limit.pnl.quantize(Decimal(1)))[:-3]}")
+            (
+                limit.pnl,
+                "-",
+                "loss",
+                f"{limit.word} {dollars(limit.pnl.quantize(Decimal(1)))[:-3]}",
+            )
         )
     for amount, symbol, style, label in levels:
         cells[row_of(amount)] = [(style, symbol)] * columns

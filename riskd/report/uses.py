@@ -1,0 +1,169 @@
+"""How much of each limit of a trading day was used at most.
+
+A figure comes from each trade, which is exact, or from the journal's figures of each minute: what happened between two
+minutes is not in those.  A limit whose use neither shows is unknown, with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+from riskd.journal.history import EquityLine
+from riskd.model.events import EnforcementAction
+from riskd.model.money import ZERO
+from riskd.report.levels import (
+    OTHER_VERSION,
+    Day,
+    Point,
+    convert,
+    floor_points,
+    level_at,
+    name_of,
+    rules_of,
+)
+from riskd.rules.builtin import (
+    daily_net_loss,
+    daily_profit_target,
+    daily_realized_loss,
+    maximum_loss,
+)
+from riskd.rules.interface import Rule
+from riskd.rules.registry import RULES
+
+BY_TRADE: Final = "each trade"
+BY_MINUTE: Final = "each minute"
+
+_NOT_KEPT: Final = "not journaled"
+_NO_MINUTES: Final = "the journal has no equity of that day"
+_RULES: Final = {rule.key: rule for rule in RULES}
+
+
+class Use(msgspec.Struct, frozen=True, kw_only=True):
+    """A limit of a day and how much of it was used at most.
+
+    :ivar name: of the rule.
+    :ivar limit: in dollars; ``None`` of a rule whose limits are no amounts.
+    :ivar most: the most that was used, in dollars; ``None`` if it is unknown.
+    :ivar at: when.
+    :ivar basis: :data:`BY_TRADE` or :data:`BY_MINUTE`; of an unknown use the reason.
+    :ivar acted_at: when riskd acted by the rule first; ``None`` if it did not.
+    """
+
+    rule_id: str
+    name: str
+    limit: Decimal | None = None
+    most: Decimal | None = None
+    at: datetime | None = None
+    basis: str = _NOT_KEPT
+    acted_at: datetime | None = None
+
+    @property
+    def share(self) -> Decimal | None:
+        """The used share of the limit in whole per cent; not more than was used."""
+        if not self.limit or self.most is None:
+            return None
+        return max(ZERO, self.most * 100 // self.limit)
+
+
+def uses_of(day: Day, actions: Sequence[EnforcementAction]) -> list[Use]:
+    """Return the use of each limit of a day, in the order of the rules' ids.
+
+    :param actions: what riskd did on the day.
+    """
+    uses: list[Use] = []
+    for key, table in rules_of(day).items():
+        rule = _RULES.get(key)
+        if rule is None:
+            # A rule of the user's own.
+            uses.append(Use(rule_id="", name=name_of(key)))
+            continue
+        uses += _uses_of_rule(day, rule, table)
+    return [
+        msgspec.structs.replace(each, acted_at=_first_action(each.rule_id, actions))
+        for each in sorted(uses, key=lambda use: use.rule_id or "~")
+    ]
+
+
+def _first_action(rule_id: str, actions: Sequence[EnforcementAction]) -> datetime | None:
+    return next((each.timestamp for each in actions if each.rule_id == rule_id), None)
+
+
+def _uses_of_rule(day: Day, rule: Rule, table: Mapping[str, Any]) -> Iterator[Use]:
+    measure = _MEASURES.get(rule.key)
+    unknown = Use(rule_id=rule.rule_id, name=name_of(rule.key))
+    settings: Any = convert(table, rule.settings_type)
+    if settings is None:
+        yield msgspec.structs.replace(unknown, basis=OTHER_VERSION)
+    elif measure is None:
+        yield unknown
+    else:
+        yield measure(day, settings, unknown)
+
+
+def _most(use: Use, limit: Decimal, points: Sequence[Point], basis: str) -> Use:
+    """Return a use with the highest of all points."""
+    if not points:
+        return msgspec.structs.replace(use, limit=limit, basis=_NO_MINUTES)
+    # The first moment of several with the same figure.
+    at, most = max(points, key=lambda point: point[1])
+    return msgspec.structs.replace(use, limit=limit, most=max(most, ZERO), at=at, basis=basis)
+
+
+def _realized_loss(day: Day, settings: daily_realized_loss.Settings, use: Use) -> Use:
+    total, points = ZERO, [(day.day.began, ZERO)]
+    for each in day.executions:
+        total += each.pnl or ZERO
+        if settings.include_fees:
+            total -= each.fees
+        points.append((each.at, -total))
+    return _most(use, settings.loss_limit, points, BY_TRADE)
+
+
+def _net_loss(day: Day, settings: daily_net_loss.Settings, use: Use) -> Use:
+    points = [(each.at, _loss_at(day, settings, each)) for each in day.counted]
+    return _most(use, settings.loss_limit, points, BY_MINUTE)
+
+
+def _loss_at(day: Day, settings: daily_net_loss.Settings, minute: EquityLine) -> Decimal:
+    until = [each for each in day.executions if each.at <= minute.at]
+    if settings.trailing is daily_net_loss.Trailing.EQUITY:
+        return minute.high_net - minute.net_pnl
+    high = ZERO
+    if settings.trailing is daily_net_loss.Trailing.REALIZED:
+        realized = ZERO
+        for each in until:
+            realized += (each.pnl or ZERO) - each.fees
+            high = max(high, realized)
+    fees = ZERO if settings.include_fees else sum((each.fees for each in until), ZERO)
+    return high - minute.net_pnl - fees
+
+
+def _profit(day: Day, settings: daily_profit_target.Settings, use: Use) -> Use:
+    if settings.target is None:
+        return use
+    points = [(each.at, each.high_net) for each in day.counted]
+    return _most(use, settings.target, points, BY_MINUTE)
+
+
+def _largest_drawdown(day: Day, settings: maximum_loss.Settings, use: Use) -> Use:
+    floors, problem = floor_points(day, settings)
+    if problem:
+        return msgspec.structs.replace(use, limit=settings.drawdown, basis=problem)
+    points = [
+        (each.at, settings.drawdown - (each.equity - level_at(floors, each.at)))
+        for each in day.counted
+    ]
+    return _most(use, settings.drawdown, points, BY_MINUTE)
+
+
+_MEASURES: Final[Mapping[str, Callable[[Day, Any, Use], Use]]] = {
+    daily_realized_loss.RULE.key: _realized_loss,
+    daily_net_loss.RULE.key: _net_loss,
+    daily_profit_target.RULE.key: _profit,
+    maximum_loss.RULE.key: _largest_drawdown,
+}
