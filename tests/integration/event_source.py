@@ -1,8 +1,8 @@
 """A daemon in a process of its own that broadcasts a number of events on demand.
 
-``python -m tests.integration.event_source DIRECTORY`` prints its port; for each line ``RATE COUNT`` of
-standard input it broadcasts COUNT events, RATE a second.  Every other event is
-a quote of one of ten contracts.  Trades are numbered by their quantity, quotes by their bid; the id of a
+``python -m tests.integration.event_source DIRECTORY`` prints its port; for each line ``RATE COUNT EVERY`` of
+standard input it broadcasts COUNT events, RATE a second.  Each EVERY-th event is a trade, the others are
+quotes: of ten contracts if every other one is a trade.  Trades are numbered by their quantity, quotes by their bid; the id of a
 trade is the moment at which it was due, in nanoseconds of the monotonic clock.
 """
 
@@ -31,9 +31,9 @@ _TURN_SECONDS = 0.005
 _NOW = datetime(2026, 11, 23, 18, 0, tzinfo=UTC)
 
 
-def numbered(number: int, due: int) -> Event:
+def numbered(number: int, due: int, every: int = 2) -> Event:
     """Return the event with this ``number``."""
-    if number % 2:
+    if number % every:
         price = Decimal(number)
         return Event(
             _ACCOUNT,
@@ -73,19 +73,19 @@ class Source(LineOnlyReceiver):
         self.sendLine(b"%d" % self._port)
 
     def lineReceived(self, line: bytes) -> None:
-        rate, count = map(int, line.split())
-        Deferred.fromCoroutine(self._emit(rate, count)).addErrback(
+        rate, count, every = map(int, line.split())
+        Deferred.fromCoroutine(self._emit(rate, count, every)).addErrback(
             lambda failure: failure.printTraceback()
         )
 
-    async def _emit(self, rate: int, count: int) -> None:
+    async def _emit(self, rate: int, count: int, every: int) -> None:
         begun = time.monotonic_ns()
         first = self._number
         while self._number < first + count:
             wanted = (time.monotonic_ns() - begun) * rate // 1_000_000_000
             while self._number < first + min(wanted, count):
                 due = begun + (self._number - first) * 1_000_000_000 // rate
-                self._broadcast(numbered(self._number, due))
+                self._broadcast(numbered(self._number, due, every))
                 self._number += 1
             await deferLater(reactor, _TURN_SECONDS)
 

@@ -62,9 +62,9 @@ class Source:
         pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
         return int(pages) * 4096
 
-    def emit(self, rate: int, count: int) -> None:
-        """Make the daemon broadcast ``count`` events at ``rate`` a second."""
-        self._in.write(b"%d %d\n" % (rate, count))
+    def emit(self, rate: int, count: int, every: int = 2) -> None:
+        """Make the daemon broadcast ``count`` events at ``rate`` a second, each ``every``-th a trade."""
+        self._in.write(b"%d %d %d\n" % (rate, count, every))
         self._in.flush()
 
     def end(self) -> None:

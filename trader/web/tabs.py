@@ -1,7 +1,8 @@
 """The WebSockets of the tabs.
 
-A tab that does not read costs a bounded amount of memory: it gets no frames until it has read what was sent, and
-then a whole screen.
+A page acknowledges each message once it has shown it.  The kernel's buffers hold a quarter of an hour of frames, so
+without that a tab that the browser has put to sleep would show old figures when it wakes.  A tab that has some
+messages to show gets no more, and the present screen once it has shown them.
 """
 
 from __future__ import annotations
@@ -24,6 +25,12 @@ MAX_TABS: Final = 16
 
 MAX_MESSAGE_BYTES: Final = 1024
 """urwid's limit is a quarter of it, in characters."""
+
+MAX_UNSHOWN: Final = 20
+"""So many messages are sent ahead; a console draws no more in a second."""
+
+SHOWN: Final = b"shown"
+"""What a page sends after each message."""
 
 CONGESTED_SECONDS: Final = 60
 """A tab that reads nothing for so long is cut; it connects again once it is awake."""
@@ -61,10 +68,7 @@ class Connection:
 
     def send(self, text: str) -> None:
         """Send a message, unless the connection is closing."""
-        # sendMessage would refuse more than a page may send.
-        if self._protocol.state == self._protocol.STATE_OPEN:
-            message = self._protocol.factory.prepareMessage(text.encode(), doNotCompress=True)
-            self._protocol.sendPreparedMessage(message)
+        self._protocol.show(text)
 
     def close(self) -> None:
         """Close the connection: the console has failed; the page connects again."""
@@ -80,6 +84,8 @@ class TabProtocol(WebSocketServerProtocol):
 
     factory: TabFactory
     _tab: ITab | None = None
+    _unshown = 0
+    _is_paused = False
     _is_congested = False
     _deadline: IDelayedCall | None = None
 
@@ -103,6 +109,10 @@ class TabProtocol(WebSocketServerProtocol):
         """Open the tab at the first message, which has the size of its window."""
         if self.state != self.STATE_OPEN:
             return
+        if payload == SHOWN:
+            self._unshown = max(0, self._unshown - 1)
+            self._check_congestion()
+            return
         if self._tab is None:
             self._tab = self.factory.open_tab(Connection(self))
         try:
@@ -111,6 +121,16 @@ class TabProtocol(WebSocketServerProtocol):
         except ValueError as error:
             _log.warn("a page is cut: {error}", error=str(error))
             self.end(self.CLOSE_STATUS_CODE_POLICY_VIOLATION)
+
+    def show(self, text: str) -> None:
+        """Send a message, unless the connection is closing."""
+        if self.state != self.STATE_OPEN:
+            return
+        # sendMessage would refuse more than a page may send.
+        message = self.factory.prepareMessage(text.encode(), doNotCompress=True)
+        self.sendPreparedMessage(message)
+        self._unshown += 1
+        self._check_congestion()
 
     def onPing(self, payload: bytes) -> None:
         """Answer a ping, unless earlier answers are unread."""
@@ -126,18 +146,14 @@ class TabProtocol(WebSocketServerProtocol):
     # Reports of the transport.
 
     def pauseProducing(self) -> None:
-        """Send nothing more; cut the tab if that lasts."""
-        # A paused transport reports again at every write.
-        if not self._is_congested:
-            self._is_congested = True
-            self._deadline = self.factory.clock.callLater(CONGESTED_SECONDS, self._cut)
-            self._set_congested()
+        """Send nothing more."""
+        self._is_paused = True
+        self._check_congestion()
 
     def resumeProducing(self) -> None:
-        """Send a whole screen."""
-        self._is_congested = False
-        self._stop_deadline()
-        self._set_congested()
+        """Go on."""
+        self._is_paused = False
+        self._check_congestion()
 
     def stopProducing(self) -> None:
         """Do nothing: :meth:`onClose` follows."""
@@ -150,9 +166,16 @@ class TabProtocol(WebSocketServerProtocol):
         if tab is not None:
             tab.stop().addErrback(lambda failure: _log.failure("a tab did not end well", failure))
 
-    def _set_congested(self) -> None:
+    def _check_congestion(self) -> None:
+        is_congested = self._is_paused or self._unshown >= MAX_UNSHOWN
+        if is_congested == self._is_congested:
+            return
+        self._is_congested = is_congested
+        self._stop_deadline()
+        if is_congested:
+            self._deadline = self.factory.clock.callLater(CONGESTED_SECONDS, self._cut)
         if self._tab is not None:
-            self._tab.set_congested(self._is_congested)
+            self._tab.set_congested(is_congested)
 
     def _cut(self) -> None:
         self._deadline = None

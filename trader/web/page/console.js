@@ -1,7 +1,7 @@
 // One console in one tab.  web_common.js, which comes with urwid, draws the frames and names the keys.
 //
 // The page sends {"type": "resize", "cols": N, "rows": N}, which is its first message, and {"type": "key", "key": NAME}.
-// It receives frames, and JSON objects, see trader/ui/browser.py.
+// It receives frames, and JSON objects, see trader/ui/browser.py; after each of them it sends "shown".
 
 "use strict";
 
@@ -46,6 +46,7 @@ function connect() {
     opening.addEventListener("message", (event) => {
         if (socket === opening) {
             receive(event.data);
+            opening.send("shown");
         }
     });
     opening.addEventListener("close", () => {
