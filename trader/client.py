@@ -43,6 +43,9 @@ DEFAULT_URL: Final = "ws://localhost:8765"
 CONNECTION_STATUS: Final = "connection_status"
 """The event type under which a client reports on its own connection."""
 
+_ANSWER_SECONDS: Final = 1.0
+"""A daemon on this machine answers a ping within milliseconds."""
+
 CANNOT_CONNECT: Final = "cannot connect to daemon"
 LOST_CONNECTION: Final = "lost connection to daemon"
 
@@ -201,6 +204,12 @@ class DaemonClient:
         self.is_dry_run = False
         self.dropped: Counter[str] = Counter()
 
+    @property
+    def silent_seconds(self) -> float | None:
+        """How long the daemon has sent nothing though it was pinged; ``None`` while it answers."""
+        protocol = None if self._factory is None else self._factory.open_protocol
+        return None if protocol is None else protocol.silent_seconds()
+
     def connect(self) -> None:
         """Connect, and reconnect after each failure, until :meth:`disconnect`."""
         if self._service is not None:
@@ -341,9 +350,21 @@ class _EventProtocol(ClientProtocol):
     _handshake = Handshake()
     _refusal: str | None = None
     _hang = ""
+    _heard_at = _pinged_at = 0.0
+
+    def silent_seconds(self) -> float | None:
+        """Return for how long nothing came; ``None`` while no answer is overdue."""
+        now = self.factory.reactor.seconds()
+        is_overdue = self._heard_at <= self._pinged_at <= now - _ANSWER_SECONDS
+        return now - self._heard_at if is_overdue else None
+
+    def sendPing(self, payload: bytes | None = None) -> None:  # noqa: N802  # Autobahn's name
+        self._pinged_at = self.factory.reactor.seconds()
+        super().sendPing(payload)
 
     def dataReceived(self, data: bytes) -> None:
         """Handle whole text messages here, and leave all else to Autobahn."""
+        self._heard_at = self.factory.reactor.seconds()
         if self.state == self.STATE_OPEN and self._is_between_messages():
             messages, data = whole_texts(data)
             for message in messages:

@@ -225,7 +225,7 @@ def test_a_resized_terminal_is_drawn_in_full(
         return (
             len(shown) == rows
             # The time of day ends one blank before the edge.
-            and re.search(r"LIVE  \d\d:\d\d:\d\d$", shown[0]) is not None
+            and re.search(r"LIVE  \d\d:\d\d:\d\d( \S+)?$", shown[0]) is not None
             and len(shown[0]) == columns - 1
             # The footer; a narrow screen has no room for all of it.
             and shown[-1].endswith(("? help  q quit", "? help", " ?"))
@@ -239,6 +239,23 @@ def test_a_resized_terminal_is_drawn_in_full(
         terminal.wait_until(lambda: is_drawn(columns, rows), f"{columns}x{rows}")  # noqa: B023
     shared_harness.trigger_test_event("GatewayUserTrade", {"profitAndLoss": -45.50})
     terminal.wait_for("Realized -$45.50")
+
+
+def test_a_stopped_daemon_is_silent_before_it_is_lost(
+    terminal: PseudoTerminal, tmp_path: Path
+) -> None:
+    with DaemonHarness(state=tmp_path) as daemon:
+        terminal.start("123", "--url", f"ws://localhost:{daemon.port}", "--state", str(tmp_path))
+        terminal.wait_for(" LIVE ")
+        assert daemon._process is not None
+        daemon._process.send_signal(signal.SIGSTOP)
+        try:
+            terminal.wait_until(lambda: "SILENT for" in terminal.rows[0], "SILENT")
+            assert "LIVE" not in terminal.rows[0]
+            terminal.wait_for("it has not answered for 5 s")
+        finally:
+            daemon._process.send_signal(signal.SIGCONT)
+        terminal.wait_for(" LIVE ")
 
 
 def test_control_sequences_in_a_reason_do_not_reach_the_terminal(

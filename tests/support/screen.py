@@ -41,11 +41,17 @@ class ScreenTestCase(SessionTestCase):
         self.retry_in: float | None = None
         self.gateway_name: str | None = None
         self.is_dry_run = False
+        self.silent_for: float | None = None
+        self.url = ""
         self.ui_state = UiState()
         self.file.publish(gateway_name=None)
         self.screen = Screen(
             lambda: self.session.view(
-                self.retry_in, self.gateway_name, is_dry_run=self.is_dry_run
+                self.retry_in,
+                self.gateway_name,
+                self.url,
+                is_dry_run=self.is_dry_run,
+                silent_for=self.silent_for,
             ),
             lambda: self.ui_state,
             lambda: self.now,

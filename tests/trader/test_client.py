@@ -251,6 +251,41 @@ class StatusTests(ClientTestCase):
         )
 
 
+class SilenceTests(ClientTestCase):
+    """A daemon that does not answer, before it counts as lost."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.client = DaemonClient(
+            123,
+            lambda event_type, data: self.calls.append((event_type, data)),
+            reactor=self.clock,
+            endpoint=self.endpoint,
+            keepalive_seconds=5,
+        )
+
+    def test_it_is_silent_from_a_second_after_a_ping_until_it_answers(self) -> None:
+        self.assertIsNone(self.client.silent_seconds)
+        server = self.connect()
+        self.clock.pump([0.1] * 58)
+        self.assertIsNone(self.client.silent_seconds)
+        self.clock.pump([0.1] * 10)
+        silent = self.client.silent_seconds
+        assert silent is not None
+        self.assertAlmostEqual(silent, 6.8, delta=0.3)
+        self.clock.pump([0.1] * 40)
+        self.assertFalse(server.transport.connected)
+        self.assertIsNone(self.client.silent_seconds)
+
+    def test_any_word_of_it_ends_the_silence(self) -> None:
+        server = self.connect()
+        self.clock.pump([0.1] * 70)
+        self.assertIsNotNone(self.client.silent_seconds)
+        server.send(server_frame(TEXT, encode(make_event("daemon_status", {}))))
+        self.clock.pump([0.1])
+        self.assertIsNone(self.client.silent_seconds)
+
+
 class HandshakeTests(ClientTestCase):
     """What the daemon says of itself, and a daemon that is refused."""
 

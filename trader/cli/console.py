@@ -237,6 +237,7 @@ class Console:
             self._followed.url,
             client.dropped.total(),
             is_dry_run=client.is_dry_run,
+            silent_for=client.silent_seconds,
         )
 
     def _schedule_draw(self, important: bool) -> None:

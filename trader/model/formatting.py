@@ -42,6 +42,14 @@ def clock(moment: datetime) -> str:
     return local.strftime("%H:%M:%S")
 
 
+def zone(moment: datetime) -> str:
+    """Return the name of the local time zone, ``CST``; where it has none, its offset."""
+    try:
+        return moment.astimezone().strftime("%Z")
+    except (OverflowError, ValueError):
+        return "UTC"
+
+
 def until(moment: datetime, now: datetime) -> str:
     """Return the local time of ``moment``, with its date unless that is today's."""
     try:

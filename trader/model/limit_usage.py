@@ -214,9 +214,14 @@ def unlocked_beyond(state: AccountState) -> tuple[str, ...]:
     return () if unlock is None else unlock.beyond
 
 
+def reset_schedule(state: AccountState) -> ResetSchedule | None:
+    """Return when trading days end; ``None`` while it is unknown."""
+    return _settings_in_force(state, _DAILY_RESET, ResetSchedule)
+
+
 def next_reset(state: AccountState, now: datetime) -> datetime | None:
     """Return the end of the trading day; ``None`` while it is unknown."""
-    schedule = _settings_in_force(state, _DAILY_RESET, ResetSchedule)
+    schedule = reset_schedule(state)
     try:
         return None if schedule is None else schedule.next_reset(now)
     except (ValueError, ArithmeticError, LookupError):

@@ -120,6 +120,7 @@ class Session:
         dropped: int = 0,
         *,
         is_dry_run: bool = False,
+        silent_for: float | None = None,
     ) -> View:
         """Return the view now, with what only the client knows.
 
@@ -128,12 +129,14 @@ class Session:
         :param url: the daemon's URL.
         :param dropped: the number of malformed messages.
         :param is_dry_run: whether the daemon enforces nothing, by the handshake.
+        :param silent_for: the seconds for which it has not answered.
         """
         self.read_quotes()
         view, flash = self._view, self._feed.flash
         return msgspec.structs.replace(
             view,
             retry_in=retry_in,
+            silent_for=silent_for,
             gateway_name=view.gateway_name if gateway_name is None else gateway_name,
             is_dry_run=is_dry_run or view.is_dry_run,
             url=url,

@@ -54,6 +54,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     :ivar file_problem: what is wrong with the state file; empty while nothing depends on it.
     :ivar retry_in: seconds until the next attempt to connect; ``None`` if none is scheduled.
     :ivar gateway_name: the kind of gateway; ``None`` while unknown.
+    :ivar silent_for: the seconds for which a connected daemon has not answered; ``None`` while it does.
     :ivar url: the daemon's URL.
     :ivar dropped: the number of malformed messages.
     :ivar is_dry_run: whether the daemon enforces nothing; ``None`` while unknown.
@@ -77,6 +78,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     has_broker_data: bool = False
     file_problem: str = ""
     retry_in: float | None = None
+    silent_for: float | None = None
     gateway_name: str | None = None
     url: str = ""
     dropped: int = 0

@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from riskd.model.clock_offset import ERROR, REMEDY, WARNING
-from trader.model.formatting import UNKNOWN
+from trader.model.formatting import UNKNOWN, zone
+from trader.model.limit_usage import reset_schedule
 from trader.model.ui_state import UiState
 from trader.model.view import Source, View
 from trader.ui.disconnected import retry_seconds, time_and_age
@@ -58,6 +59,7 @@ def _facts(view: View, now: datetime) -> tuple[tuple[str, str], ...]:
         ),
         ("Gateway", view.gateway_name or f"{UNKNOWN} not known yet"),
         ("Enforcement", _enforcement(view)),
+        ("Times", _times(view, now)),
         *([] if view.clock_offset is None else [(_CLOCK, _clock(view.clock_offset))]),
         ("Connected", _connected(view, now)),
         ("Reconnects", str(max(0, view.connections - 1))),
@@ -86,6 +88,16 @@ def _enforcement(view: View) -> str:
     if view.is_dry_run is None:
         return f"{UNKNOWN} not reported by the daemon yet"
     return "DRY RUN: breaches are reported, nothing is enforced" if view.is_dry_run else "on"
+
+
+def _times(view: View, now: datetime) -> str:
+    """Return whose times the screen shows, and those of the trading day."""
+    local = f"local, {zone(now)} (UTC{now.astimezone():%z})"
+    schedule = reset_schedule(view.account)
+    if schedule is None:
+        return local
+    reset = schedule.reset_time.strftime("%H:%M")
+    return f"{local}; the trading day ends at {reset} in {schedule.time_zone}"
 
 
 def _clock(offset: timedelta) -> str:

@@ -17,7 +17,8 @@ from datetime import datetime
 from typing import Final
 
 from riskd.model.events import Status
-from trader.model.formatting import UNKNOWN, age, clock
+from trader.client import CANNOT_CONNECT
+from trader.model.formatting import UNKNOWN, age, clock, sentence
 from trader.model.view import Source, View, is_current, unknown_reason
 from trader.ui.styled_text import StyledLine, wrap
 
@@ -27,6 +28,9 @@ _FILE_PROBLEM_LINES: Final = 3
 
 def source_badges(view: View) -> StyledLine:
     """Return where the numbers come from; the last badge matters most."""
+    if view.is_live and view.silent_for is not None:
+        # It may hang, and what it says may be as old as that.
+        return [("alert", f" SILENT for {math.ceil(view.silent_for)} s ")]
     if view.is_live:
         if view.daemon is None or view.daemon.status is Status.RUNNING:
             return [("good", " LIVE ")]
@@ -42,10 +46,17 @@ def source_lines(view: View, now: datetime, width: int) -> list[StyledLine]:
     """Return the connection problem, the numbers' age, and the file's problem."""
     lines = []
     if not view.is_live:
-        lines += wrap("alert", view.connection_problem or "Connecting to daemon", width)
+        lines += wrap("alert", _problem(view), width)
     if view.source is Source.LAST_KNOWN:
         lines += wrap("warning", f"Last known state, {time_and_age(view.known_at, now)}", width)
     return lines + wrap("warning", view.file_problem, width, _FILE_PROBLEM_LINES)
+
+
+def _problem(view: View) -> str:
+    """Return why there is no connection, with the address where none could be made."""
+    problem = view.connection_problem or "Connecting to daemon"
+    is_there = problem.startswith(sentence(CANNOT_CONNECT)) and view.url not in problem
+    return f"{problem} {view.url}" if is_there else problem
 
 
 def retry_seconds(view: View) -> int | None:

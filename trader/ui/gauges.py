@@ -67,7 +67,7 @@ def gauge_line(view: View, usage: LimitUsage, width: int) -> StyledLine:
         size = max(least, min(text_width(usage.name), room))
         return table_row([(*name, size), (style, state, max(1, width - size - 1))])
     percent = (style, f"{usage.share * 100:.0f} %", -_PERCENT)
-    words, left = _words(usage), left_words(usage)
+    words = _words(usage)
     if width < _NARROW:
         room = width - _SHORT_BAR - _PERCENT - 3
         if usage.level in _UNWARNED:
@@ -92,6 +92,14 @@ def gauge_line(view: View, usage: LimitUsage, width: int) -> StyledLine:
             # The figures matter more than the bar and the end of the name.
             size, cells = max(1, min(_SHORT_NAME, width - text_width(figures) - 1)), []
         return table_row([(*name, size), *cells, (style, figures, text_width(figures))])
+    return table_row([(*name, _NAME), *_wide_cells(usage, usage.share, style, width)])
+
+
+def _wide_cells(
+    usage: LimitUsage, share: Decimal, style: str, width: int
+) -> list[tuple[str, str, int]]:
+    """Return bar, percentage, figures and words, and from 100 columns on what is left."""
+    words, left = _words(usage), left_words(usage)
     figures, end = usage_words(usage), left
     if usage.floor is not None:
         figures, end = left, f"floor {figure(usage.floor, usage.unit)}"
@@ -99,16 +107,13 @@ def gauge_line(view: View, usage: LimitUsage, width: int) -> StyledLine:
         figures, end = current_words(usage), f"limit {figure(usage.limit, usage.unit)}, {left}"
     elif text_width(words) > _WORDS:
         words, end = usage.level.value, f"{left}, {words}"
-    return table_row(
-        [
-            (*name, _NAME),
-            (style, bar(usage.share, _BAR), _BAR),
-            percent,
-            (style, figures, _FIGURES),
-            (style, words, _WORDS),
-            *([("dim", end, width - 80)] if width >= _WIDE else []),
-        ]
-    )
+    return [
+        (style, bar(share, _BAR), _BAR),
+        (style, f"{share * 100:.0f} %", -_PERCENT),
+        (style, figures, _FIGURES),
+        (style, words, _WORDS),
+        *([("dim", end, width - 80)] if width >= _WIDE else []),
+    ]
 
 
 def close_lines(view: View, usage: LimitUsage, width: int) -> list[StyledLine]:

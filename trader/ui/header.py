@@ -7,7 +7,7 @@ from typing import Final
 
 from riskd.model.events import LockoutSet, Status
 from riskd.model.reduce_only import reduce_only_stage
-from trader.model.formatting import clock, countdown, until
+from trader.model.formatting import clock, countdown, until, zone
 from trader.model.limit_usage import unlocked_beyond
 from trader.model.view import View, is_current, is_empty, is_stopping
 from trader.model.waits import next_wait
@@ -34,7 +34,9 @@ def header(view: View, now: datetime, width: int) -> StyledLine:
     short_name: StyledLine = [("bar", f" {account}")]
     gateway, source = _gateway_badges(view), source_badges(view)
     time: StyledLine = [("bar", f" {clock(now)} ")]
+    time_and_zone: StyledLine = [("bar", f" {clock(now)} {zone(now)} ")]
     for left, right in (
+        ([*name, *gateway], [*source, *time_and_zone]),
         ([*name, *gateway], [*source, *time]),
         ([*short_name, *gateway], [*source, *time]),
         ([*short_name, *gateway], [*source[-1:], *time]),

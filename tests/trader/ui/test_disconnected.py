@@ -305,6 +305,27 @@ class FileProblemTests(ScreenTestCase):
         self.assertTrue(all(text.isprintable() for text in self.rows()))
 
 
+class SilentTests(PageTestCase):
+    """A connected daemon that does not answer."""
+
+    def test_a_silent_daemon_is_not_live(self) -> None:
+        self.assertIn(" LIVE ", self.rows()[0])
+        self.silent_for = 6.2
+        self.assertIn(" SILENT for 7 s ", self.rows()[0])
+        self.assertNotIn("LIVE", self.rows()[0])
+        self.lose()
+        self.assertNotIn("SILENT", self.rows()[0])
+
+
+class AddressTests(ScreenTestCase):
+    """Where no daemon was found."""
+
+    def test_the_screen_names_the_url(self) -> None:
+        self.url = "ws://localhost:9999"
+        self.lose("cannot connect to daemon (is it running?)", retry_in=5)
+        self.assertIn("(is it running?) ws://localhost:9999", self.shown())
+
+
 class DataAgeTests(PageTestCase):
     """The age of the data of each panel."""
 
