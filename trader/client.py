@@ -206,7 +206,7 @@ class DaemonClient:
 
     @property
     def silent_seconds(self) -> float | None:
-        """How long the daemon has sent nothing though it was pinged; ``None`` while it answers."""
+        """For how long the daemon has not answered a ping; ``None`` while it does."""
         protocol = None if self._factory is None else self._factory.open_protocol
         return None if protocol is None else protocol.silent_seconds()
 
