@@ -116,7 +116,9 @@ class AccountWatch:
             return []
         self._ended_day = None
         fields = summary_fields(day, figures)
-        return [self._alert(Kind.SUMMARY, now, summary_words(fields), **fields)]
+        summary = self._alert(Kind.SUMMARY, now, summary_words(fields), **fields)
+        key = max(copy.days) if copy is not None and figures is not None else None
+        return [msgspec.structs.replace(summary, day=key)]
 
     def look_at_limits(self, view: View, now: datetime) -> list[Alert]:
         """Return the limits whose use has become news.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Final
 
@@ -166,12 +166,14 @@ class Alert(msgspec.Struct, frozen=True):
     :ivar at: when it happened, or was noticed; aware.
     :ivar fields: texts that are safe to show.
     :ivar variant: in what this alert differs from the usual one of its kind; ``None``: in nothing.
+    :ivar day: the trading day that a summary is about, where it is known.
     """
 
     kind: Kind
     at: datetime
     fields: Mapping[str, str]
     variant: Variant | None = None
+    day: date | None = None
 
     @property
     def headline(self) -> str:

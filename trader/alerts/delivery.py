@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final, Protocol
 
+import msgspec
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.threads import deferToThreadPool
@@ -15,10 +16,12 @@ from twisted.python.threadpool import ThreadPool
 
 from riskd.host.timing import done_within
 from riskd.model.formatting import counted
+from riskd.model.safe_text import printable
 from trader.alerts.alert import Alert
+from trader.alerts.attachments import Attach, no_attachment
 from trader.alerts.outbox import Outbox
 from trader.alerts.targets import SendError
-from trader.alerts.words import Message, Words, compose
+from trader.alerts.words import Attachment, Message, Words, compose
 
 STOP_SECONDS: Final = 5.0
 """How long the end of the program waits for the last messages."""
@@ -46,9 +49,18 @@ class Delivery:
     """The way of alerts to one target; at most one message is under way.
 
     :param clock: a reactor with a steady clock.
+    :param attach: makes what is attached to a message; it is called in the thread.
     """
 
-    def __init__(self, clock: Any, target: ITarget, words: Words, in_thread: InThread) -> None:
+    def __init__(
+        self,
+        clock: Any,
+        target: ITarget,
+        words: Words,
+        in_thread: InThread,
+        attach: Attach = no_attachment,
+    ) -> None:
+        self._attach = attach
         self._clock = clock
         self._target = target
         self._words = words
@@ -92,7 +104,24 @@ class Delivery:
 
     def _begin_to_send(self, alerts: Sequence[Alert], dropped: int) -> Deferred[None]:
         message = compose(alerts, self._words, self._target.room, dropped)
-        return self._in_thread(partial(self._target.send, message))
+        return self._in_thread(partial(self._send_in_thread, message, alerts))
+
+    def _send_in_thread(self, message: Message, alerts: Sequence[Alert]) -> None:
+        """Send a message with what belongs to its alerts; block until that is done.
+
+        :raises SendError: the target does not have it.
+        """
+        made = [found for alert in alerts if (found := self._attach(alert))]
+        # A sentence in place of a file is part of the message, where that has room.
+        sentences = [each for each in made if isinstance(each, str)]
+        lines = [message.body, *(each for each in map(printable, sentences))]
+        self._target.send(
+            msgspec.structs.replace(
+                message,
+                body="\n".join(lines)[: max(self._target.room, len(message.body))],
+                attachments=tuple(each for each in made if isinstance(each, Attachment)),
+            )
+        )
 
     def _sent(self, _result: None, number: int) -> None:
         again = " again" if self._is_failing else ""
@@ -130,11 +159,19 @@ class Delivery:
 class Deliveries:
     """All targets, each on its own: a slow one delays no other."""
 
-    def __init__(self, reactor: Any, targets: Sequence[ITarget], words: Words) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        targets: Sequence[ITarget],
+        words: Words,
+        attach: Attach = no_attachment,
+    ) -> None:
         self._reactor = reactor
         # Each target has a thread, and the reactor's own pool stays free to resolve names.
         self._pool = ThreadPool(0, len(targets), "alerts")
-        self._all = [Delivery(reactor, target, words, self._in_thread) for target in targets]
+        self._all = [
+            Delivery(reactor, target, words, self._in_thread, attach) for target in targets
+        ]
 
     def start(self) -> None:
         """Start the threads."""

@@ -22,6 +22,7 @@ from riskd.host.timing import use_steady_clock
 from riskd.journal.discovery import SeveralDaemonsError
 from riskd.model.formatting import counted
 from trader.alerts.alert import Alert, Kind, sample
+from trader.alerts.attachments import attach_reports, no_attachment
 from trader.alerts.delivery import Deliveries
 from trader.alerts.heartbeat import Heartbeat, fetcher
 from trader.alerts.options import Options, parse_options
@@ -58,7 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(options: Options, followed: FollowedDaemon, reactor: Any) -> None:
     """Watch until a signal ends the program; what waits is sent before that."""
     settings = options.settings
-    deliveries = Deliveries(reactor, options.targets, settings.words)
+    attach = (
+        attach_reports(lambda: followed.directory) if settings.attach_report else no_attachment
+    )
+    deliveries = Deliveries(reactor, options.targets, settings.words, attach)
     watcher = Watcher(options.accounts, followed, settings, deliveries.add, reactor)
     if settings.heartbeat_url:
         fetch = fetcher(reactor, settings.heartbeat_url)

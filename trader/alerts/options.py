@@ -9,6 +9,7 @@ import msgspec
 
 from riskd.host.errors import UserError
 from trader.alerts.arguments import make_parser
+from trader.alerts.attachments import check_installed
 from trader.alerts.settings import FILE_NAME, Settings, read_settings
 from trader.alerts.targets import TARGET_NAME, Target, TargetError, make_targets, read_targets
 from trader.settings_file import settings_path
@@ -42,6 +43,8 @@ def parse_options(arguments: Sequence[str] | None) -> Options:
     try:
         settings = read_settings(given.config)
         targets = _targets(given.target, given.config, settings)
+        if settings.attach_report:
+            check_installed()
     except UserError as error:
         parser.error(str(error))
     return Options(

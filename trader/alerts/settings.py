@@ -42,6 +42,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     :ivar targets: the file of targets; a relative path starts at the directory of ``alerts.toml``.
     :ivar heartbeat_url: fetched each minute while all is well; empty for none.
     :ivar words: the trader's own words, by kind.
+    :ivar attach_report: whether the report of the day is attached to its summary.
     """
 
     accounts: tuple[Account, ...] = ()
@@ -52,6 +53,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     targets: str | None = None
     heartbeat_url: str = ""
     words: Mapping[Kind, str] = {}
+    attach_report: bool = False
 
     @property
     def marks(self) -> tuple[Decimal, ...]:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from riskd.host.errors import UserError
 from riskd.host.private_file import PrivateFileError, read_private_file
 from riskd.model.safe_text import printable
-from trader.alerts.words import Message
+from trader.alerts.words import Attachment, Message
 
 TARGET_NAME: Final = "alert-targets"
 """The usual name of the file of targets."""
@@ -73,13 +75,15 @@ class Target:
         :raises SendError: the target does not have it.
         """
         try:
-            result = self._apprise.notify(
-                title=message.title,
-                body=message.body,
-                notify_type=self._types(message.urgency.value),
-                body_format=self._format,
-                timeout=_SEND_SECONDS,
-            )
+            with _files_of(message.attachments) as paths:
+                result = self._apprise.notify(
+                    title=message.title,
+                    body=message.body,
+                    notify_type=self._types(message.urgency.value),
+                    body_format=self._format,
+                    attach=paths or None,
+                    timeout=_SEND_SECONDS,
+                )
         except Exception as error:  # noqa: BLE001  # a service's module may raise anything
             raise SendError(self._safe(f"{type(error).__name__}: {error}")) from None
         if not result:
@@ -91,6 +95,22 @@ class Target:
         for secret in self._secrets:
             text = text.replace(secret, "...")
         return printable(text.strip())[:_MAX_REASON]
+
+
+@contextmanager
+def _files_of(attachments: Sequence[Attachment]) -> Iterator[list[str]]:
+    """Write attachments into private files; yield their paths, and remove them.
+
+    :raises OSError: one cannot be written.
+    """
+    if not attachments:
+        yield []
+        return
+    with TemporaryDirectory(prefix="riskd-alerts-") as directory:
+        paths = [Path(directory, each.name) for each in attachments]
+        for path, each in zip(paths, attachments, strict=True):
+            path.write_text(each.content, encoding="utf-8")
+        yield [str(path) for path in paths]
 
 
 def _services(apprise: Any) -> set[str]:

@@ -29,12 +29,23 @@ _FEWEST: Final = 80
 """Characters of a message that is never cut further."""
 
 
+class Attachment(msgspec.Struct, frozen=True):
+    """A file that is sent with a message.
+
+    :ivar name: its name, without a directory.
+    """
+
+    name: str
+    content: str
+
+
 class Message(msgspec.Struct, frozen=True):
     """What a target shows."""
 
     title: str
     body: str
     urgency: Urgency
+    attachments: tuple[Attachment, ...] = ()
 
 
 def check_words(kind: Kind, words: str) -> None:

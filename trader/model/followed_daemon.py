@@ -60,6 +60,11 @@ class FollowedDaemon:
         handshake = self._handshake
         return (None, "") if handshake is None else (handshake.gateway_name, handshake.instance)
 
+    @property
+    def directory(self) -> Path | None:
+        """The daemon's state directory, as far as it is known."""
+        return self._directory
+
     def locate(self) -> str:
         """Return the URL for an attempt to connect.
 

@@ -293,6 +293,11 @@ class DayTests(AccountWatchTestCase):
         self.assertTrue(all(each.kind is Kind.SUMMARY for each in news))
         return [each.fields["text"] for each in news]
 
+    def test_it_names_its_day_where_that_is_published(self) -> None:
+        self.end_day()
+        (summary,) = self.watch.look_at_day(self.copy(net="30.10"), self.now)
+        self.assertEqual(summary.day, self.day)
+
     def end_day(self) -> None:
         self.begin()
         self.receive("GatewayUserTrade", id=1, profitAndLoss=80, executionTime=at(1))

@@ -11,11 +11,11 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from trader.alerts.alert import Kind, make_alert
+from trader.alerts.alert import Alert, Kind, make_alert, sample
 from trader.alerts.delivery import Delivery
 from trader.alerts.outbox import COLLAPSE_SECONDS, RETRY_SECONDS
 from trader.alerts.targets import SendError
-from trader.alerts.words import Message
+from trader.alerts.words import Attachment, Message
 
 NOW = datetime(2025, 1, 17, 14, 45, 15, tzinfo=UTC)
 
@@ -44,6 +44,23 @@ class DeliveryTests(SynchronousTestCase):
         self.target = FakeTarget()
         self.calls: list[tuple[Callable[[], None], Deferred[None]]] = []
         self.delivery = Delivery(self.clock, self.target, {}, self.in_thread)
+
+    def test_what_belongs_to_alerts_is_made_in_the_thread(self) -> None:
+        made: list[Kind] = []
+
+        def attach(alert: Alert) -> Attachment | str:
+            made.append(alert.kind)
+            return Attachment("day.html", "x") if alert.kind is Kind.SUMMARY else "why\nnot"
+
+        self.delivery = Delivery(self.clock, self.target, {}, self.in_thread, attach)
+        for kind in (Kind.SUMMARY, Kind.LIMIT):
+            self.delivery.add(sample(kind, NOW))
+        self.clock.advance(COLLAPSE_SECONDS)
+        self.assertEqual(made, [])
+        self.run_thread()
+        (message,) = self.target.messages
+        self.assertEqual(message.attachments, (Attachment("day.html", "x"),))
+        self.assertEqual(message.body.splitlines()[2:], ["why not"])
 
     def in_thread(self, act: Callable[[], None]) -> Deferred[None]:
         ended: Deferred[None] = Deferred()

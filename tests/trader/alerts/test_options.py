@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from unittest.mock import patch
 
 from riskd import __version__
 from tests.support.command_line import CommandLineTestCase
@@ -61,6 +63,14 @@ class OptionsTests(AlertsCommandLine):
         options = self.parse(["2", "--url", "ws://localhost:2", "--target", URL])
         self.assertEqual((options.accounts, options.url), ((2,), "ws://localhost:2"))
         self.assertEqual([each.name for each in options.targets], ["target 1 (json)"])
+
+    def test_reports_without_their_packages_are_a_usage_error(self) -> None:
+        self.write_settings("attach_report = true")
+        self.assertTrue(self.parse(["--target", URL]).settings.attach_report)
+        with patch.dict(sys.modules, {"jinja2": None}):
+            sys.modules.pop("riskd.report.page", None)
+            problem = self.usage_error("--target", URL)
+        self.assertIn("jinja2 is not installed; run: pip install 'riskd[report]'", problem)
 
     def test_the_file_of_targets_stands_beside_the_settings(self) -> None:
         self.write_settings('targets = "mine"')

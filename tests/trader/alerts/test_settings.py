@@ -28,6 +28,7 @@ class SettingsTests(SynchronousTestCase):
         settings = parse_settings("", "alerts.toml")
         self.assertEqual(settings, Settings())
         self.assertEqual(settings.send, tuple(Kind))
+        self.assertFalse(settings.attach_report)
         self.assertEqual(settings.marks, (Decimal("0.7"), Decimal("0.9")))
 
     def test_the_example_of_the_documentation_is_read(self) -> None:

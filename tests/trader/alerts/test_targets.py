@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.directories import temporary_directory
@@ -16,7 +18,7 @@ from trader.alerts.targets import (
     make_targets,
     read_targets,
 )
-from trader.alerts.words import Message, Urgency
+from trader.alerts.words import Attachment, Message, Urgency
 
 URL = "json://user:hunter2@127.0.0.1:9/tokentoken"
 """Nothing listens on the port."""
@@ -46,6 +48,22 @@ class TargetTests(SynchronousTestCase):
             ("title", "body", "failure", "text"),
         )
         self.assertGreater(call["timeout"], 0)
+
+    def test_attachments_are_private_files_that_are_gone_afterwards(self) -> None:
+        seen: list[tuple[str, str, int]] = []
+
+        def notify(attach: list[str], **_call: Any) -> bool:
+            seen.extend(
+                (path.name, path.read_text(), path.parent.stat().st_mode & 0o777)
+                for path in map(Path, attach)
+            )
+            self.paths = attach
+            return True
+
+        files = (Attachment("a.html", "é"), Attachment("b.html", "b"))
+        self.target(notify).send(msgspec.structs.replace(MESSAGE, attachments=files))
+        self.assertEqual(seen, [("a.html", "é", 0o700), ("b.html", "b", 0o700)])
+        self.assertFalse(any(Path(path).exists() for path in self.paths))
 
     def test_a_failure_has_the_reason_of_apprise_and_no_secret(self) -> None:
         problem = self.problem(Target(URL, 1, "here"))
