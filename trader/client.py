@@ -78,21 +78,36 @@ _log = Logger()
 
 
 class UnreadEvent:
-    """A message that is decoded when it is called.
+    """A message that is decoded when it is wanted.
 
+    :param drop: called if it is malformed.
     :ivar account_id: whose event it is; ``None`` for one of the daemon itself.
     """
 
-    __slots__ = ("_envelope", "_read", "account_id")
+    __slots__ = ("_drop", "_envelope", "account_id")
 
-    def __init__(self, envelope: Envelope, read: Callable[[Envelope], Event | None]) -> None:
+    def __init__(self, envelope: Envelope, drop: Callable[[EventError], object]) -> None:
         self.account_id = envelope.account_id
         self._envelope = envelope
-        self._read = read
+        self._drop = drop
 
     def __call__(self) -> Event | None:
         """Return the event; ``None`` for an unknown type or a malformed message."""
-        return self._read(self._envelope)
+        try:
+            return _check_and_decode(self._envelope, self._envelope.read_data())
+        except EventError as error:
+            self._drop(error)
+            return None
+
+    def fields(self) -> dict[str, Any] | None:
+        """Return the JSON object of the event, whatever its type; ``None`` if it is malformed."""
+        try:
+            data = self._envelope.read_data()
+            _check_and_decode(self._envelope, data)
+        except EventError as error:
+            self._drop(error)
+            return None
+        return data
 
 
 LazyEventCallback = Callable[[str, UnreadEvent], object]
@@ -275,7 +290,7 @@ class DaemonClient:
             ):
                 return
             if self._take_event is not None:
-                read = UnreadEvent(envelope, self._read_event)
+                read = UnreadEvent(envelope, self.drop_message)
                 self._call_back(self._take_event, envelope.type, read)
                 return
             data = envelope.read_data()
@@ -285,13 +300,6 @@ class DaemonClient:
             self.drop_message(error)
         else:
             self._call_back(self._event_callback, envelope.type, data)
-
-    def _read_event(self, envelope: Envelope) -> Event | None:
-        try:
-            return _check_and_decode(envelope, envelope.read_data())
-        except EventError as error:
-            self.drop_message(error)
-            return None
 
     def drop_message(self, error: EventError) -> None:
         """Count a malformed message by its wrong field; log the first of each field."""

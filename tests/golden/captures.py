@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import urwid
 
+from tests.golden.all_accounts import ALL_ACCOUNTS, AllAccountsScenario
 from tests.golden.scenario import STATES, Scenario
 from tests.golden.svg import svg
 from trader.ui.pages import PAGES
@@ -73,9 +74,28 @@ def captures() -> Iterator[tuple[Path, str]]:
         scenarios = {path.stem: Scenario(path) for path in sorted(STATES.glob("*.jsonl"))}
         for name, scenario in scenarios.items():
             yield from _of_state(name, scenario)
+        for name, make in ALL_ACCOUNTS.items():
+            yield from _of_all_accounts(name, make())
+        picture = ALL_ACCOUNTS["accounts"]().render(120, 22)
+        yield PICTURES / "accounts.svg", svg(picture, THEMES["dark"])
         for name, state, columns, rows, choices in _PICTURES:
             canvas = scenarios[state].render(columns, rows, **choices)
             yield PICTURES / f"{name}.svg", svg(canvas, THEMES[choices.get("theme", "dark")])
+
+
+def _of_all_accounts(name: str, scenario: AllAccountsScenario) -> Iterator[tuple[Path, str]]:
+    for columns, rows in SIZES:
+        canvas = scenario.render(columns, rows)
+        yield SCREENS / f"{name}-{columns}x{rows}.txt", _text(canvas)
+    if name == "accounts-200":
+        for account, order in ((5007, 1), (5199, 2)):
+            canvas = scenario.render(60, 14, account=account, order=order)
+            yield SCREENS / f"{name}-{account}-60x14.txt", _text(canvas)
+        return
+    canvas = scenario.render(80, 24, is_ascii=True)
+    yield SCREENS / f"{name}-80x24-ascii.txt", _text(canvas)
+    for theme in THEMES:
+        yield SCREENS / f"{name}-80x24-{theme}.txt", _styled(scenario.render(80, 24), theme)
 
 
 def _of_state(name: str, scenario: Scenario) -> Iterator[tuple[Path, str]]:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.golden.all_accounts import ALL_ACCOUNTS
 from tests.golden.captures import PICTURES, SCREENS, SIZES, captures
 from tests.golden.scenario import STATES, Scenario
+from trader.model.account_row import ORDERS
 from trader.ui.pages import PAGES
 from trader.ui.palette import THEMES
 from trader.ui.styled_text import text_of
@@ -50,6 +52,17 @@ class CaptureTests(SynchronousTestCase):
                     for line in scenario.lines(columns, rows, page=page):
                         said = text_of(line).rstrip()
                         self.assertLessEqual(len(said), columns, (path.stem, page, said))
+
+    def test_no_line_about_all_accounts_is_wider_than_the_screen(self) -> None:
+        for name, make in ALL_ACCOUNTS.items():
+            scenario = make()
+            for columns, rows in ((60, 14), (61, 20), (78, 24), (80, 24), (120, 40), (182, 40)):
+                for order in range(len(ORDERS)):
+                    lines = scenario.lines(columns, rows, order=order)
+                    self.assertEqual(len(lines), rows)
+                    for line in lines:
+                        said = text_of(line).rstrip()
+                        self.assertLessEqual(len(said), columns, (name, said))
 
     def test_no_capture_is_left_over(self) -> None:
         wanted = {path for path, _ in captures()}

@@ -16,8 +16,8 @@ from riskd.model.events import Event
 from riskd.model.wire import decode, encode
 from riskd.testing import make_event
 from tests.support.console import BEGIN, NOT_THERE, at
-from trader.model.account_row import AccountRow
-from trader.model.all_accounts import AccountList, AllAccounts
+from trader.model.account_row import AccountList, AccountRow
+from trader.model.all_accounts import AllAccounts
 from trader.model.session import Origin, Session
 from trader.model.view import View
 
@@ -143,7 +143,8 @@ class AllAccountsTestCase(SynchronousTestCase):
 
     def listed(self, order: int = 0) -> AccountList:
         """Return all accounts, all rows made again."""
-        self.accounts.refresh((), quotes=True, hidden=True)
+        self.accounts.catch_up()
+        self.accounts.work((), most=1000)
         return self.accounts.listed(order)
 
     def row(self, account_id: int) -> AccountRow:

@@ -21,14 +21,14 @@ def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="trader-console",
-        description="Watch a futures account live, in the terminal or in a browser.",
+        description="Watch futures accounts live, in the terminal or in a browser.",
     )
     parser.add_argument("--version", action="version", version=f"trader-console {__version__}")
     parser.add_argument(
         "account",
         type=account_argument,
         nargs="?",
-        help="account id, such as 123; without it, the console offers those of the riskd that runs, "
+        help="account id, such as 123; without it, all accounts of the riskd that runs, "
         "or else of the last known state",
     )
     add_daemon_options(parser, "that of the account")

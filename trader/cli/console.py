@@ -20,21 +20,31 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import LogEvent, LogLevel, formatEvent
 from urwid.display.common import InputClosedError
 
+from riskd.model.events import Event, LockoutSet
 from trader.cli.alarm import Alarm
 from trader.cli.congestion import Congestion
 from trader.cli.display import Display, terminal_display
+from trader.cli.row_work import ROWS_AT_ONCE, RowWork
 from trader.client import DaemonClient, ReadEvent
+from trader.model.account_row import ORDERS, AccountList
+from trader.model.all_accounts import AllAccounts
 from trader.model.followed_daemon import FollowedDaemon
 from trader.model.formatting import terminal_text
 from trader.model.guard_watch import GuardChange, GuardWatch
 from trader.model.session import Session
 from trader.model.ui_state import FILTERS, UiState
 from trader.model.view import View
+from trader.ui.accounts_page import (
+    found_rows,
+    in_sight,
+    selected_account_text,
+    selected_row,
+)
 from trader.ui.pages import PAGES, Body, selected_text
 from trader.ui.palette import MONO, THEMES
-from trader.ui.screen import RedrawThrottle, Screen, page_at, page_body
+from trader.ui.screen import RedrawThrottle, Screen, all_body, page_at, page_body
 from trader.ui.terminal import Terminal
-from trader.ui.window_title import window_title
+from trader.ui.window_title import title_of_all, window_title
 
 _TICK_SECONDS: Final = 1.0
 _DAEMON_STATUS: Final = "daemon_status"
@@ -60,7 +70,7 @@ _WHILE_TYPING: Final = ("enter", "esc", "up", "down", "page up", "page down")
 class Console:
     """The client, the session that it feeds and the screen, on one reactor.
 
-    :param account_id: the account to show.
+    :param account_id: the account to show; ``None`` for all.
     :param followed: finds the daemon and its state file.
     :param ui_state: what is shown first, and how.
     :param hook: the command that the alarm runs, and its arguments; empty for none.
@@ -70,7 +80,7 @@ class Console:
 
     def __init__(
         self,
-        account_id: int,
+        account_id: int | None,
         followed: FollowedDaemon,
         reactor: Any,
         ui_state: UiState | None = None,
@@ -82,14 +92,10 @@ class Console:
         self._reactor = reactor
         self._followed = followed
         self._ui_state = ui_state or UiState()
-        self._session = Session(
-            account_id,
-            _now,
-            self._schedule_draw,
-            followed.read,
-            followed.version,
-            self._raise_alarm,
-            lambda: followed.origin,
+        self._choose(is_all=account_id is None)
+        self._opened = account_id
+        self._accounts = AllAccounts(
+            _now, self._note_change, followed, self._alarm_of_account, account_id, self._view_of
         )
         self._alarm = Alarm(reactor, self._ring if bell else None, hook)
         self._guard_watch = GuardWatch(self._raise_alarm)
@@ -115,6 +121,7 @@ class Console:
             lambda: self._ui_state,
             _now,
             self._help,
+            self._listed,
         )
         self._main_loop = urwid.MainLoop(
             self._screen,
@@ -128,6 +135,9 @@ class Console:
         self._next_draw: IDelayedCall | None = None
         self._draw = self._display.guard(self._draw_now)
         self._tick = self._display.guard(self._tick_now)
+        self._work = RowWork(
+            reactor, self._display.guard(self._work_on_rows), lambda: self._accounts.has_work
+        )
         self._ticking = LoopingCall(self._tick)
         self._ticking.clock = reactor
 
@@ -139,6 +149,7 @@ class Console:
     def stop(self) -> Deferred[None]:
         """End what :meth:`start` began; fires once the daemon's connection is gone."""
         self._cancel_draw()
+        self._work.stop()
         if self._ticking.running:
             self._ticking.stop()
         # The event loop may still call.
@@ -184,7 +195,15 @@ class Console:
             # print() is logged, too, and may have printed a blank line.
             text = formatEvent(event).strip()
             if text:
-                self._session.note(text.splitlines()[0])
+                self._note(text.splitlines()[0])
+
+    def _note(self, text: str, style: str = "alert") -> None:
+        """Show a line of the program itself."""
+        if self._ui_state.is_all:
+            self._accounts.note(text, style)
+            self._schedule_draw(important=True)
+        else:
+            self._session.note(text, style)
 
     def _handle_signals(self, terminal: Terminal) -> None:
         """Handle signals from here on: one may arrive before the reactor runs."""
@@ -204,16 +223,52 @@ class Console:
         self._client.connect()
         self._ticking.start(_TICK_SECONDS)
 
+    @property
+    def _session(self) -> Session:
+        """The session of the account that is opened."""
+        assert self._opened is not None  # noqa: S101  # where none is, all are shown
+        return self._accounts.sessions[self._opened]
+
     def _receive_status(self, event_type: str, status: dict[str, Any]) -> None:
-        self._session.receive_status(event_type, status)
+        self._accounts.receive_status(event_type, status)
+        if self._opened is not None and self._opened not in self._accounts.sessions:
+            # It is not riskd's any more.
+            self.show_all()
         self._guard_watch.connection(
-            self._session.daemon, is_connected=status["connected"], reason=status["reason"]
+            self._accounts.daemon, is_connected=status["connected"], reason=status["reason"]
         )
+        if not self._accounts.sessions:
+            # No session says so.
+            self._schedule_draw(important=True)
 
     def _receive(self, event_type: str, read: ReadEvent) -> None:
-        self._session.receive(event_type, read)
+        self._accounts.receive(event_type, read)
         if event_type == _DAEMON_STATUS:
-            self._guard_watch.status(self._session.daemon)
+            self._guard_watch.status(self._accounts.daemon)
+
+    def _note_change(self, account_id: int, is_important: bool) -> None:
+        if not self._ui_state.is_all:
+            if account_id == self._opened:
+                self._schedule_draw(is_important)
+        elif is_important:
+            self._schedule_draw(important=True)
+        else:
+            self._work.begin()
+
+    def _work_on_rows(self) -> None:
+        _columns, rows = self._terminal.get_cols_rows()
+        self._accounts.work(in_sight(self._listed(), self._ui_state, _now(), rows), ROWS_AT_ONCE)
+        self._schedule_draw(important=False)
+
+    def _alarm_of_account(self, event: Event) -> None:
+        is_elsewhere = not self._ui_state.is_all and event.account_id != self._opened
+        if is_elsewhere and isinstance(event.data, LockoutSet) and self._accounts.flash:
+            # Of the other accounts the trader learns here.
+            self._session.flash(self._accounts.flash)
+        if self._ui_state.is_all:
+            # Its row was drawn before it flashed.
+            self._schedule_draw(important=True)
+        self._raise_alarm(event)
 
     def _raise_alarm(self, change: GuardChange) -> None:
         self._alarm.handle(change, is_muted=self._ui_state.is_muted)
@@ -225,13 +280,18 @@ class Console:
     # Drawing.
 
     def _tick_now(self) -> None:
-        self._session.poll_file()
+        self._accounts.take_turn()
+        if self._ui_state.is_all:
+            self._work.begin()
         # Ages and countdowns change without an event.
         self._schedule_draw(important=False)
 
     def _view(self) -> View:
+        return self._view_of(self._session)
+
+    def _view_of(self, session: Session) -> View:
         client, retry_at = self._client, self._client.retry_at
-        return self._session.view(
+        return session.view(
             None if retry_at is None else retry_at - self._reactor.seconds(),
             client.gateway_name,
             self._followed.url,
@@ -239,6 +299,9 @@ class Console:
             is_dry_run=client.is_dry_run,
             silent_for=client.silent_seconds,
         )
+
+    def _listed(self) -> AccountList:
+        return self._accounts.listed(self._ui_state.order)
 
     def _schedule_draw(self, important: bool) -> None:
         """Draw as soon as the throttle allows; an important change may be drawn at once."""
@@ -256,12 +319,18 @@ class Console:
         self._cancel_draw()
         self._throttle.record()
         # A malformed quote adds a line to the feed, which schedules a draw; that must not start within one.
-        self._session.read_quotes()
+        if self._ui_state.is_all:
+            self._accounts.catch_up()
+        else:
+            self._session.read_quotes()
         self._screen.redraw()
         if self._terminal.started:
             self._main_loop.draw_screen()
             if self._display.set_title is not None:
-                self._display.set_title(window_title(self._view()))
+                is_all = self._ui_state.is_all
+                self._display.set_title(
+                    title_of_all(self._listed()) if is_all else window_title(self._view())
+                )
 
     def _cancel_draw(self) -> None:
         if self._next_draw is not None and self._next_draw.active():
@@ -288,7 +357,8 @@ class Console:
     def click(self, column: int, row: int) -> None:
         """Show the page whose name was clicked in the last row of the screen."""
         columns, rows = self._terminal.get_cols_rows()
-        page = page_at(self._ui_state, columns, column) if row == rows - 1 else None
+        is_footer = row == rows - 1 and not self._ui_state.is_all
+        page = page_at(self._ui_state, columns, column) if is_footer else None
         if page is not None:
             self.show_page(page)
 
@@ -300,23 +370,47 @@ class Console:
         raise urwid.ExitMainLoop
 
     def show_page(self, number: int) -> None:
-        """Show the page ``number``; past the last page, begin with the first again."""
+        """Show the page ``number``; past the last page, begin with the first again.
+
+        Where all accounts are shown, it is that of the selected one.
+        """
+        if self._ui_state.is_all and not self._open_account():
+            return
         self._choose(page=number % len(PAGES), row=0, scroll=0, search="", **_NOTHING_OPEN)
 
     def turn_page(self, pages: int) -> None:
         """Show the page so many further."""
-        self.show_page(self._ui_state.page + pages)
+        if not self._ui_state.is_all:
+            self.show_page(self._ui_state.page + pages)
 
     def move(self, rows: int = 0, screens: Fraction = _NO_SCREENS) -> None:
         """Select the row so many further down, or scroll what has no rows."""
         ui_state, body = self._ui_state, self._body()
+        if ui_state.is_all and not ui_state.is_help:
+            by_screens = int(screens * body.height) or (screens > 0) - (screens < 0)
+            self._select_account(rows + by_screens)
+            return
         place = "scroll" if ui_state.is_help or PAGES[ui_state.page].rows is None else "row"
         by_screens = int(screens * body.height) or (screens > 0) - (screens < 0)
         begin = min(getattr(ui_state, place), body.places - 1)
         self._choose(**{place: max(0, min(begin + rows + by_screens, body.places - 1))})
 
+    def _select_account(self, rows: int, *, turns: bool = False) -> None:
+        """Select the account so many rows further down.
+
+        :param turns: whether the first row comes after the last one.
+        """
+        found = found_rows(self._listed(), self._ui_state, _now())
+        if found:
+            place = selected_row(found, self._ui_state) + rows
+            place = place % len(found) if turns else max(0, min(place, len(found) - 1))
+            self._choose(account=found[place].account_id)
+
     def next_found(self, rows: int) -> None:
         """Select the next row that is found; after the last one the first."""
+        if self._ui_state.is_all:
+            self._select_account(rows, turns=bool(self._ui_state.search))
+            return
         body = self._body()
         if self._ui_state.search and PAGES[self._ui_state.page].rows is not None and body.places:
             self._choose(row=(self._ui_state.row + rows) % body.places)
@@ -325,6 +419,8 @@ class Console:
 
     def _body(self) -> Body:
         columns, rows = self._terminal.get_cols_rows()
+        if self._ui_state.is_all:
+            return all_body(self._listed(), self._ui_state, _now(), columns, rows, self._help)
         now = self._session.now()
         return page_body(self._view(), self._ui_state, now, columns, rows, self._help)
 
@@ -332,15 +428,45 @@ class Console:
         """Keep the search that is being typed, or show the selected row in full."""
         if self._ui_state.is_typing:
             self._choose(is_typing=False)
+        elif self._ui_state.is_all:
+            self._open_account()
         elif PAGES[self._ui_state.page].rows is not None and self._body().places:
             self._choose(is_open=True, is_help=False)
 
+    def _open_account(self) -> bool:
+        """Show the selected account; return whether there is one."""
+        found = found_rows(self._listed(), self._ui_state, _now())
+        if not found:
+            return False
+        self._opened = found[selected_row(found, self._ui_state)].account_id
+        self._work.stop()
+        # The place among all stays for the way back.
+        self._choose(is_all=False, account=self._opened, is_help=False)
+        self.show_page(0)
+        return True
+
+    def show_all(self) -> None:
+        """Show all accounts."""
+        if self._ui_state.is_all:
+            return
+        self._accounts.follow_all()
+        self._client.take_all_accounts()
+        self._choose(is_all=True, account=self._opened, scroll=0, search="", **_NOTHING_OPEN)
+        self._opened = None
+
+    def change_order(self) -> None:
+        """Put all accounts in the next order."""
+        if self._ui_state.is_all:
+            self._choose(order=(self._ui_state.order + 1) % len(ORDERS))
+
     def close(self) -> None:
-        """Close what is open: the help, else a row, else the search."""
+        """Close what is open: the help, else a row, else the search, else the account."""
         if self._ui_state.is_help or self._ui_state.is_open:
             self._choose(is_help=False, is_open=False, scroll=0)
-        else:
+        elif self._ui_state.search or self._ui_state.is_typing or not self._accounts.are_all:
             self._choose(search="", is_typing=False, scroll=0)
+        else:
+            self.show_all()
 
     def show_help(self) -> None:
         """Show the keys, or close them."""
@@ -395,11 +521,16 @@ class Console:
 
     def copy(self) -> None:
         """Copy the selected row to the terminal's clipboard."""
-        columns, _rows = self._terminal.get_cols_rows()
-        text = selected_text(self._view(), self._ui_state, self._session.now(), columns)
+        text = self._selected_text()
         if text and not self._terminal.is_congested:
             self._terminal.copy_to_clipboard(terminal_text(text))
-            self._session.note(f"Copied: {text}", "dim")
+            self._note(f"Copied: {text}", "dim")
+
+    def _selected_text(self) -> str:
+        columns, _rows = self._terminal.get_cols_rows()
+        if self._ui_state.is_all:
+            return selected_account_text(self._listed(), self._ui_state, _now())
+        return selected_text(self._view(), self._ui_state, self._session.now(), columns)
 
 
 Action = Callable[[Console], None]
@@ -432,6 +563,8 @@ KEYS: Final = (
         Key((str(number),), str(number), page.name, partial(Console.show_page, number=number - 1))
         for number, page in enumerate(PAGES, 1)
     ),
+    Key(("0",), "0", "all accounts", Console.show_all),
+    Key(("o",), "o", "their order", Console.change_order),
     Key(("tab",), "Tab", "next page", partial(Console.turn_page, pages=1)),
     Key(("shift tab",), "Shift-Tab", "previous page", partial(Console.turn_page, pages=-1)),
     Key(("down", "j"), "Down, j", "next row", partial(Console.move, rows=1)),
@@ -442,7 +575,7 @@ KEYS: Final = (
     Key(("ctrl u",), "Ctrl-U", "half of it up", partial(Console.move, screens=-_HALF)),
     Key(("home", "g"), "Home, g", "first row", partial(Console.move, rows=-_ALL_ROWS)),
     Key(("end", "G"), "End, G", "last row", partial(Console.move, rows=_ALL_ROWS)),
-    Key(("enter",), "Enter", "the row in full", Console.open_row),
+    Key(("enter",), "Enter", "open the row", Console.open_row),
     Key(("/",), "/", "only rows with a text", Console.begin_search),
     Key(("n",), "n", "next of these rows", partial(Console.next_found, rows=1)),
     Key(("N",), "N", "previous of them", partial(Console.next_found, rows=-1)),

@@ -1,4 +1,4 @@
-"""``trader-console``: choose the account, then run the screen or write lines."""
+"""``trader-console``: find what there is to show, then show it or write lines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from riskd.host.loopback import ListenError
 from riskd.host.timing import use_steady_clock
 from riskd.journal.discovery import SeveralDaemonsError
 from riskd.journal.reader import StateFileError
-from trader.cli.accounts import find_account
+from trader.cli.accounts import why_no_account
 from trader.cli.console import Console
 from trader.cli.display import Display
 from trader.cli.headless import discard_output, run_headless
@@ -31,10 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     account_id = options.account
     root = default_directory()
     try:
-        if account_id is None:
-            asks = is_terminal and options.output != "web"
-            account_id = find_account(options, root, input if asks else None, _print_error)
-        if account_id is None:
+        problem = why_no_account(options, root) if account_id is None else ""
+        if problem:
+            _print_error(problem)
             return 2
         followed = followed_daemon(account_id, options)
         check_choice(followed)
@@ -70,7 +69,9 @@ def check_choice(followed: FollowedDaemon) -> None:
         raise
 
 
-def _run_screen(account_id: int, followed: FollowedDaemon, options: Options, reactor: Any) -> None:
+def _run_screen(
+    account_id: int | None, followed: FollowedDaemon, options: Options, reactor: Any
+) -> None:
     console = Console(
         account_id,
         followed,
@@ -96,7 +97,7 @@ def _run_screen(account_id: int, followed: FollowedDaemon, options: Options, rea
             discard_output()
 
 
-def _run_in_browsers(account_id: int, options: Options, reactor: Any) -> int:
+def _run_in_browsers(account_id: int | None, options: Options, reactor: Any) -> int:
     # Not above: a terminal needs none of it.
     from trader.cli.web import run_in_browsers  # noqa: PLC0415
 

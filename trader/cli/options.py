@@ -29,7 +29,7 @@ FILE_NAME: Final = "console.toml"
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The keys of ``console.toml``.
 
-    :ivar account: the account to show when the command line names none.
+    :ivar account: the account to show when the command line names none; without it, all are shown.
     :ivar url: the daemon's URL.
     :ivar state: the daemon's state directory.
     :ivar theme: the theme.
@@ -77,7 +77,7 @@ def parse_settings(text: str, name: str) -> Settings:
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """The command line and the settings file together.
 
-    :ivar account: ``None`` if neither names one.
+    :ivar account: ``None`` if neither names one, and all are shown.
     :ivar url: the daemon's URL; ``None`` if neither names one, and the daemon is found.
     :ivar state: the daemon's state directory; ``None`` likewise.
     :ivar output: ``screen``, ``plain``, ``json`` or ``web``.
@@ -129,6 +129,6 @@ def parse_options(arguments: Sequence[str] | None) -> Options:
     )
 
 
-def followed_daemon(account_id: int, options: Options) -> FollowedDaemon:
-    """Return the daemon to follow for an account, by what the trader named."""
+def followed_daemon(account_id: int | None, options: Options) -> FollowedDaemon:
+    """Return the daemon to follow for an account or for all, as the trader named it."""
     return FollowedDaemon(account_id, options.url, options.state, default_directory())

@@ -17,7 +17,7 @@ import msgspec
 from riskd.model.equity import net_pnl
 from riskd.model.events import LockoutSet
 from riskd.model.reduce_only import reduce_only_stage
-from riskd.rules.builtin import cooldown_after_loss, trade_frequency_limit
+from riskd.rules.builtin import cooldown_after_loss, maximum_loss, trade_frequency_limit
 from trader.model.formatting import countdown, until
 from trader.model.gauge_words import usage_words
 from trader.model.limit_usage import (
@@ -35,11 +35,15 @@ from trader.model.view import (
     unknown_reason,
     unrealized_pnl,
 )
+from trader.model.wording import FeedLine
 
 _COOLING: Final = (cooldown_after_loss.RULE.rule_id, trade_frequency_limit.RULE.rule_id)
 """The rules whose locks are cooldowns."""
 
 _NEAR: Final = (Level.NEAR, Level.VERY_NEAR, Level.REACHED)
+
+_WEEK: Final = 6
+"""Days within which a day of the week is only one day."""
 
 _DRY_RUN: Final = "dry run, riskd enforces nothing"
 _NO_RULE: Final = "no rule is in force"
@@ -69,7 +73,8 @@ class AccountRow(msgspec.Struct, frozen=True, kw_only=True):
     :ivar open_pnl: that of the open positions; ``None`` while it is unknown.
     :ivar contracts: the contracts held; ``None`` while they are unknown.
     :ivar nearest: the limit that is nearest; ``None`` if none has a number.
-    :ivar floor: the usage of the floor; ``None`` without one.
+    :ivar has_floor: whether a rule sets a floor.
+    :ivar floor: its usage; ``None`` while it is unknown.
     :ivar standing: what it may do.
     :ivar is_guarded: whether riskd enforces its limits; what is not known counts as guarded.
     :ivar lockout: the lock that ends last.
@@ -85,6 +90,7 @@ class AccountRow(msgspec.Struct, frozen=True, kw_only=True):
     open_pnl: Decimal | None = None
     contracts: int | None = None
     nearest: LimitUsage | None = None
+    has_floor: bool = False
     floor: LimitUsage | None = None
     standing: Standing = Standing.UNKNOWN
     is_guarded: bool = True
@@ -118,6 +124,7 @@ def account_row(view: View, now: datetime) -> AccountRow:
         is_current=is_current(view),
         known_at=view.known_at,
         nearest=nearest,
+        has_floor=maximum_loss.RULE.rule_id in account.limits,
         floor=next((usage for usage in usages if usage.floor is not None), None),
         is_guarded=not unguarded,
         lockout=account.lockout,
@@ -166,31 +173,42 @@ def _standing(view: View, nearest: LimitUsage | None, unguarded: str) -> tuple[S
     return Standing.FREE, ""
 
 
-def standing_words(row: AccountRow, now: datetime) -> str:
-    """Return what the account may do, and until when."""
-    standing = row.standing
-    # A lock outlasts the connection; whether an account is free may have changed since.
-    was = standing in (Standing.FREE, Standing.NEAR) and row.source is not Source.LIVE
-    words = f"was {standing.value}" if was else standing.value
+def standing_words(row: AccountRow, now: datetime, width: int = 100) -> str:
+    """Return what the account may do, and until when, in words that fit into ``width``."""
+    phrasings = _phrasings(row, now)
+    return next((each for each in phrasings if len(each) <= width), phrasings[-1])
+
+
+def _phrasings(row: AccountRow, now: datetime) -> list[str]:
+    """Return what the account may do, the longest words first."""
+    word = row.standing.value
     if row.lockout is None:
-        return words
-    if not row.is_guarded:
-        words = f"NOT GUARDED, {words}"
-    end = row.lockout.locked_until
+        # A lock outlasts the connection; whether an account is free may have changed since.
+        was = row.standing in (Standing.FREE, Standing.NEAR) and row.source is not Source.LIVE
+        return [f"was {word}" if was else word]
+    end = _end_of_lock(row, row.lockout.locked_until, now)
+    if row.is_guarded:
+        return [f"{word}{each}" for each in end]
+    return [f"NOT GUARDED, {word}{end[0]}", f"UNGUARDED, {word}", "UNGUARDED"]
+
+
+def _end_of_lock(row: AccountRow, end: datetime | None, now: datetime) -> list[str]:
     if end is None:
-        return f"{words} until unlocked"
+        return [" until unlocked", ", no end", ""]
     left = (end - now).total_seconds()
     if left <= 0:
         # Only the daemon ends a lock, and it may be down when the time is up.
-        return f"{words}, time is up"
-    if standing is Standing.COOLDOWN:
-        return f"{words} {countdown(left)}"
-    return f"{words} until {_minutes(until(end, now))}"
-
-
-def _minutes(time: str) -> str:
-    """Return a time of day without its seconds, unless it has some."""
-    return time.removesuffix(":00")
+        return [", time is up", ""]
+    if row.standing is Standing.COOLDOWN:
+        return [f" {countdown(left)}", ""]
+    day, _, time = until(end, now).rpartition(" ")
+    time = time.removesuffix(":00")
+    phrasings = [f" until {day} {time}".replace("  ", " "), f" {day} {time}".replace("  ", " ")]
+    # The day of the week alone says which one is meant for some days.
+    if day and (end - now).days < _WEEK:
+        phrasings[1:1] = [f" until {day.split()[0]} {time}"]
+        phrasings.append(f" {day.split()[0]} {time}")
+    return [*phrasings, ""]
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -225,3 +243,20 @@ ORDERS: Final = (
     Order("lowest P&L first", _by_pnl),
 )
 """The orders, each after the one before it at the press of a key."""
+
+
+class AccountList(msgspec.Struct, frozen=True, kw_only=True):
+    """All accounts at one moment.
+
+    :ivar link: the view of one of them, for what is the same for all: connection, gateway, daemon.
+    :ivar rows: in the order that the trader has chosen.
+    :ivar flash: what flashes above the rows; ``None`` for nothing.
+    :ivar flashing: the accounts that were locked in the last seconds.
+    :ivar problem: why accounts may be missing; empty if none is.
+    """
+
+    link: View
+    rows: tuple[AccountRow, ...] = ()
+    flash: FeedLine | None = None
+    flashing: frozenset[int] = frozenset()
+    problem: str = ""

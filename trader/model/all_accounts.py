@@ -3,26 +3,26 @@
 One connection brings the events of all accounts, and one published copy has the state of all.  Each account has a
 session of its own, the same that its pages are drawn from.
 
-What costs time is spread.  An event that is no quote changes the row of its account at once.  Quotes are decoded and
-change rows when they are wanted: those in sight several times a second, the others once.  A part of the accounts in
-each turn is read again in the copy, and its rows are made again because time has passed.
+What costs time is spread, because while it lasts no event reaches the screen.  An event that is no quote changes the
+row of its account at the next draw.  Quotes are decoded and change rows a few at a time, those in sight first.  In
+each turn a part of the accounts is read again in the copy, and a part of the rows is made again because time has
+passed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from typing import Any, Final, Protocol
-
-import msgspec
 
 from riskd.journal.reader import Snapshot, StateFileError
 from riskd.model.account import AccountState
 from riskd.model.events import DaemonStatus, Event, LockoutSet
 from riskd.model.formatting import describe
 from trader.client import ReadEvent, UnreadEvent
-from trader.model.account_row import ORDERS, AccountRow, account_row
+from trader.model.account_row import ORDERS, AccountList, AccountRow, account_row
 from trader.model.formatting import sentence, until
 from trader.model.session import FLASH_SECONDS, LIMITS_SECONDS, Origin, Session
 from trader.model.shared_copy import SharedCopy
@@ -31,6 +31,8 @@ from trader.model.wording import FeedLine
 
 _READ_AT_ONCE: Final = 10
 """So many accounts without news are read in the copy in a turn; reading 200 at once would hold up the events."""
+
+_NONE_KNOWN: Final = "no account is known yet"
 
 _MOST: Final = 1000
 """The most accounts; those that the stream names beyond them have no row."""
@@ -53,23 +55,6 @@ class Followed(Protocol):
         """Return a value that differs after each publication."""
 
 
-class AccountList(msgspec.Struct, frozen=True, kw_only=True):
-    """All accounts at one moment.
-
-    :ivar link: the view of one of them, for what is the same for all: connection, gateway, daemon.
-    :ivar rows: in the order that the trader has chosen.
-    :ivar flash: what flashes above the rows; ``None`` for nothing.
-    :ivar flashing: the accounts that were locked in the last seconds.
-    :ivar problem: why no account is known; empty if one is.
-    """
-
-    link: View
-    rows: tuple[AccountRow, ...] = ()
-    flash: FeedLine | None = None
-    flashing: frozenset[int] = frozenset()
-    problem: str = ""
-
-
 class AllAccounts:
     """Feeds a session for each account.
 
@@ -79,6 +64,7 @@ class AllAccounts:
     :param account_id: the only account to follow; ``None`` for all.
     :param view_of: returns a session's view with what the client knows.
     :ivar sessions: by account id.
+    :ivar flash: the last line that flashed above the rows, whatever its age.
     """
 
     def __init__(
@@ -103,11 +89,12 @@ class AllAccounts:
         self._order: object = None
         self._changed: set[int] = set()
         self._quoted: set[int] = set()
+        self._reported: list[tuple[int, bool]] | None = None
         self._turn = 0
         self._is_connected = False
         self._connection_problem = ""
         self._file_problem = ""
-        self._flash: FeedLine | None = None
+        self.flash: FeedLine | None = None
         self._locked: dict[int, datetime] = {}
         if account_id is not None:
             self._add(account_id)
@@ -138,9 +125,11 @@ class AllAccounts:
         if self._is_connected:
             self._copy.forget()
             self._find(is_new_connection=True)
-        for account_id, session in self.sessions.items():
-            if self._is_connected or account_id in known:
-                session.receive_status(event_type, status)
+        with self._together():
+            for account_id, session in self.sessions.items():
+                if self._is_connected or account_id in known:
+                    session.receive_status(event_type, status)
+        self._order = None
 
     def receive(self, event_type: str, read: ReadEvent) -> None:
         """Pass on an event that is not decoded yet to the session of its account."""
@@ -158,8 +147,9 @@ class AllAccounts:
             self._pass_on(event.account_id, event_type, lambda: event)
             return
         # The daemon's own events are everyone's.
-        for session in self.sessions.values():
-            session.receive(event_type, lambda: event)
+        with self._together():
+            for session in self.sessions.values():
+                session.receive(event_type, lambda: event)
 
     def _pass_on(self, account_id: int, event_type: str, read: ReadEvent) -> None:
         if account_id not in self.sessions:
@@ -173,18 +163,16 @@ class AllAccounts:
     def take_turn(self) -> None:
         """Read the copy where it may say more, and renew old rows; call it each second."""
         self._turn += 1
-        if not self._is_connected or not self.sessions:
+        if not self._is_connected or not self.sessions or self._file_problem:
             self._find()
-            due = list(self.sessions.items())
-        else:
-            due = self._due_to_read()
+        due = self._due_to_read() if self._is_connected else list(self.sessions.items())
         with self._copy.for_several([account_id for account_id, _ in due]):
             for _, session in due:
                 # Each has its turn, so how long ago the last one was does not matter.
                 session.poll_file(every=0 if self.are_all else LIMITS_SECONDS)
-        part = self._turn % _AGING_TURNS
-        self._changed.update(list(self.sessions)[part::_AGING_TURNS])
-        self._quoted.difference_update(self._changed)
+        self._quoted.update(list(self.sessions)[self._turn % _AGING_TURNS :: _AGING_TURNS])
+        # Rows that change places with each quote could not be read.
+        self._order = None
 
     def _due_to_read(self) -> list[tuple[int, Session]]:
         sessions = list(self.sessions.items())
@@ -214,6 +202,7 @@ class AllAccounts:
             for account_id in self.sessions.keys() - known.keys():
                 del self.sessions[account_id]
                 self._rows.pop(account_id, None)
+                self._quoted.discard(account_id)
         self._order = None
 
     def _add(self, account_id: int) -> Session:
@@ -232,7 +221,21 @@ class AllAccounts:
 
     def _note_change(self, account_id: int, is_important: bool) -> None:
         (self._changed if is_important else self._quoted).add(account_id)
-        self._on_change(account_id, is_important)
+        if self._reported is None:
+            self._on_change(account_id, is_important)
+        else:
+            self._reported.append((account_id, is_important))
+
+    @contextmanager
+    def _together(self) -> Iterator[None]:
+        """Report changes of all accounts when the last one has changed; a draw of each would take long."""
+        reported = self._reported = []
+        try:
+            yield
+        finally:
+            self._reported = None
+        for account_id, is_important in dict.fromkeys(reported):
+            self._on_change(account_id, is_important)
 
     def _raise_alarm(self, event: Event) -> None:
         if isinstance(event.data, LockoutSet) and event.account_id is not None:
@@ -241,38 +244,43 @@ class AllAccounts:
             row = self._rows.get(event.account_id)
             name = row.label if row else event.account_id
             text = f"Account {name}: {describe(event.data, until)}"
-            self._flash = FeedLine(now, text, "alert", flashes=True, kind=event.type)
+            self.flash = FeedLine(now, text, "alert", flashes=True, kind=event.type)
         self._alarm(event)
 
     def note(self, text: str, style: str = "alert") -> None:
         """Let a line of the program flash above the rows; by default, a problem."""
-        self._flash = FeedLine(self._now(), sentence(text), style)
+        self.flash = FeedLine(self._now(), sentence(text), style)
 
     # Rows.
 
-    def refresh(self, shown: Collection[int], *, quotes: bool, hidden: bool) -> None:
-        """Make the rows again that have changed.
+    @property
+    def has_work(self) -> bool:
+        """Whether rows wait to be made again."""
+        return bool(self._quoted)
 
-        :param shown: the accounts in sight.
-        :param quotes: whether those in sight that have quotes alone are made again, too.
-        :param hidden: whether all are, so that their order is right.
-        """
-        due = {*self._changed}
-        if hidden:
-            due |= self._quoted
-        elif quotes:
-            due |= self._quoted.intersection(shown)
+    def catch_up(self) -> None:
+        """Make the rows again of which more than quotes have changed."""
+        for account_id in self._changed & self.sessions.keys():
+            self._make(account_id)
         self._changed.clear()
-        self._quoted -= due
-        for account_id in due & self.sessions.keys():
-            session = self.sessions[account_id]
-            session.read_quotes()
-            self._rows[account_id] = account_row(self._view_of(session), session.now())
-        if hidden:
-            self._order = None
+
+    def work(self, first: Collection[int], most: int) -> None:
+        """Make some of the other rows again: those of quotes, and those that have become old.
+
+        :param first: the accounts in sight.
+        """
+        waiting = [*self._quoted.intersection(first), *self._quoted.difference(first)]
+        for account_id in waiting[:most]:
+            self._make(account_id)
+
+    def _make(self, account_id: int) -> None:
+        session = self.sessions[account_id]
+        session.read_quotes()
+        self._quoted.discard(account_id)
+        self._rows[account_id] = account_row(self._view_of(session), session.now())
 
     def listed(self, order: int) -> AccountList:
-        """Return all accounts, as of the last :meth:`refresh`.
+        """Return all accounts, by the rows that have been made.
 
         :param order: the index of the order in :data:`~trader.model.account_row.ORDERS`.
         """
@@ -283,14 +291,14 @@ class AllAccounts:
             self._order = order
         now = self._now()
         self._locked = {key: at for key, at in self._locked.items() if _is_recent(at, now)}
-        flash = self._flash
+        flash = self.flash
         first = next(iter(self.sessions.values()), None)
         return AccountList(
             link=self._empty_view() if first is None else self._view_of(first),
             rows=tuple([self._rows[each] for each in self._sorted if each in self._rows]),
             flash=flash if flash and _is_recent(flash.at, now) else None,
             flashing=frozenset(self._locked),
-            problem="" if self._rows else self._file_problem or "no account is known yet",
+            problem=self._file_problem or ("" if self._rows else _NONE_KNOWN),
         )
 
     def _empty_view(self) -> View:

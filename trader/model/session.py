@@ -241,6 +241,11 @@ class Session:
         self._feed.add(FeedLine(self.now(), sentence(text), style))
         self._on_change(True)
 
+    def flash(self, line: FeedLine) -> None:
+        """Add a line about another account to the feed; it flashes."""
+        self._feed.add(line)
+        self._on_change(True)
+
     def _update(self, **changes: Any) -> None:
         self._view = msgspec.structs.replace(self._view, **changes)
 

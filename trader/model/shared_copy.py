@@ -58,7 +58,9 @@ class SharedCopy:
 
         :raises StateFileError: it cannot be read.
         """
-        return self._with({account_id, *self._expected})
+        found = self._with({account_id, *self._expected})
+        # Of one that the copy lacks, the reason names those that it has.
+        return found if account_id in found.accounts else self._with(None)
 
     def read_all(self) -> Snapshot:
         """Return the copy with all its accounts.

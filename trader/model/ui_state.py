@@ -23,6 +23,9 @@ FILTERS: Final[tuple[tuple[str, frozenset[str]], ...]] = (
 class UiState(msgspec.Struct, frozen=True, kw_only=True):
     """Which part of a view is shown, and how.
 
+    :ivar is_all: whether all accounts are shown, in place of the pages of one.
+    :ivar order: the index of their order in :data:`trader.model.account_row.ORDERS`.
+    :ivar account: the one of them that is selected; ``None`` for the first.
     :ivar page: the index of the page.
     :ivar row: the index of the selected row, on a page that has rows.
     :ivar scroll: how many lines of a page without rows, or of the help, are above the screen.
@@ -40,6 +43,9 @@ class UiState(msgspec.Struct, frozen=True, kw_only=True):
     :ivar theme: the theme's name.
     """
 
+    is_all: bool = False
+    order: int = 0
+    account: int | None = None
     page: int = 0
     row: int = 0
     scroll: int = 0

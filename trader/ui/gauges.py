@@ -13,7 +13,7 @@ from trader.model.view import View, unknown_reason
 from trader.ui.disconnected import current_style
 from trader.ui.styled_text import StyledLine, table_row, wrap
 
-_STYLES: Final = {
+LEVEL_STYLES: Final = {
     Level.UNKNOWN: "dim",
     Level.STATED: "text",
     Level.FINE: "text",
@@ -59,7 +59,7 @@ def no_limits_reason(view: View) -> str:
 
 def gauge_line(view: View, usage: LimitUsage, width: int) -> StyledLine:
     """Return name, bar, figures and level of a limit, as far as there is room."""
-    style = current_style(view, _STYLES[usage.level])
+    style = current_style(view, LEVEL_STYLES[usage.level])
     name = (current_style(view, "strong"), usage.name)
     if usage.share is None:
         state = _without_bar(usage)

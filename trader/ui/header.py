@@ -24,12 +24,14 @@ _NOT_ENFORCED: Final = "dry run, not enforced"
 _NEXT_TRADE: Final = "a trade that leaves it there locks it again"
 
 
-def header(view: View, now: datetime, width: int) -> StyledLine:
+def header(view: View, now: datetime, width: int, whose: str = "") -> StyledLine:
     """Return account, gateway, source and time of day.
 
     Where room is short, the least important of them are left out.
+
+    :param whose: stands in place of the account.
     """
-    account = f"account {view.account.account_id} "
+    account = f"{whose or f'account {view.account.account_id}'} "
     name: StyledLine = [("bar", f" riskd  {account}")]
     short_name: StyledLine = [("bar", f" {account}")]
     gateway, source = _gateway_badges(view), source_badges(view)
@@ -76,7 +78,12 @@ def banner(view: View, now: datetime, width: int) -> list[StyledLine]:
         lines += wrap("warning", sentence, width)
     if waits := next_wait(view.account, now):
         lines += wrap("warning", waits, width, 1)
-    daemon = view.daemon
+    return [*lines, *daemon_lines(view, width), *_flash(view, width)]
+
+
+def daemon_lines(view: View, width: int) -> list[StyledLine]:
+    """Return what is wrong with the daemon."""
+    lines, daemon = list[StyledLine](), view.daemon
     if daemon is not None and daemon.status is Status.ERROR:
         # It stays until the daemon reports that all is well: until then the numbers may be wrong.
         lines += wrap("alert", f"Daemon {daemon.status}: {daemon.message}", width)
@@ -84,7 +91,7 @@ def banner(view: View, now: datetime, width: int) -> list[StyledLine]:
             lines += wrap("warning", _UNCONFIRMED, width)
     if is_stopping(daemon) and view.is_live:
         lines += wrap("alert", "The daemon is stopping", width)
-    return lines + _flash(view, width)
+    return lines
 
 
 def _flash(view: View, width: int) -> list[StyledLine]:

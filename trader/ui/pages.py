@@ -90,7 +90,7 @@ def body(view: View, ui_state: UiState, now: datetime, columns: int, rows: int) 
     if ui_state.is_open and found:
         return _opened(found, selected, columns, rows)
     heading = page.heading(view, ui_state, now, columns, rows)
-    search = _search_line(ui_state, len(found))
+    search = search_line(ui_state, len(found))
     heading = [*heading[: rows - len(search)], *search]
     room = rows - len(heading)
     detail = _detail(found, selected, columns, room // 2)
@@ -111,7 +111,7 @@ def _page_without_rows(
     if ui_state.search or ui_state.is_typing:
         found = _found(whole, ui_state)
         body = scrolled(found, ui_state.scroll, rows - 1)
-        return body._replace(lines=[*_search_line(ui_state, len(found)), *body.lines])
+        return body._replace(lines=[*search_line(ui_state, len(found)), *body.lines])
     if ui_state.scroll:
         return scrolled(whole, ui_state.scroll, rows)
     # What is most important of all, as much of it as fits.
@@ -144,7 +144,7 @@ def _found(rows: list[StyledLine], ui_state: UiState) -> list[StyledLine]:
     return [row for row in rows if wanted in collapsed_text(row).casefold()] if wanted else rows
 
 
-def _search_line(ui_state: UiState, count: int) -> list[StyledLine]:
+def search_line(ui_state: UiState, count: int) -> list[StyledLine]:
     """Return what rows must have and how many have it; nothing without a search."""
     if not (ui_state.search or ui_state.is_typing):
         return []

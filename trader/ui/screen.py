@@ -9,9 +9,11 @@ from typing import Final
 
 import urwid
 
+from trader.model.account_row import AccountList
 from trader.model.formatting import ascii_only, terminal_text
 from trader.model.ui_state import UiState
 from trader.model.view import View
+from trader.ui.accounts_page import accounts_body, top
 from trader.ui.header import banner, header
 from trader.ui.pages import PAGES, Body, body, scrolled
 from trader.ui.styled_text import (
@@ -44,6 +46,7 @@ class Screen(urwid.Widget):
     :param ui_state: returns what the trader has chosen to see.
     :param now: returns the time of day by this machine's clock, aware; ages and countdowns go by the broker's.
     :param keys: label and description of each key, for the help.
+    :param listed: returns all accounts, if the trader has chosen to see them.
     """
 
     _sizing = frozenset([urwid.Sizing.BOX])
@@ -54,8 +57,10 @@ class Screen(urwid.Widget):
         ui_state: Callable[[], UiState],
         now: Callable[[], datetime],
         keys: Sequence[tuple[str, str]],
+        listed: Callable[[], AccountList] | None = None,
     ) -> None:
         super().__init__()
+        self._listed = listed
         self._view = view
         self._ui_state = ui_state
         self._now = now
@@ -69,9 +74,13 @@ class Screen(urwid.Widget):
         """Return the canvas of the view now."""
         columns, rows = size
         ui_state = self._ui_state()
-        view = self._view()
+        listed = self._listed() if ui_state.is_all and self._listed else None
+        view = self._view() if listed is None else listed.link
         now = self._now() + (view.clock_offset or timedelta())
-        lines = compose(view, ui_state, now, columns, rows, self._keys)
+        if listed is None:
+            lines = compose(view, ui_state, now, columns, rows, self._keys)
+        else:
+            lines = compose_all(listed, ui_state, now, columns, rows, self._keys)
         return paint(lines, columns, rows, ascii_only if ui_state.is_ascii else terminal_text)
 
 
@@ -88,15 +97,64 @@ def compose(
     A screen that is too small shows no figures at all, because a number that is cut is another number.
     """
     lines = [header(view, now, columns), *banner(view, now, columns)]
-    if columns < MIN_COLUMNS or rows < MIN_ROWS:
-        problem = f"{columns}x{rows} is too small; figures need {MIN_COLUMNS}x{MIN_ROWS}"
-        lines += wrap("strong", problem, columns)
-    else:
-        lines += _between(
-            view, ui_state, now, columns, rows - len(lines) - _FOOTER_ROWS, keys
-        ).lines
+    lines += _too_small(columns, rows) or (
+        _between(view, ui_state, now, columns, rows - len(lines) - _FOOTER_ROWS, keys).lines
+    )
+    return _filled(lines, footer(ui_state, columns), rows)
+
+
+def compose_all(
+    listed: AccountList,
+    ui_state: UiState,
+    now: datetime,
+    columns: int,
+    rows: int,
+    keys: Sequence[tuple[str, str]] = (),
+) -> list[StyledLine]:
+    """Return exactly ``rows`` lines that show as many accounts as fit."""
+    lines = top(listed, now, columns)
+    lines += _too_small(columns, rows) or (
+        all_body(listed, ui_state, now, columns, rows, keys).lines
+    )
+    return _filled(lines, [("dim", _footer_of_all(ui_state, columns))], rows)
+
+
+def all_body(
+    listed: AccountList,
+    ui_state: UiState,
+    now: datetime,
+    columns: int,
+    rows: int,
+    keys: Sequence[tuple[str, str]] = (),
+) -> Body:
+    """Return what is between the top and the footer of all accounts, on a screen of this size."""
+    room = rows - len(top(listed, now, columns)) - _FOOTER_ROWS
+    if ui_state.is_help:
+        return scrolled(_help(keys, columns, room), ui_state.scroll, room)
+    return accounts_body(listed, ui_state, now, columns, room)
+
+
+def _too_small(columns: int, rows: int) -> list[StyledLine]:
+    """Return that the screen is too small, if it is."""
+    if columns >= MIN_COLUMNS and rows >= MIN_ROWS:
+        return []
+    problem = f"{columns}x{rows} is too small; figures need {MIN_COLUMNS}x{MIN_ROWS}"
+    return wrap("strong", problem, columns)
+
+
+def _filled(lines: list[StyledLine], last: StyledLine, rows: int) -> list[StyledLine]:
+    """Return exactly ``rows`` lines."""
     filled = (lines + [[] for _ in range(rows)])[: max(0, rows - _FOOTER_ROWS)]
-    return [*filled, footer(ui_state, columns)][:rows]
+    return [*filled, last][:rows]
+
+
+def _footer_of_all(ui_state: UiState, columns: int) -> str:
+    """Return the keys that matter where all accounts are shown."""
+    end = f"{_modes(ui_state)}{_keys_shown(ui_state)}"
+    for keys in ("Enter opens  / finds  o changes the order", "Enter opens  o order", ""):
+        if len(keys) + len(end) + 2 <= columns:
+            return f" {keys}{end.rjust(columns - len(keys) - 1)}"
+    return end.rjust(columns)[:columns]
 
 
 def page_body(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from riskd.model.reduce_only import reduce_only_stage
+from trader.model.account_row import AccountList
 from trader.model.view import View
 from trader.ui.disconnected import source_badges
 
@@ -21,3 +22,15 @@ def window_title(view: View) -> str:
     if view.is_dry_run:
         words.append("DRY RUN")
     return _SEPARATOR.join([*words, str(view.account.account_id), "riskd"])
+
+
+def title_of_all(listed: AccountList) -> str:
+    """Return how many accounts are locked: ``2 LOCKED - all accounts - riskd``."""
+    link = listed.link
+    words = [] if link.is_live else [text.strip() for _, text in source_badges(link)[:1]]
+    locked = sum(row.lockout is not None for row in listed.rows)
+    if locked:
+        words.append(f"{locked} LOCKED")
+    if link.is_dry_run:
+        words.append("DRY RUN")
+    return _SEPARATOR.join([*words, "all accounts", "riskd"])

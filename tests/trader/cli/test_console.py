@@ -198,7 +198,7 @@ class DrawingTests(ConsoleTestCase):
         def fail() -> None:
             raise ZeroDivisionError
 
-        self.patch(self.session, "poll_file", fail)
+        self.patch(self.console._accounts, "take_turn", fail)
         self.clock.advance(1)
         self.assertEqual(ended, ["the reactor"])
         # It is raised again when the reactor has ended.

@@ -14,10 +14,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.model.events import EVENT_TYPES
 from riskd.model.wire import decode, encode, open_envelope
 from riskd.testing import make_event
+from tests.support.accounts import AllAccountsTestCase, account, running
 from tests.support.command_line import CommandLineTestCase
 from tests.support.console import BEGIN, DAY, SessionTestCase
 from trader.cli import headless
-from trader.cli.headless import PlainLines, json_line, run_headless
+from trader.cli.headless import AllPlainLines, PlainLines, json_line, run_headless
+from trader.client import UnreadEvent
 from trader.model.followed_daemon import FollowedDaemon
 from trader.model.formatting import clock
 
@@ -68,8 +70,12 @@ class FakeClient:
 
     def connect(self) -> None:
         self._callback("connection_status", {"connected": False, "reason": "cannot connect"})
-        if self._lazy_callback is None:
-            self._callback("daemon_status", {"message": "In step"})
+        message = encode(make_event("daemon_status", {"message": "In step"}))
+        self._lazy_callback("daemon_status", UnreadEvent(open_envelope(message), self.drop))
+
+    def drop(self, error: object) -> None:
+        """Fail, since each message is well-formed."""
+        raise AssertionError(error)
 
     def disconnect(self) -> Deferred[None]:
         self._callback("connection_status", {"connected": False, "reason": "disconnected"})
@@ -114,7 +120,9 @@ class HeadlessTests(CommandLineTestCase):
         )
 
     def test_plain_writes_sentences(self) -> None:
-        self.assertEqual(self.run_with("plain"), ["Cannot connect", "Disconnected"])
+        first, status, *rest = self.run_with("plain")
+        self.assertEqual((first, rest), ("Cannot connect", ["Disconnected"]))
+        self.assertIn("Daemon RUNNING: In step", status)
 
     def test_a_reader_that_closes_the_pipe_stops_the_reactor(self) -> None:
         discarded: list[bool] = []
@@ -212,6 +220,55 @@ class PlainTests(SessionTestCase):
         self.assertTrue(all(line.isprintable() for line in self.lines))
 
 
+class AllPlainTests(AllAccountsTestCase):
+    """The lines of all accounts, each with its account."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.lines: list[str] = []
+        self.accounts = AllPlainLines(  # type: ignore[assignment]  # it is fed as all accounts are
+            lambda: self.now,
+            self.copy,  # type: ignore[arg-type]  # a copy in memory
+            self.lines.append,
+        )
+
+    def test_a_connection_writes_a_summary_of_each_account(self) -> None:
+        self.copy.publish(account(1, running()), account(2, running()))
+        self.connect()
+        self.assertEqual(
+            self.lines,
+            [
+                f"{clock(BEGIN)} Connected to daemon",
+                *(
+                    f"account {number}, PRACTICE, realized $0.00 in 0 trades, 0 positions, "
+                    "0 working orders, not locked"
+                    for number in (1, 2)
+                ),
+            ],
+        )
+
+    def test_an_event_has_its_account_and_one_of_the_daemon_has_none(self) -> None:
+        self.copy.publish(account(1, running()), account(2, running()))
+        self.connect()
+        self.lines.clear()
+        self.receive("GatewayUserTrade", 2, profitAndLoss=-45.50)
+        self.receive("daemon_status", None, status="ERROR", message="no login")
+        self.assertEqual(len(self.lines), 2)
+        self.assertIn("account 2: Trade -$45.50", self.lines[0])
+        self.assertEqual(self.lines[1], f"{clock(BEGIN)} Daemon ERROR: no login")
+
+    def test_a_problem_is_written_once(self) -> None:
+        self.copy.publish(account(1), account(2))
+        self.lose("cannot connect")
+        self.lose("cannot connect")
+        self.assertEqual(self.lines, ["Cannot connect"])
+
+    def test_without_an_account_it_says_why(self) -> None:
+        self.connect()
+        self.assertEqual(len(self.lines), 1)
+        self.assertIn("No last known state", self.lines[0])
+
+
 class JsonLineTests(SynchronousTestCase):
     """Each event as a JSON object."""
 
@@ -219,7 +276,7 @@ class JsonLineTests(SynchronousTestCase):
         for event_type in EVENT_TYPES:
             message = encode(make_event(event_type, {}))
             envelope = open_envelope(message)
-            line = json_line(123, envelope.type, envelope.read_data())
+            line = json_line(envelope.account_id, envelope.type, envelope.read_data())
             self.assertEqual(json.loads(line), json.loads(message))
             self.assertNotIn("\n", line)
 
@@ -230,7 +287,7 @@ class JsonLineTests(SynchronousTestCase):
         self.assertEqual(json.loads(line)["data"]["reason"], reason)
 
     def test_a_connection_status_is_an_object_too(self) -> None:
-        line = json_line(123, "connection_status", {"connected": False, "reason": "gone"})
+        line = json_line(None, "connection_status", {"connected": False, "reason": "gone"})
         self.assertEqual(
             json.loads(line),
             {

@@ -66,7 +66,14 @@ class MainTests(SynchronousTestCase):
         self.patch(console_main, "run_headless", lambda *_: self.assertTrue(has_steady_clock()))
         self.assertEqual(main(["123", "--plain"]), 0)
 
-    def test_without_an_account_anywhere_it_asks_for_one(self) -> None:
+    def test_without_an_account_anywhere_it_says_so(self) -> None:
         with tempfile.TemporaryDirectory() as empty:
             self.assertEqual(main(["--plain", "--state", empty]), 2)
-        self.assertIn("name an account, such as 123; no last known", self.stderr.getvalue())
+        self.assertIn("trader-console: no last known state: ", self.stderr.getvalue())
+
+    def test_without_an_account_all_are_shown(self) -> None:
+        keep_clock(self)
+        write_state(self.state_root() / "b", REAL)
+        shown: list[object] = []
+        self.patch(console_main, "run_headless", lambda *given: shown.append(given[0]))
+        self.assertEqual((main(["--plain"]), shown), (0, [None]))

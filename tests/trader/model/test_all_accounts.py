@@ -7,10 +7,10 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from riskd.model.events import LockoutSet
-from riskd.model.wire import encode, open_envelope
+from riskd.model.events import EventError, LockoutSet
+from riskd.model.wire import open_envelope
 from riskd.testing import make_event
-from tests.support.accounts import AllAccountsTestCase, account, running
+from tests.support.accounts import MNQ, AllAccountsTestCase, account, running
 from tests.support.console import at
 from trader.client import UnreadEvent
 from trader.model.account_row import ORDERS, Standing
@@ -42,22 +42,32 @@ class RoutingTests(AllAccountsTestCase):
         self.assertEqual({row.why for row in rows}, {"no connection to the broker"})
 
     def test_a_quote_is_not_decoded_before_its_row_is_wanted(self) -> None:
-        message = encode(make_event("MarketQuote", {"accountId": 1}))
-        reads: list[str] = []
-        read = UnreadEvent(open_envelope(message), lambda each: reads.append(each.type))
+        # That it is malformed shows when it is decoded.
+        message = b'{"type":"MarketQuote","account_id":1,"data":{}}'
+        dropped: list[EventError] = []
         self.listed()
-        self.accounts.receive("MarketQuote", read)
-        self.accounts.refresh({2}, quotes=True, hidden=False)
-        self.assertEqual(reads, [])
-        self.accounts.refresh({1}, quotes=False, hidden=False)
-        self.assertEqual(reads, [])
-        self.accounts.refresh({1}, quotes=True, hidden=False)
-        self.assertEqual(reads, ["MarketQuote"])
+        self.accounts.receive("MarketQuote", UnreadEvent(open_envelope(message), dropped.append))
+        self.accounts.catch_up()
+        self.assertEqual((dropped, self.accounts.has_work), ([], True))
+        self.accounts.work((), most=1)
+        self.assertEqual((len(dropped), self.accounts.has_work), (1, False))
+
+    def test_the_rows_in_sight_are_made_again_first(self) -> None:
+        self.listed()
+        for account_id in (1, 2):
+            self.receive("GatewayUserPosition", account_id, contractId=MNQ, size=1)
+        before = {row.account_id: row for row in self.listed().rows}
+        for account_id in (1, 2):
+            self.receive("MarketQuote", account_id, contractId=MNQ, last=22000)
+        self.accounts.work({2}, most=1)
+        after = {row.account_id: row for row in self.accounts.listed(0).rows}
+        self.assertIs(after[1], before[1])
+        self.assertIsNot(after[2], before[2])
 
     def test_what_is_no_quote_changes_its_row_at_the_next_draw(self) -> None:
         self.listed()
         self.receive("GatewayUserTrade", 2, profitAndLoss=-45.50)
-        self.accounts.refresh((), quotes=False, hidden=False)
+        self.accounts.catch_up()
         rows = {row.account_id: row for row in self.accounts.listed(0).rows}
         self.assertEqual(rows[2].net_pnl, Decimal("-45.50"))
 

@@ -69,10 +69,10 @@ class SharedCopyTests(SynchronousTestCase):
         self.copy.read(1)
         self.assertEqual(self.readings, [[1], [2], [1]])
 
-    def test_an_account_that_it_does_not_know_is_asked_for_once(self) -> None:
+    def test_in_place_of_an_account_that_it_lacks_are_all_that_it_has(self) -> None:
         for _ in range(3):
-            self.copy.read(9)
-        self.assertEqual(self.readings, [[9]])
+            self.assertEqual(set(self.copy.read(9).accounts), {1, 2, 3})
+        self.assertEqual(self.readings, [[9], None])
 
     def test_a_problem_is_found_once_in_each_copy(self) -> None:
         self.problem = "it is damaged"

@@ -1,0 +1,370 @@
+"""All accounts: a row each, and the selected one in words below the rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Final, NamedTuple
+
+from riskd.model.formatting import counted
+from trader.model.account_row import ORDERS, AccountList, AccountRow, Standing, standing_words
+from trader.model.formatting import UNKNOWN, age, clock, money
+from trader.model.gauge_words import figure, usage_words
+from trader.model.limit_usage import LimitUsage
+from trader.model.ui_state import UiState
+from trader.model.view import Source
+from trader.ui.disconnected import source_lines, unknown_line
+from trader.ui.gauges import LEVEL_STYLES, bar
+from trader.ui.header import daemon_lines, header
+from trader.ui.pages import Body, search_line
+from trader.ui.styled_text import StyledLine, fit, panel_title, pnl_style, table_row, wrap
+
+WHOSE: Final = "all accounts"
+"""What the header says in place of an account."""
+
+_MARK_WIDTH: Final = 2
+_LONGEST_NAME: Final = 24
+"""Columns for a name where every other column has room."""
+
+_NO_FLOOR: Final = "no floor"
+
+_STANDING_STYLES: Final = {
+    Standing.UNKNOWN: "dim",
+    Standing.FREE: "text",
+    Standing.NEAR: "caution",
+    Standing.REDUCE_ONLY: "caution",
+    Standing.NOT_GUARDED: "alert",
+    Standing.COOLDOWN: "loss",
+    Standing.LOCKED: "loss",
+}
+_GRAVEST_FIRST: Final = tuple(reversed(Standing))
+
+_FIXED_ROWS: Final = 8
+"""At least so many rows of the screen have no account."""
+
+_TALL: Final = 16
+"""From so many rows on the selected account has room for longer sentences."""
+
+_SOURCES: Final = {Source.LIVE: "LIVE", Source.LAST_KNOWN: "LAST", Source.NOTHING: UNKNOWN}
+
+Cell = tuple[str, str]
+"""Style and text."""
+
+
+class Column(NamedTuple):
+    """A column of the table.
+
+    :ivar width: in columns of the screen; negative aligns to the right.
+    :ivar cell: returns a cell of this width.
+    """
+
+    head: str
+    width: int
+    cell: Callable[[AccountRow, datetime, int], Cell]
+
+
+def _standing(row: AccountRow, now: datetime, width: int) -> Cell:
+    style = _STANDING_STYLES[row.standing]
+    if not row.is_guarded:
+        style = "alert"
+    return (style, standing_words(row, now, width))
+
+
+def _net(row: AccountRow, _now: datetime, width: int) -> Cell:
+    return _amount(row.net_pnl, width)
+
+
+def _open(row: AccountRow, _now: datetime, width: int) -> Cell:
+    return _amount(row.open_pnl, width)
+
+
+def _amount(amount: Decimal | None, width: int = 100) -> Cell:
+    return (
+        ("dim", UNKNOWN) if amount is None else (pnl_style(amount), _short(money(amount), width))
+    )
+
+
+def _short(figures: str, width: int) -> str:
+    """Return dollars without their cents where these have no room, or how they exceed it.
+
+    A number that is cut would be another number.
+    """
+    for text in (figures, figures.rpartition(".")[0] or figures):
+        if len(text) <= width:
+            return text
+    return "too much"
+
+
+def _contracts(row: AccountRow, _now: datetime, _width: int) -> Cell:
+    return ("text", UNKNOWN if row.contracts is None else str(row.contracts))
+
+
+def _bar(row: AccountRow, _now: datetime, width: int) -> Cell:
+    share = row.share
+    if row.nearest is None or share is None:
+        return ("dim", "")
+    return (LEVEL_STYLES[row.nearest.level], bar(share, width))
+
+
+def _percent(row: AccountRow, _now: datetime, _width: int) -> Cell:
+    share = row.share
+    if row.nearest is None or share is None:
+        return ("dim", UNKNOWN)
+    return (LEVEL_STYLES[row.nearest.level], f"{share * 100:.0f} %")
+
+
+def _limit(row: AccountRow, _now: datetime, _width: int) -> Cell:
+    return ("text", row.nearest.name if row.nearest else UNKNOWN)
+
+
+def _headroom(row: AccountRow, _now: datetime, width: int) -> Cell:
+    return ("text", _short(_floor_figure(row), width))
+
+
+def _floor_figure(row: AccountRow) -> str:
+    if row.floor is None:
+        return UNKNOWN if row.has_floor else _NO_FLOOR
+    return figure(row.floor.headroom, row.floor.unit)
+
+
+def _source(row: AccountRow, now: datetime, _width: int) -> Cell:
+    return ("dim", _source_and_age(row, now))
+
+
+def _source_and_age(row: AccountRow, now: datetime) -> str:
+    if row.known_at is None:
+        return _SOURCES[row.source]
+    return f"{_SOURCES[row.source]} {age((now - row.known_at).total_seconds())}"
+
+
+def _why(row: AccountRow, _now: datetime, _width: int) -> Cell:
+    return ("text", row.why)
+
+
+_NARROW_COLUMNS: Final = (
+    Column("may trade", 18, _standing),
+    Column("net today", -11, _net),
+    Column("nearest", 7, _bar),
+    Column("", -5, _percent),
+)
+_MIDDLE_COLUMNS: Final = (
+    Column("may trade", 18, _standing),
+    Column("net today", -11, _net),
+    Column("open", -11, _open),
+    Column("held", -4, _contracts),
+    Column("nearest", 7, _bar),
+    Column("", -5, _percent),
+)
+_WIDE_COLUMNS: Final = (
+    Column("may trade", 29, _standing),
+    Column("net today", -11, _net),
+    Column("open", -11, _open),
+    Column("held", -4, _contracts),
+    Column("nearest limit", 13, _bar),
+    Column("", -5, _percent),
+    Column("above floor", -11, _headroom),
+    Column("source", 11, _source),
+)
+_WIDEST_COLUMNS: Final = (
+    *_WIDE_COLUMNS[:6],
+    Column("", 22, _limit),
+    *_WIDE_COLUMNS[6:],
+    Column("why", 34, _why),
+)
+_TABLES: Final = (
+    (180, _WIDEST_COLUMNS),
+    (118, _WIDE_COLUMNS),
+    (76, _MIDDLE_COLUMNS),
+    (0, _NARROW_COLUMNS),
+)
+"""The columns after the name, by the width from which on there is room for them."""
+
+
+def top(listed: AccountList, now: datetime, columns: int) -> list[StyledLine]:
+    """Return the lines above the table; the last one flashes, or counts the accounts."""
+    link = listed.link
+    lines = [header(link, now, columns, WHOSE)]
+    lines += [*source_lines(link, now, columns), *daemon_lines(link, columns)]
+    if listed.rows and listed.problem and not link.file_problem:
+        lines += wrap("warning", f"There may be more accounts: {listed.problem}", columns)
+    if listed.flash is not None:
+        return [*lines, *wrap(listed.flash.style, listed.flash.text, columns, 1)]
+    return [*lines, _counts(listed.rows)]
+
+
+def _counts(rows: Sequence[AccountRow]) -> StyledLine:
+    """Return how many accounts are locked, near a limit and so on, the gravest first."""
+    found = Counter(row.standing for row in rows)
+    line: StyledLine = []
+    for standing in _GRAVEST_FIRST:
+        if found[standing]:
+            word = "unknown" if standing is Standing.UNKNOWN else standing.value
+            line += [(_STANDING_STYLES[standing], f" {found[standing]} {word} "), (None, " ")]
+    return line
+
+
+def found_rows(listed: AccountList, ui_state: UiState, now: datetime) -> tuple[AccountRow, ...]:
+    """Return the rows that have the text of the search in them."""
+    wanted = ui_state.search.casefold()
+    return (
+        tuple([row for row in listed.rows if wanted in _searched(row, now)])
+        if wanted
+        else listed.rows
+    )
+
+
+def _searched(row: AccountRow, now: datetime) -> str:
+    limit = row.nearest.name if row.nearest else ""
+    return f"{row.name} {row.account_id} {standing_words(row, now)} {limit} {row.why}".casefold()
+
+
+def selected_row(rows: Sequence[AccountRow], ui_state: UiState) -> int:
+    """Return the place of the selected account; the first if it has no row."""
+    ids = [row.account_id for row in rows]
+    return ids.index(ui_state.account) if ui_state.account in ids else 0
+
+
+def accounts_body(
+    listed: AccountList, ui_state: UiState, now: datetime, columns: int, rows: int
+) -> Body:
+    """Return the table and the selected account, at most ``rows`` lines."""
+    found = found_rows(listed, ui_state, now)
+    heading = [_title(listed, ui_state, columns), *search_line(ui_state, len(found))]
+    if not listed.rows:
+        return Body([*heading, unknown_line(listed.problem)][:rows], 1, 1)
+    table = _table_for(columns - _MARK_WIDTH)
+    heading.append([(None, " " * _MARK_WIDTH), *_heads(table, columns - _MARK_WIDTH)])
+    selected = selected_row(found, ui_state)
+    detail = _detail(found[selected], now, columns, is_tall=rows >= _TALL) if found else []
+    height = max(1, rows - len(heading) - len(detail))
+    first = first_visible(selected, len(found), height)
+    shown = [
+        _row(found, number, selected, table, now, columns, listed)
+        for number in range(first, min(first + height, len(found)))
+    ]
+    # The detail stays at the bottom of the page, so that it does not jump from row to row.
+    padding = [StyledLine() for _ in range(height - len(shown))]
+    lines = _with_arrows(shown, first, len(found))
+    return Body([*heading, *lines, *padding, *detail][:rows], len(found), height)
+
+
+def in_sight(listed: AccountList, ui_state: UiState, now: datetime, rows: int) -> list[int]:
+    """Return the accounts whose rows are in sight on a screen with so many rows, or nearly so."""
+    found = found_rows(listed, ui_state, now)
+    height = max(1, rows - _FIXED_ROWS)
+    first = first_visible(selected_row(found, ui_state), len(found), height)
+    return [row.account_id for row in found[first : first + height]]
+
+
+def selected_account_text(listed: AccountList, ui_state: UiState, now: datetime) -> str:
+    """Return the selected account in words; empty if there is none."""
+    found = found_rows(listed, ui_state, now)
+    if not found:
+        return ""
+    row = found[selected_row(found, ui_state)]
+    why = f": {row.why}" if row.why else ""
+    return f"{_label(row)}: {standing_words(row, now)}{why}; {'; '.join(_figures(row, now))}"
+
+
+def first_visible(selected: int, count: int, height: int) -> int:
+    """Return the first of the rows that are in sight around the selected one."""
+    return max(0, min(selected - height // 2, count - height))
+
+
+def _title(listed: AccountList, ui_state: UiState, columns: int) -> StyledLine:
+    count = counted(len(listed.rows), "account") if listed.rows else "Accounts"
+    text = f"{count}, {ORDERS[ui_state.order].words}"
+    return panel_title(text, columns, "o changes the order")
+
+
+def _name_width(table: Sequence[Column], columns: int) -> int:
+    return columns - sum(abs(column.width) + 1 for column in table) - 1
+
+
+def _table_for(columns: int) -> Sequence[Column]:
+    """Return the columns after the name for a width; a reason gets the room that is left."""
+    table = next(table for least, table in _TABLES if columns >= least)
+    extra = _name_width(table, columns) - _LONGEST_NAME
+    if table is not _WIDEST_COLUMNS or extra <= 0:
+        return table
+    return (*table[:-1], table[-1]._replace(width=table[-1].width + extra))
+
+
+def _heads(table: Sequence[Column], columns: int) -> StyledLine:
+    heads = [("dim", column.head, column.width) for column in table]
+    return table_row([("dim", "account", _name_width(table, columns)), *heads])
+
+
+def _row(
+    found: Sequence[AccountRow],
+    number: int,
+    selected: int,
+    table: Sequence[Column],
+    now: datetime,
+    columns: int,
+    listed: AccountList,
+) -> StyledLine:
+    row, width = found[number], columns - _MARK_WIDTH
+    name = ("strong", row.label, _name_width(table, width))
+    cells = [
+        name,
+        *((*column.cell(row, now, abs(column.width)), column.width) for column in table),
+    ]
+    if row.account_id in listed.flashing:
+        # An account that was just locked stands out as a whole.
+        cells = [("alert", text, size) for _, text, size in cells]
+    elif not row.is_current:
+        cells = [(style if style == "alert" else "dim", text, size) for style, text, size in cells]
+    mark = "> " if number == selected else "  "
+    return [("title", mark), *fit(table_row(cells), width)]
+
+
+def _with_arrows(shown: list[StyledLine], first: int, count: int) -> list[StyledLine]:
+    """Return the rows with arrows at the first and the last where there are more."""
+    for place, arrow, is_more in ((0, "↑ ", first > 0), (-1, "↓ ", first + len(shown) < count)):
+        if is_more and shown and shown[place][0] == ("title", "  "):
+            shown[place] = [("title", arrow), *shown[place][1:]]
+    return shown
+
+
+def _detail(row: AccountRow, now: datetime, columns: int, *, is_tall: bool) -> list[StyledLine]:
+    """Return the selected account in words: what it may do and why, then its figures."""
+    label = _label(row)
+    most = 2 if is_tall else 1
+    title = panel_title(fit([(None, label)], columns - 24)[0][1], columns, "Enter opens it")
+    state, why = standing_words(row, now), f": {row.why}" if row.why else ""
+    if row.standing is Standing.UNKNOWN:
+        state, why = f"{UNKNOWN} {row.why}", ""
+    return [
+        title,
+        *wrap(_standing(row, now, columns)[0], f"{state}{why}", columns, most),
+        *wrap("text", "; ".join(_figures(row, now)), columns, most),
+    ]
+
+
+def _label(row: AccountRow) -> str:
+    number = f"account {row.account_id}"
+    return f"{row.name} ({number})" if row.name else number.capitalize()
+
+
+def _figures(row: AccountRow, now: datetime) -> list[str]:
+    """Return the figures in words, the most important first."""
+    return [
+        _usage(row.nearest),
+        f"net {_amount(row.net_pnl)[1]}, open {_amount(row.open_pnl)[1]}",
+        f"{UNKNOWN} contracts" if row.contracts is None else counted(row.contracts, "contract"),
+        _floor(row),
+        f"{_source_and_age(row, now)} ago"
+        + ("" if row.known_at is None else f" ({clock(row.known_at)})"),
+    ]
+
+
+def _usage(usage: LimitUsage | None) -> str:
+    return f"nearest limit {UNKNOWN}" if usage is None else f"{usage.name} {usage_words(usage)}"
+
+
+def _floor(row: AccountRow) -> str:
+    figure_ = _floor_figure(row)
+    return figure_ if figure_ == _NO_FLOOR else f"{figure_} above the floor"
