@@ -50,12 +50,14 @@ class Day(msgspec.Struct, frozen=True, kw_only=True):
     """A trading day with what limits are measured by.
 
     :ivar executions: of the day, without voided ones.
+    :ivar has_voids: whether the broker voided others.
     :ivar minutes: its equity.
     """
 
     journaled: Journaled
     day: TradingDay
     executions: Sequence[TradeReport]
+    has_voids: bool
     minutes: Sequence[EquityLine]
 
     @property

@@ -42,6 +42,7 @@ def read_day(journaled: Journaled, day: TradingDay) -> Known:
         journaled=journaled,
         day=day,
         executions=[each for each in executions if not each.is_voided],
+        has_voids=any(each.is_voided for each in executions),
         minutes=journaled.equity(day.began, day.ended),
     )
     return Known(
@@ -112,14 +113,20 @@ def limit_row(use: Use, day: TradingDay) -> dict[str, Any]:
     return {
         "name": use.name,
         "rule_id": use.rule_id,
-        "limit": _UNKNOWN if use.limit is None else dollars(use.limit),
-        "most": _UNKNOWN if use.most is None else dollars(use.most),
+        "limit": _figure(use.limit, use.unit),
+        "most": _figure(use.most, use.unit),
         "share": _UNKNOWN if share is None else f"{share:.0f} %",
         "meter": None if share is None else f"{share.min(Decimal(100)):.0f}",
         "at": local_time(use.at, day) if use.at is not None and use.most else "",
         "basis": use.basis,
         "acted": "" if use.acted_at is None else local_time(use.acted_at, day),
     }
+
+
+def _figure(amount: Decimal | None, unit: str) -> str:
+    if amount is None:
+        return _UNKNOWN
+    return dollars(amount) if unit == "$" else f"{amount.normalize():f} {unit}"
 
 
 def rows_of(executions: Sequence[TradeReport]) -> list[TradeReport]:

@@ -16,6 +16,7 @@ import msgspec
 from riskd.journal.history import EquityLine
 from riskd.model.events import EnforcementAction
 from riskd.model.money import ZERO
+from riskd.report.held import gauges_of_held, held_problem
 from riskd.report.levels import (
     OTHER_VERSION,
     Day,
@@ -30,6 +31,8 @@ from riskd.rules.builtin import (
     daily_net_loss,
     daily_profit_target,
     daily_realized_loss,
+    max_contracts,
+    max_contracts_per_instrument,
     maximum_loss,
 )
 from riskd.rules.interface import Rule
@@ -47,8 +50,8 @@ class Use(msgspec.Struct, frozen=True, kw_only=True):
     """A limit of a day and how much of it was used at most.
 
     :ivar name: of the rule.
-    :ivar limit: in dollars; ``None`` of a rule whose limits are no amounts.
-    :ivar most: the most that was used, in dollars; ``None`` if it is unknown.
+    :ivar limit: in its unit; ``None`` of a rule whose limits are no amounts.
+    :ivar most: the most that was used, in its unit; ``None`` if it is unknown.
     :ivar at: when.
     :ivar basis: :data:`BY_TRADE` or :data:`BY_MINUTE`; of an unknown use the reason.
     :ivar acted_at: when riskd acted by the rule first; ``None`` if it did not.
@@ -59,6 +62,7 @@ class Use(msgspec.Struct, frozen=True, kw_only=True):
     limit: Decimal | None = None
     most: Decimal | None = None
     at: datetime | None = None
+    unit: str = "$"
     basis: str = _NOT_KEPT
     acted_at: datetime | None = None
 
@@ -99,6 +103,8 @@ def _uses_of_rule(day: Day, rule: Rule, table: Mapping[str, Any]) -> Iterator[Us
     settings: Any = convert(table, rule.settings_type)
     if settings is None:
         yield msgspec.structs.replace(unknown, basis=OTHER_VERSION)
+    elif rule in _OF_HELD:
+        yield from _most_held(day, rule, settings, unknown)
     elif measure is None:
         yield unknown
     else:
@@ -112,6 +118,23 @@ def _most(use: Use, limit: Decimal, points: Sequence[Point], basis: str) -> Use:
     # The first moment of several with the same figure.
     at, most = max(points, key=lambda point: point[1])
     return msgspec.structs.replace(use, limit=limit, most=max(most, ZERO), at=at, basis=basis)
+
+
+def _most_held(day: Day, rule: Rule, settings: Any, use: Use) -> Iterator[Use]:
+    problem = held_problem(day)
+    if problem:
+        yield msgspec.structs.replace(use, basis=problem)
+        return
+    for name, (at, gauge) in gauges_of_held(day, rule, settings).items():
+        yield msgspec.structs.replace(
+            use,
+            name=use.name if rule is max_contracts.RULE else f"{use.name}, {name}",
+            limit=gauge.limit,
+            most=gauge.current,
+            at=at,
+            unit=gauge.unit,
+            basis=BY_TRADE,
+        )
 
 
 def _realized_loss(day: Day, settings: daily_realized_loss.Settings, use: Use) -> Use:
@@ -160,6 +183,8 @@ def _largest_drawdown(day: Day, settings: maximum_loss.Settings, use: Use) -> Us
     ]
     return _most(use, settings.drawdown, points, BY_MINUTE)
 
+
+_OF_HELD: Final = (max_contracts.RULE, max_contracts_per_instrument.RULE)
 
 _MEASURES: Final[Mapping[str, Callable[[Day, Any, Use], Use]]] = {
     daily_realized_loss.RULE.key: _realized_loss,

@@ -20,6 +20,7 @@ from riskd.model.account import AccountState, with_risk
 from riskd.model.balance import Balance, FirmFloor, Leg, Result
 from riskd.model.contracts import Contract
 from riskd.model.day_figures import DayFigures
+from riskd.model.events import OrderSide
 from riskd.model.exact_json import encode_json
 from riskd.report.calendar import DayResult, months_of
 from riskd.report.canvas import Span
@@ -283,8 +284,41 @@ class LimitTests(PageTestCase):
             ("$300.00", "60 %", "10:01:00"),
         )
         self.assertEqual(self.limit(page, "RULE-014")["Used at most"], "$300.00")
-        unknown = self.limit(page, "RULE-001")
+
+    def test_what_the_journal_does_not_have_is_unknown(self) -> None:
+        self.settings = {"cooldown_after_loss": {}}
+        unknown = self.limit(self.page(), "RULE-007")
         self.assertEqual((unknown["Used at most"], unknown["Share"]), ("-", "-"))
+        self.assertEqual(unknown["Measured at"], "not journaled")
+
+    def test_contracts_held_are_counted_by_the_rules_themselves(self) -> None:
+        entry = msgspec.structs.replace(EXECUTION, pnl=None, side=OrderSide.BUY, opened_at=None)
+        for number, (minutes, size) in enumerate(((-3, 2), (-2, 1)), 10):
+            at = TEN + timedelta(minutes=minutes)
+            opening = msgspec.structs.replace(entry, size=size)
+            self.results[number] = Result(at, Decimal(-1), number, Leg.BUY_TO_OPEN, opening)
+        self.settings = {
+            "max_contracts": {"limit": 5, "weights": {"MNQ": 2}},
+            "max_contracts_per_instrument": {"limits": {"MNQ": 4}},
+        }
+        page = self.page()
+        held = self.limit(page, "RULE-001")
+        self.assertEqual(
+            (held["Limit of"], held["Used at most"], held["Share"], held["When"]),
+            ("5 contracts", "6 contracts", "120 %", "09:58:00"),
+        )
+        self.assertEqual(self.limit(page, "RULE-002")["Used at most"], "3 contracts")
+
+    def test_contracts_of_the_day_before_are_held_at_the_beginning(self) -> None:
+        self.settings = {"max_contracts": {"limit": 4}}
+        held = self.limit(self.page(), "RULE-001")
+        self.assertEqual((held["Used at most"], held["When"]), ("2 contracts", "Wed 17:00:00"))
+
+    def test_a_void_makes_what_was_held_unknown(self) -> None:
+        self.results[2] = msgspec.structs.replace(self.results[2], leg=None, amount=Decimal(0))
+        self.settings = {"max_contracts": {"limit": 4}}
+        why = "a trade was voided, so it is not known what was held"
+        self.assertEqual(self.limit(self.page(), "RULE-001")["Measured at"], why)
 
     def test_the_first_minute_may_have_the_figures_of_the_day_before(self) -> None:
         self.equity(BEGAN, "49100")
