@@ -6,14 +6,13 @@ import http.server
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from pathlib import Path
+from contextlib import closing
 from urllib.parse import urlsplit
 
 import pytest
 
 from riskd.testing import DaemonHarness
-from tests.busy_pages import play
+from tests.busy_pages import measure
 from tests.support.chromium import CTRL, SHIFT, Chromium, Tab
 from tests.support.web_console import WebConsole
 
@@ -29,19 +28,16 @@ def browser() -> Iterator[Chromium]:
 
 @pytest.fixture(scope="module")
 def console(shared_harness: DaemonHarness) -> Iterator[WebConsole]:
-    """Start a console, once for the tests of a module."""
-    with console_of(shared_harness) as started:
+    """Start a console, once for the tests of a module; it must log no mistake."""
+    options = (
+        "--url",
+        f"ws://localhost:{shared_harness.port}",
+        "--state",
+        str(shared_harness.state),
+    )
+    with closing(WebConsole("123", *options)) as started:
         yield started
-
-
-@contextmanager
-def console_of(harness: DaemonHarness, *arguments: str) -> Iterator[WebConsole]:
-    """Start a console that follows a daemon, and check that it logs no mistake."""
-    url = f"ws://localhost:{harness.port}"
-    with closing(WebConsole("123", "--url", url, "--state", str(harness.state), *arguments)) as it:
-        yield it
-        status, errors = it.end()
-        assert (status, errors) == (0, "")
+        assert started.end() == (0, "")
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +138,30 @@ def test_the_browser_keeps_its_own_keys_and_a_paste_does_nothing(
     assert "[1 Overview]" in tab.shown
 
 
+def test_selected_text_can_be_copied_while_figures_change(
+    tab: Tab, browser: Chromium, shared_harness: DaemonHarness
+) -> None:
+    origin = tab.evaluate("location.origin")
+    permissions = ["clipboardReadWrite", "clipboardSanitizedWrite"]
+    browser.command("Browser.grantPermissions", origin=origin, permissions=permissions)
+    tab.command("Page.bringToFront")
+    tab.evaluate("getSelection().selectAllChildren(text.firstChild)")
+    shared_harness.trigger_test_event("GatewayUserTrade", {"profitAndLoss": -61.50})
+    tab.wait_until(
+        lambda: (
+            tab.evaluate("notice.textContent")
+            == "These figures stand still while text is selected"
+        ),
+        "a sentence",
+    )
+    assert "61.50" not in tab.shown
+    tab.press("c", CTRL, commands=("Copy",))
+    assert "account 123" in tab.evaluate("navigator.clipboard.readText()")
+    tab.evaluate("getSelection().removeAllRanges()")
+    tab.wait_for("61.50", "LIVE")
+    tab.wait_until(lambda: tab.evaluate("notice.hidden") is True, "a live page")
+
+
 def test_themes(tab: Tab) -> None:
     assert tab.color_at(898, 598) == BLACK
     for ground in (WHITE, BLACK, BLACK, BLACK):
@@ -213,6 +233,8 @@ def test_a_page_that_loses_the_console_says_so_and_comes_back(
     tab: Tab, console: WebConsole
 ) -> None:
     console.process.send_signal(signal.SIGSTOP)
+    # Most of four seconds of silence.
+    tab.evaluate("lastMessage -= 3500")
     tab.wait_for("trader-console has been silent for", "these figures are not live")
     assert tab.title.startswith("NOT LIVE - 123")
     assert tab.evaluate("getComputedStyle(text).opacity") == "0.4"
@@ -232,25 +254,17 @@ def test_a_daemon_that_dies_and_returns(tab: Tab, shared_harness: DaemonHarness)
     tab.wait_until(lambda: tab.title == "123 - riskd", "a live page")
 
 
-def test_after_a_restart_the_page_asks_for_the_new_url(
-    browser: Chromium, shared_harness: DaemonHarness
+def test_a_thousand_events_a_second_in_two_tabs(
+    tab: Tab, browser: Chromium, admitted: Tab, console: WebConsole, shared_harness: DaemonHarness
 ) -> None:
-    with console_of(shared_harness) as first:
-        tab = browser.open(first.url)
-        tab.wait_for("LIVE")
-        port = str(urlsplit(first.url).port)
-    tab.wait_for("trader-console is gone: these figures are not live")
-    with console_of(shared_harness, "--web-port", port) as second:
-        tab.wait_for("started again: open the URL that it printed")
-        tab.load(second.url)
-        tab.wait_for("LIVE")
-        assert tab.evaluate("notice.hidden") is True
-    tab.close()
-
-
-def test_a_thousand_events_a_second_in_two_tabs(browser: Chromium, tmp_path: Path) -> None:
     """A short form of what ``python -m tests.busy_pages 60`` plays."""
-    play(tmp_path, browser, 2)
+
+    def emit() -> None:
+        for number in range(2000):
+            shared_harness.trigger_test_event("MarketQuote", {"last": 20000 + number})
+        shared_harness.trigger_test_event("GatewayUserTrade", {"profitAndLoss": -77.25})
+
+    measure(browser, console, (tab, admitted), emit, "77.25", 0)
 
 
 class Foreign(http.server.BaseHTTPRequestHandler):
@@ -309,3 +323,16 @@ def test_pages_of_others_get_nothing(
         server.shutdown()
         server.server_close()
     assert "LIVE" in admitted.shown
+
+
+def test_after_a_restart_the_page_asks_for_the_new_url(admitted: Tab, console: WebConsole) -> None:
+    """The last test: the console is another one afterwards."""
+    old = console.url
+    console.restart("--web-port", str(urlsplit(old).port))
+    admitted.wait_for("started again: open the URL that it printed")
+    assert admitted.title.startswith("NOT LIVE - ")
+    admitted.load(old)
+    admitted.wait_for("This page needs the URL that trader-console printed")
+    admitted.load(console.url)
+    admitted.wait_for("LIVE")
+    assert admitted.evaluate("notice.hidden") is True

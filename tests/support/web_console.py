@@ -25,15 +25,24 @@ class WebConsole:
     """
 
     def __init__(self, *arguments: str, script: str = MAIN) -> None:
+        self._command = (sys.executable, "-W", "error", "-c", script, "--web", *arguments)
+        self.cookie_attributes: list[str] = []
+        self._start()
+
+    def _start(self, *more: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", script, "--web", *arguments],
+            [*self._command, *more],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        self.cookie_attributes: list[str] = []
         self.url = self.line().strip()
+
+    def restart(self, *more: str) -> None:
+        """End the program, and start it with further arguments."""
+        assert self.end() == (0, "")
+        self._start(*more)
 
     @property
     def host(self) -> str:

@@ -175,3 +175,29 @@ class ArgumentTests(CommandLineTestCase):
     def test_version_is_a_line_of_its_own(self) -> None:
         self.assertEqual(self.assertRaises(SystemExit, parse_options, ["--version"]).code, 0)
         self.assertEqual(self.stdout.getvalue(), f"trader-console {__version__}\n")
+
+
+class WebTests(CommandLineTestCase):
+    """``--web`` and its port."""
+
+    def test_a_page_is_drawn_in_any_character_and_leaves_the_mouse_to_the_browser(self) -> None:
+        self.patch(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+        self.write_settings("mouse = true")
+        options = parse_options(["123", "--web"])
+        self.assertEqual((options.output, options.web_port), ("web", 0))
+        state = options.ui_state
+        self.assertEqual((state.is_page, state.is_ascii, state.has_mouse), (True, False, False))
+
+    def test_a_port_is_chosen(self) -> None:
+        self.assertEqual(parse_options(["--web", "--web-port", "8767"]).web_port, 8767)
+
+    def test_a_port_without_a_page_is_an_error(self) -> None:
+        self.assertIn("--web-port is the port of --web", self.usage_error("--web-port", "8767"))
+
+    def test_what_is_no_port_is_an_error(self) -> None:
+        for text in ("0", "65536", "-1", "http", "\u0663"):
+            error = self.usage_error("--web", f"--web-port={text}")
+            self.assertIn(f"{text!r} is not a TCP port; it must be from 1 to 65535", error)
+
+    def test_a_page_is_no_lines(self) -> None:
+        self.assertIn("not allowed with", self.usage_error("--web", "--plain"))

@@ -13,6 +13,8 @@ const MAX_ROWS = 100;
 const SILENT_MS = 4000;
 const CUT_MS = 10000;
 const RETRY_MS = [1000, 2000, 4000, 8000, 10000];
+// How long a selection holds the frames.
+const HELD_MS = 10000;
 const FLASH_MS = 700;
 const FLASHES = 14;
 
@@ -28,6 +30,8 @@ let size = "";
 let failures = 0;
 let retry = null;
 let lastMessage = 0;
+let held = [];
+let heldSince = 0;
 let title = document.title;
 let flash = null;
 let sound = null;
@@ -45,8 +49,8 @@ function connect() {
     opening.addEventListener("open", () => sendSize(true));
     opening.addEventListener("message", (event) => {
         if (socket === opening) {
-            receive(event.data);
-            opening.send("shown");
+            lastMessage = performance.now();
+            take(event.data);
         }
     });
     opening.addEventListener("close", () => {
@@ -63,8 +67,42 @@ function send(message) {
     }
 }
 
-function receive(data) {
+// A frame would replace the rows that the trader is about to copy.
+function take(data) {
+    if (!data.startsWith("{") && (held.length > 0 || isSelecting())) {
+        if (held.length === 0) {
+            heldSince = performance.now();
+            tell("These figures stand still while text is selected");
+        }
+        held.push(data);
+        return;
+    }
+    receive(data);
+    acknowledge();
+}
+
+function acknowledge() {
+    if (socket !== null && socket.readyState === WebSocket.OPEN) {
+        socket.send("shown");
+    }
+}
+
+function isSelecting() {
+    const selection = document.getSelection();
+    return selection !== null && !selection.isCollapsed && text.contains(selection.anchorNode);
+}
+
+function release() {
+    const frames = held;
+    held = [];
     lastMessage = performance.now();
+    for (const frame of frames) {
+        receive(frame);
+        acknowledge();
+    }
+}
+
+function receive(data) {
     failures = 0;
     if (!data.startsWith("{")) {
         render_update(data.endsWith("\n") ? data.slice(0, -1) : data);
@@ -84,7 +122,7 @@ function receive(data) {
     if (message.ring) {
         ring();
     }
-    if (text.childNodes.length > 0) {
+    if (text.childNodes.length > 0 && held.length === 0) {
         tell("");
     }
 }
@@ -92,7 +130,9 @@ function receive(data) {
 async function lose() {
     const wait = RETRY_MS[Math.min(failures, RETRY_MS.length - 1)];
     failures += 1;
-    tell(`trader-console is gone: these figures are not live. Trying again every ${wait / 1000} s; if it was started again, open the URL that it printed`);
+    const again = `Trying again in ${wait / 1000} s`;
+    held = [];
+    tell(`trader-console is gone: these figures are not live. ${again}; if it was started again, open the URL that it printed`);
     retry = setTimeout(connect, wait);
     // Browsers do not tell why a WebSocket was refused.
     let status = 0;
@@ -109,11 +149,20 @@ async function lose() {
         retry = null;
         tell("trader-console was started again: open the URL that it printed. These figures are not live");
     } else if (status === 503) {
-        tell(`Too many tabs show trader-console: close one. Trying again every ${wait / 1000} s`);
+        tell(`Too many tabs show trader-console: close one. ${again}`);
+    } else if (status === 204) {
+        tell(`trader-console has closed this page, its terminal says why: these figures are not live. ${again}`);
     }
 }
 
 function watch() {
+    if (held.length > 0) {
+        if (performance.now() - heldSince > HELD_MS) {
+            document.getSelection().removeAllRanges();
+            release();
+        }
+        return;
+    }
     const silent = performance.now() - lastMessage;
     if (socket === null || silent < SILENT_MS) {
         return;
@@ -136,8 +185,6 @@ function tell(sentence) {
     notice.hidden = sentence === "";
     document.body.classList.toggle("lost", sentence !== "");
     showTitle("");
-    // The sentence takes a row.
-    sendSize(false);
 }
 
 // Title and bell.
@@ -273,6 +320,11 @@ function onKey(event) {
 
 document.addEventListener("keydown", onKey);
 document.addEventListener("pointerdown", allowSound);
+document.addEventListener("selectionchange", () => {
+    if (held.length > 0 && !isSelecting()) {
+        release();
+    }
+});
 document.addEventListener("paste", (event) => event.preventDefault());
 window.addEventListener("resize", () => sendSize(false));
 document.addEventListener("visibilitychange", () => {
