@@ -76,13 +76,15 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
             first + timedelta(hours=number)
             for number in range(int(length / timedelta(hours=1)) + 2)
         ]
-        return [
+        labels = [
             each
             for each in found
             if self.began <= each <= self.ended
             and self.local(each).hour % step == 0
             and (step < _DAY_HOURS or self.local(each).toordinal() % days == 0)
         ]
+        # leather makes its own where it is given none.
+        return labels or [self.began]
 
     def label(self, minutes: Any) -> str:
         """Return the text at a label, by the minutes from the beginning."""

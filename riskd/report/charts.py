@@ -238,7 +238,10 @@ def columns_chart(amounts: Sequence[tuple[str, Decimal]], title: str) -> str:
     values = [amount for _name, amount in amounts]
     low, high = min(*values, Decimal(0)), max(*values, Decimal(0))
     edge = max((high - low) * Decimal("0.15"), Decimal(1))
-    bottom, top = low - edge * (low < 0), high + edge * (high > 0 or not low)
+    bottom, top = (
+        low - edge * (low < 0),
+        high + edge * (1 if high > 0 or not low else Decimal("0.3")),
+    )
     chart = leather.Chart()
     chart.add_series(
         leather.Series([(name, float(amount)) for name, amount in amounts]),

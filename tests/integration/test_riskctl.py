@@ -110,6 +110,10 @@ async def test_flatten_closes_the_positions_and_is_in_the_journal(
     (ordered,) = [line["data"] for line in lines if line["kind"] == "operator"]
     assert (ordered["command"], ordered["reason"]) == ("flatten", "=1+1")
     assert "flatten by" in output_of(state, "journal", "456")
+    report = output_of(state, "report", "456")
+    assert report.startswith("<!DOCTYPE html>")
+    assert "still running, as of" in report
+    assert "Operator: flatten by" in report
     rows = list(csv.DictReader(told("--csv")))
     assert "'=1+1" in [row["reason"] for row in rows]
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -13,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.gateway.fields import Payload
 from riskd.model.formatting import dollars
 from riskd.practice.account_store import net_result
-from tests.support.practice_daemon import ACCOUNT, BUY, M2K, MNQ, SELL, PracticeDaemon
+from tests.support.practice_daemon import ACCOUNT, BUY, M2K, MNQ, MONDAY_NOON, SELL, PracticeDaemon
 from tests.support.report_page import Page, amount, report_of
 
 RULES = """
@@ -40,43 +41,60 @@ def trade(daemon: PracticeDaemon, contract: str, size: int, *prices: str) -> Non
     daemon.advance(90, step=5)
 
 
-class LedgerTests(SynchronousTestCase):
-    """A day with fees, entries, exits in parts, a void and an amendment, which ends with a lock."""
+class Day(NamedTuple):
+    """A trading day at the exchange, and its reports.
 
-    daemon: PracticeDaemon
+    :ivar ledger: the trades of the exchange, with voided ones.
+    :ivar balance: that of the exchange at the end.
+    :ivar running: the report while the day was running.
+    :ivar page: the report after its end.
+    """
+
+    ledger: list[Payload]
+    balance: Decimal
     running: Page
     page: Page
 
-    @classmethod
-    def setUpClass(cls) -> None:
-        cls.daemon = daemon = PracticeDaemon(RULES)
+
+@cache
+def day() -> Day:
+    """Return a day with fees, entries, exits in parts, a void, an amendment and a lock."""
+    daemon = PracticeDaemon(RULES, now=MONDAY_NOON + timedelta(hours=4, minutes=20))
+    store = daemon.gateway.exchange.store
+
+    def ledger() -> list[Payload]:
+        return store.trades(ACCOUNT, datetime(2026, 11, 22, tzinfo=CHICAGO))
+
+    try:
         daemon.gateway.follow_quotes(M2K)
         daemon.advance(3)
         trade(daemon, MNQ, 2, "21000", "21020", "21010")
         trade(daemon, MNQ, -3, "21010", "21001.25")
         trade(daemon, M2K, 1, "2250", "2246.5")
         trade(daemon, MNQ, 1, "21000", "21005")
-        exits = [each for each in cls.ledger() if each.get("profitAndLoss") is not None]
+        exits = [each for each in ledger() if each.get("profitAndLoss") is not None]
         daemon.gateway.void_trade(ACCOUNT, exits[-1]["id"])
         daemon.gateway.amend_trade(ACCOUNT, exits[0]["id"], pnl=Decimal("37.50"))
         daemon.advance(60, step=5)
-        # It ends the day.
+        # It reaches the limit.
         trade(daemon, MNQ, 4, "21000", "20970")
-        cls.running = report_of(daemon.directory, ACCOUNT)
-        daemon.advance(5 * 3600, step=30)
-        cls.page = report_of(daemon.directory, ACCOUNT, -2)
+        running = report_of(daemon.directory, ACCOUNT)
+        daemon.advance(30 * 60, step=20)
+        page = report_of(daemon.directory, ACCOUNT, -2)
+        return Day(ledger(), store.account(ACCOUNT)["balance"], running, page)
+    finally:
+        daemon.close()
 
-    @classmethod
-    def tearDownClass(cls) -> None:
-        cls.daemon.close()
 
-    @classmethod
-    def ledger(cls) -> list[Payload]:
-        began = cls.daemon.state.day_began
-        assert began is not None
-        return cls.daemon.gateway.exchange.store.trades(
-            ACCOUNT, datetime(2026, 11, 22, tzinfo=CHICAGO)
-        )
+class LedgerTests(SynchronousTestCase):
+    """The reports of one day, while it was running and after its end."""
+
+    def setUp(self) -> None:
+        self.day = day()
+        self.page, self.running = self.day.page, self.day.running
+
+    def ledger(self) -> list[Payload]:
+        return self.day.ledger
 
     @property
     def valid(self) -> list[Payload]:
@@ -105,11 +123,10 @@ class LedgerTests(SynchronousTestCase):
 
     def test_those_of_a_day_that_is_running_too(self) -> None:
         self.assert_figures(self.running)
-        self.assertIn("still running, as of 12:", self.running.text)
+        self.assertIn("still running, as of 16:", self.running.text)
 
     def test_the_balances_are_those_of_the_exchange(self) -> None:
-        balance = self.daemon.gateway.exchange.store.account(ACCOUNT)["balance"]
-        self.assertIn(f"{dollars(balance)} at the end", self.page.text)
+        self.assertIn(f"{dollars(self.day.balance)} at the end", self.page.text)
         self.assertIn("$50,000.00 at the start", self.page.text)
 
     def test_each_trade_has_its_row(self) -> None:
@@ -176,7 +193,7 @@ class LedgerTests(SynchronousTestCase):
             most = max(most, loss)
         (row,) = [row for row in self.page.rows("limits") if "RULE-003" in row["Limit"]]
         self.assertEqual((amount(row["Used at most"]), row["Measured at"]), (most, "each trade"))
-        self.assertIn("acted 12:", row["Limit"])
+        self.assertIn("acted 16:", row["Limit"])
 
     def test_the_floor_is_on_the_chart(self) -> None:
         self.assertIn("The limits are those of the configuration at the day's end", self.page.text)

@@ -414,3 +414,5 @@ class SpanTests(SynchronousTestCase):
         month = self.labels(BEGAN, timedelta(days=31))
         self.assertLessEqual(len(month), 13)
         self.assertRegex(month[0], r"^Jan \d+$")
+        minutes = self.labels(TEN + timedelta(minutes=5), timedelta(minutes=9))
+        self.assertEqual(minutes, ["16:05"])
