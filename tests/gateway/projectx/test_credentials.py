@@ -259,7 +259,9 @@ class FileTests(CredentialsTestCase):
             (b"x" * MAX_BYTES, f"has {MAX_BYTES} bytes"),
         ):
             self.assertIn(words, self.problem(self.write(self.path, content)))
-        self.assertEqual(len(self.key(self.write(self.path, b"x" * (MAX_BYTES - 1)))), 4095)
+        # The process remembers it, and removes it from texts that other tests may look for.
+        longest = b"longest-" * (MAX_BYTES // 8)
+        self.assertEqual(len(self.key(self.write(self.path, longest[1:]))), 4095)
 
     def test_a_link_is_not_followed(self) -> None:
         self.path.symlink_to(self.write(self.directory / "other"))
