@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 import websocket
 
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_SECONDS, wait_until
 from tests.support.web_console import WebConsole
 
 UPGRADE = {
@@ -191,3 +191,15 @@ def test_tabs_are_counted_and_each_is_forgotten(console: WebConsole, cookie: str
     for tab in tabs:
         tab.close()
     wait_until(lambda: console.get(f"{console.place}session", {"Cookie": cookie})[0].status == 204)
+
+
+def test_a_reader_may_leave_after_the_url(tmp_path: Path) -> None:
+    with closing(WebConsole("--url", NOWHERE, "--state", str(tmp_path), "123")) as console:
+        assert console.process.stdout is not None
+        console.process.stdout.close()
+        cookie = console.admit()
+        assert console.get(console.place, {"Cookie": cookie})[0].status == 200
+        console.process.terminate()
+        assert console.process.wait(DEADLINE_SECONDS) == 0
+        assert console.process.stderr is not None
+        assert console.process.stderr.read() == ""

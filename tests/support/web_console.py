@@ -103,6 +103,9 @@ class WebConsole:
         return self.process.returncode, errors
 
     def close(self) -> None:
-        """Kill the program."""
+        """Kill the program, if it runs."""
         self.process.kill()
-        self.process.communicate()
+        self.process.wait()
+        for stream in (self.process.stdout, self.process.stderr):
+            if stream is not None:
+                stream.close()

@@ -24,6 +24,7 @@ from twisted.logger import (
 from riskd.host.loopback import listen
 from trader.cli.console import Console
 from trader.cli.display import Display, browser_display
+from trader.cli.headless import discard_output
 from trader.ui.browser import SCRIPT_NAME, BrowserScreen, script
 from trader.web.site import ConsoleServer
 from trader.web.tabs import Connection, TabFactory
@@ -46,15 +47,23 @@ def run_in_browsers(make_console: MakeConsole, port: int, reactor: Any) -> None:
     globalLogBeginner.beginLoggingTo([observer], discardBuffer=True, redirectStandardIO=False)
     tabs = TabFactory(reactor, partial(Tab, reactor, make_console))
     server = ConsoleServer(reactor, sockets, tabs, _print_next, {SCRIPT_NAME: script()})
-    print(server.url, flush=True)  # noqa: T201  # it is what the program is run for
-    print("Open it in a browser on this machine; it works once. Ctrl-C ends.", flush=True)  # noqa: T201
+    _print(server.url)
+    _print("Open it in a browser on this machine; it works once. Ctrl-C ends.")
     reactor.callWhenRunning(server.startService)
     reactor.addSystemEventTrigger("before", "shutdown", server.stopService)
     reactor.run()
 
 
 def _print_next(url: str) -> None:
-    print(f"A browser was admitted. The URL for another one: {url}", flush=True)  # noqa: T201
+    _print(f"A browser was admitted. The URL for another one: {url}")
+
+
+def _print(line: str) -> None:
+    """Print a line; a reader may have gone after the first one."""
+    try:
+        print(line, flush=True)  # noqa: T201  # it is what the program is run for
+    except OSError:
+        discard_output()
 
 
 class Tab:

@@ -63,10 +63,13 @@ class TabTests(SynchronousTestCase):
         # A daemon would be connected to; none of it is needed here.
         self.clock.advance(0.1)
 
+    account: int | None = 123
+
     def make_console(self, display: Display) -> Console:
         """Make a console as the program does."""
-        followed = FollowedDaemon(123, DEFAULT_URL, self.state, self.state)
-        console = Console(123, followed, self.clock, UiState(is_page=True), display=display)
+        followed = FollowedDaemon(self.account, DEFAULT_URL, self.state, self.state)
+        state = UiState(is_page=True)
+        console = Console(self.account, followed, self.clock, state, display=display)
         self.patch(console._client, "connect", lambda: None)
         self.consoles.append(console)
         return console
@@ -116,6 +119,16 @@ class TabTests(SynchronousTestCase):
         self.press("2")
         self.assertTrue(self.connection.is_closed)
         self.assertTrue(self.flushLoggedErrors(ZeroDivisionError))
+
+    def test_without_an_account_a_page_shows_all_of_them(self) -> None:
+        self.account = None
+        connection = Connection()
+        tab = Tab(self.clock, self.make_console, connection)  # type: ignore[arg-type]
+        self.clock.advance(1)
+        self.assertIn("all accounts", connection.shown)
+        (title,) = [message["title"] for message in connection.messages if "title" in message]
+        self.assertIn("all accounts - riskd", str(title))
+        self.successResultOf(tab.stop())
 
     def test_a_congested_page_is_drawn_when_it_reads_again(self) -> None:
         self.tab.set_congested(True)
