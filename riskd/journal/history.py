@@ -31,11 +31,11 @@ _LONG, _SHORT = "long", "short"
 
 _EXECUTIONS: Final = (
     "SELECT trade_id, at, order_id, leg, data FROM results"
-    " WHERE account_id = ? AND at >= ? AND data IS NOT NULL ORDER BY at, trade_id"
+    " WHERE account_id = ? AND at >= ? AND at < ? AND data IS NOT NULL ORDER BY at, trade_id"
 )
 _EQUITY: Final = (
     "SELECT at, balance, equity, net_pnl, high_net FROM equity"
-    " WHERE account_id = ? AND at >= ? ORDER BY at"
+    " WHERE account_id = ? AND at >= ? AND at < ? ORDER BY at"
 )
 
 
@@ -81,12 +81,16 @@ class EquityLine(msgspec.Struct, frozen=True):
 
 
 def read_trades(
-    directory: Path, account_id: int, since: datetime | None = None
+    directory: Path,
+    account_id: int,
+    since: datetime | None = None,
+    until: datetime | None = None,
 ) -> list[TradeReport]:
     """Return the executions of an account, oldest first.
 
     Brokers report the opening half of an exit again with it, which is no execution: one without fees is left out.
 
+    :param until: aware; what was executed then or later is left out.
     :raises StateFileError: see :func:`riskd.journal.audit_log.read_log`.
     """
     with open_to_read(directory / JOURNAL_NAME, "trades") as (journal, version):
@@ -101,22 +105,26 @@ def read_trades(
             )
             for contract_id, name, size, value in journal.execute("SELECT * FROM contracts")
         }
-        return list(_trades(journal, account_id, since, contracts))
+        return list(_trades(journal, account_id, (since, until), contracts))
 
 
 def read_equity(
-    directory: Path, account_id: int, since: datetime | None = None
+    directory: Path,
+    account_id: int,
+    since: datetime | None = None,
+    until: datetime | None = None,
 ) -> list[EquityLine]:
     """Return the figures of an account, oldest first.
 
     They are those of the first write in each minute; a minute without one has none.
 
+    :param until: aware; that minute and later ones are left out.
     :raises StateFileError: see :func:`riskd.journal.audit_log.read_log`.
     """
     with open_to_read(directory / JOURNAL_NAME, "equity") as (journal, version):
         if version < FIRST_WITH_HISTORY:
             return []
-        rows = journal.execute(_EQUITY, (account_id, _begin(since)))
+        rows = journal.execute(_EQUITY, (account_id, _begin(since), _end(until)))
         return [EquityLine(shown_moment(at), *map(read_amount, amounts)) for at, *amounts in rows]
 
 
@@ -124,15 +132,21 @@ def _begin(since: datetime | None) -> float:
     return BEFORE_ALL if since is None else as_stamp(since)
 
 
+def _end(until: datetime | None) -> float:
+    return -BEFORE_ALL if until is None else as_stamp(until)
+
+
 def _trades(
     journal: sqlite3.Connection,
     account_id: int,
-    since: datetime | None,
+    span: tuple[datetime | None, datetime | None],
     contracts: dict[str, Contract],
 ) -> Iterator[TradeReport]:
     rows = [
         (*row, execution)
-        for *row, data in journal.execute(_EXECUTIONS, (account_id, _begin(since)))
+        for *row, data in journal.execute(
+            _EXECUTIONS, (account_id, _begin(span[0]), _end(span[1]))
+        )
         if (execution := read_execution(data)) is not None
     ]
     # An order has one side; the opening half of an exit has the entry's.

@@ -67,13 +67,11 @@ class Journaled(msgspec.Struct, frozen=True, kw_only=True):
 
     def executions(self, began: datetime, ended: datetime) -> list[TradeReport]:
         """Return the executions between two moments, oldest first."""
-        found = read_trades(self.directory, self.account_id, began)
-        return [each for each in found if each.at < ended]
+        return read_trades(self.directory, self.account_id, began, ended)
 
     def equity(self, began: datetime | None, ended: datetime) -> list[EquityLine]:
         """Return the figures of the minutes between two moments, oldest first."""
-        found = read_equity(self.directory, self.account_id, began)
-        return [each for each in found if each.at < ended]
+        return read_equity(self.directory, self.account_id, began, ended)
 
 
 class TradingDay(msgspec.Struct, frozen=True, kw_only=True):

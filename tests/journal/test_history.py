@@ -111,6 +111,12 @@ class TradeTests(StoreTestCase):
             ("CON.F.US.XYZ.U25", "", None, None),
         )
 
+    def test_they_end_before_a_moment(self) -> None:
+        self.write(full_state())
+        self.assertEqual(read_trades(self.directory, 123, None, NOON), [])
+        later = NOON + timedelta(milliseconds=1)
+        self.assertEqual(read_trades(self.directory, 123, NOON, later), [LOSS])
+
     def test_a_void_marks_the_trade(self) -> None:
         self.write(full_state())
         self.write(with_results({1: result(EXECUTION, None)}))
