@@ -100,7 +100,7 @@ class UnreadEvent:
             return None
 
     def fields(self) -> dict[str, Any] | None:
-        """Return the JSON object of the event, whatever its type; ``None`` if it is malformed."""
+        """Return the JSON object of an event of any type; ``None`` if it is malformed."""
         try:
             data = self._envelope.read_data()
             _check_and_decode(self._envelope, data)

@@ -7,11 +7,10 @@ from tests.golden.captures import PICTURES, SCREENS, captures
 
 def main() -> None:
     """Write every capture, and remove the files that are no longer captured."""
-    for directory in (SCREENS, PICTURES):
-        directory.mkdir(exist_ok=True)
     wanted = dict(captures())
-    for directory in (SCREENS, PICTURES):
-        for path in directory.iterdir():
+    for directory, pattern in ((SCREENS, "*.txt"), (PICTURES, "*.svg")):
+        directory.mkdir(exist_ok=True)
+        for path in directory.glob(pattern):
             if path not in wanted:
                 path.unlink()
     for path, content in wanted.items():

@@ -35,6 +35,14 @@ _PAGES_OF_STATE: Final = {
     "login-refused": ("Limits",),
     "no-state-file": ("Limits", "Lockouts", "Connection"),
 }
+_GLANCED: Final = (
+    "near-a-limit",
+    "daily-lock",
+    "funded",
+    "reduce-only",
+    "no-state-file",
+    "last-known-state",
+)
 _PICTURES: Final[tuple[tuple[str, str, int, int, dict[str, Any]], ...]] = (
     ("overview", "three-positions", 120, 34, {}),
     ("near-a-limit", "near-a-limit", 80, 24, {}),
@@ -49,6 +57,7 @@ _PICTURES: Final[tuple[tuple[str, str, int, int, dict[str, Any]], ...]] = (
     ("light", "daily-lock", 80, 24, {"theme": "light"}),
     ("colorblind", "three-positions", 80, 24, {"theme": "colorblind"}),
     ("narrow", "three-positions", 60, 20, {}),
+    ("glance", "reduce-only", 80, 24, {"is_glance": True}),
     ("keys", "quiet-market", 80, 24, {"is_help": True}),
 )
 
@@ -106,6 +115,9 @@ def _of_state(name: str, scenario: Scenario) -> Iterator[tuple[Path, str]]:
     yield SCREENS / f"{name}-80x24-ascii.txt", _text(canvas)
     for theme in THEMES:
         yield SCREENS / f"{name}-80x24-{theme}.txt", _styled(scenario.render(80, 24), theme)
+    for columns, rows in SIZES if name in _GLANCED else ():
+        canvas = scenario.render(columns, rows, is_glance=True)
+        yield SCREENS / f"{name}-glance-{columns}x{rows}.txt", _text(canvas)
     for page in _PAGES_OF_STATE.get(name, ()):
         number = [one.name for one in PAGES].index(page)
         canvas = scenario.render(80, 24, page=number)

@@ -583,6 +583,7 @@ KEYS: Final = (
     Key(("f",), "f", "next activity filter", Console.filter_feed),
     Key(("p",), "p", "pause the activity", Console.pause_feed),
     Key(("c",), "c", "copy the selected row", Console.copy),
+    Key(("z",), "z", "large, for a distance", partial(Console.toggle, choice="is_glance")),
     Key(("t",), "t", "next theme", Console.change_theme),
     Key(("a",), "a", "ASCII characters only", partial(Console.toggle, choice="is_ascii")),
     Key(("m",), "m", "mouse on or off", Console.toggle_mouse),

@@ -141,6 +141,8 @@ def account_row(view: View, now: datetime) -> AccountRow:
             contracts=sum(position.size for position in account.open_positions),
         )
     standing, why = _standing(view, nearest, unguarded)
+    if unknown and standing is Standing.FREE:
+        standing = Standing.UNKNOWN
     return msgspec.structs.replace(row, standing=standing, why=why or unknown)
 
 

@@ -98,7 +98,7 @@ def gauge_line(view: View, usage: LimitUsage, width: int) -> StyledLine:
 def _wide_cells(
     usage: LimitUsage, share: Decimal, style: str, width: int
 ) -> list[tuple[str, str, int]]:
-    """Return bar, percentage, figures and words, and from 100 columns on what is left."""
+    """Return bar, per cent, figures, words, and from 100 columns on what is left."""
     words, left = _words(usage), left_words(usage)
     figures, end = usage_words(usage), left
     if usage.floor is not None:

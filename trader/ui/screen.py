@@ -14,6 +14,7 @@ from trader.model.formatting import ascii_only, terminal_text
 from trader.model.ui_state import UiState
 from trader.model.view import View
 from trader.ui.accounts_page import accounts_body, top
+from trader.ui.glance import glance
 from trader.ui.header import banner, header
 from trader.ui.pages import PAGES, Body, body, scrolled
 from trader.ui.styled_text import (
@@ -180,6 +181,8 @@ def _between(
 ) -> Body:
     if ui_state.is_help:
         return scrolled(_help(keys, columns, rows), ui_state.scroll, rows)
+    if ui_state.is_glance:
+        return Body(glance(view, now, columns, rows), 1, rows)
     return body(view, ui_state, now, columns, rows)
 
 

@@ -217,7 +217,7 @@ class HelpTests(PageTestCase):
     def test_each_key_is_described_in_full(self) -> None:
         self.change(is_help=True)
         keys = [(key.label, key.effect) for key in KEYS]
-        for columns, rows in ((60, 20), (80, 24), (120, 40)):
+        for columns, rows in ((60, 24), (80, 24), (120, 40)):
             lines = compose(self.session.view(), self.ui_state, self.now, columns, rows, keys)
             shown = [text_of(line)[:columns] for line in lines]
             for label, description in keys:

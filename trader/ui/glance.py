@@ -1,0 +1,109 @@
+"""What is read from across the room.
+
+The net P&L in big figures, the nearest limit, and what the account may do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import Final
+
+import urwid
+
+from trader.model.account_row import AccountRow, Standing, account_row, standing_words
+from trader.model.formatting import UNKNOWN, money, sentence, text_width
+from trader.model.gauge_words import usage_words
+from trader.model.view import View
+from trader.ui.disconnected import current_style
+from trader.ui.gauges import LEVEL_STYLES, bar, no_limits_reason
+from trader.ui.styled_text import StyledLine, fit, pnl_style, wrap
+
+_FONTS: Final = (
+    urwid.HalfBlock7x7Font(),
+    urwid.HalfBlockHeavy6x5Font(),
+    urwid.HalfBlock5x4Font(),
+)
+"""The largest first."""
+
+_STYLES: Final = {
+    Standing.UNKNOWN: "warning",
+    Standing.FREE: "good",
+    Standing.NEAR: "warning",
+    Standing.REDUCE_ONLY: "warning",
+    Standing.NOT_GUARDED: "alert",
+    Standing.COOLDOWN: "alert",
+    Standing.LOCKED: "alert",
+}
+
+_WORD_AND_WORDS: Final = 2
+"""Lines if not even the word alone fits in big letters."""
+
+_BELOW: Final = 4
+"""Lines below the figures: the limit, its bar, a blank one, and what the account may do."""
+
+
+def glance(view: View, now: datetime, columns: int, rows: int) -> list[StyledLine]:
+    """Return the page, as large as the room allows."""
+    row = account_row(view, now)
+    name, amount, style = _pnl(view, row)
+    figures = [amount] if amount == UNKNOWN else _big(amount, columns, rows - _BELOW - 1)
+    lines: list[StyledLine] = [[("dim", name)]]
+    lines += [[(style, line)] for line in figures]
+    lines += _limit(view, row, columns)
+    lines.append([])
+    lines += _standing(row, now, columns, rows - len(lines))
+    return lines[:rows]
+
+
+def _pnl(view: View, row: AccountRow) -> tuple[str, str, str]:
+    """Return the name of the P&L, its amount, and its style."""
+    if row.net_pnl is not None:
+        name, amount = "Net P&L of the day", row.net_pnl
+    elif row.open_pnl is not None:
+        name, amount = "P&L of the day, before fees", view.account.realized_pnl + row.open_pnl
+    else:
+        return "P&L of the day: not known", UNKNOWN, "dim"
+    return name, money(amount), current_style(view, pnl_style(amount))
+
+
+def _limit(view: View, row: AccountRow, columns: int) -> list[StyledLine]:
+    """Return the nearest limit in words, and its bar over the whole line."""
+    usage = row.nearest
+    if usage is None or usage.share is None:
+        return [[("dim", f"Nearest limit {UNKNOWN} {no_limits_reason(view)}")], []]
+    style = current_style(view, LEVEL_STYLES[usage.level])
+    words = f"{sentence(usage.name)}: {usage_words(usage)}, {usage.share * 100:.0f} %"
+    return [fit([(style, words)], columns), [(style, bar(usage.share, columns))]]
+
+
+def _standing(row: AccountRow, now: datetime, columns: int, rows: int) -> list[StyledLine]:
+    """Return what the account may do, over the whole lines that are left."""
+    style, words = _STYLES[row.standing], standing_words(row, now).upper()
+    shown = _big(words, columns, rows - 1)
+    # Until when it may not trade may be too long for big letters; the word alone is shown before that.
+    word = row.standing.value.upper()
+    if len(shown) == 1 and words.startswith(word):
+        shown = [*_big(word, columns, rows - 2), words]
+        if len(shown) == _WORD_AND_WORDS:
+            shown = [words]
+    lines: list[StyledLine] = [[(style, line.center(columns))] for line in shown]
+    if row.standing in (Standing.NOT_GUARDED, Standing.UNKNOWN):
+        lines += wrap("text", row.why, columns, max(1, rows - len(lines)))
+    return lines
+
+
+def _big(text: str, columns: int, rows: int) -> Sequence[str]:
+    """Return ``text`` in the largest letters that fit; the text itself if none do."""
+    for font in range(len(_FONTS)):
+        lines = _lines(text, font)
+        if len(lines) <= rows and text_width(lines[0]) <= columns:
+            return lines
+    return (text,)
+
+
+@lru_cache(maxsize=64)
+def _lines(text: str, font: int) -> tuple[str, ...]:
+    canvas = urwid.BigText(text, _FONTS[font]).render(())
+    return tuple(line.decode() for line in canvas.text)
