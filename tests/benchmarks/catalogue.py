@@ -33,6 +33,7 @@ BENCHMARKS: Final = {
     "soak": Benchmark("soak", "memory and descriptors while clients come and go"),
     "slow": Benchmark("slow", "memory and the others, while 20 of 100 clients read nothing"),
     "console": Benchmark("console", "a console's CPU, and the time from an event to its screen"),
+    "accounts": Benchmark("accounts", "the same of a console that shows 200 accounts"),
     "unwatched": Benchmark("unwatched", "the CPU of a daemon without a client"),
     "enforcement": Benchmark("enforcement", "the time from a breach to the call of the broker"),
     "link": Benchmark("link", "the time from a breach to flat at a distant broker"),

@@ -127,7 +127,7 @@ def run(
 
 def show_trade(daemon: DaemonHarness, terminal: Watched, number: int) -> float:
     """Broadcast a trade; return the seconds until it was on the terminal."""
-    said = f"Trade +{number + 1:,}.00"
+    said = f"Trade +${number + 1:,}.00"
     began = time.perf_counter()
     daemon.trigger_test_event("GatewayUserTrade", {"id": number, "profitAndLoss": number + 1})
     # Emulating the screen takes longer than the console's draw, so it is looked at only once more was written.

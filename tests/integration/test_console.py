@@ -66,6 +66,34 @@ def test_a_day_at_the_console(terminal: PseudoTerminal, harness: DaemonHarness, 
     assert b"Traceback" not in terminal.written
 
 
+def test_all_accounts_and_one_of_them(
+    terminal: PseudoTerminal, harness: DaemonHarness, url: str
+) -> None:
+    terminal.start("--url", url, "--state", str(harness.state))
+    terminal.wait_for("all accounts", "LIVE", "2 accounts, nearest limit first", "123", "456")
+    trigger = harness.trigger_test_event
+    trigger("GatewayUserPosition", {"accountId": 456, "size": 7})
+    terminal.wait_until(
+        lambda: any("456" in row and " 7 " in row for row in terminal.rows), "its position"
+    )
+    trigger("lockout_set", {"accountId": 456, "reason": "Daily loss limit hit: -$550"})
+    terminal.wait_for("Account 456: LOCKED OUT until an operator unlocks it", "UNGUARDED, LOCKED")
+    assert b"\a" in terminal.written
+
+    terminal.press("G")
+    terminal.wait_until(lambda: any(row.startswith("> 456") for row in terminal.rows), "456")
+    terminal.press("\r")
+    terminal.wait_for("account 456", "Positions (1, 7 contracts)", "LOCKED OUT until an operator")
+    terminal.send(b"\x1b")
+    terminal.wait_for("all accounts", "> 456")
+
+    harness.kill()
+    terminal.wait_for("LAST KNOWN", "Lost connection to daemon", "Last known state")
+    terminal.press("q")
+    assert terminal.exit_status() == 0
+    terminal.check_restored()
+
+
 def test_the_garbage_collector_ignores_the_objects_of_the_start(
     terminal: PseudoTerminal, dead_url: str
 ) -> None:

@@ -176,7 +176,7 @@ def _standing(view: View, nearest: LimitUsage | None, unguarded: str) -> tuple[S
 
 
 def standing_words(row: AccountRow, now: datetime, width: int = 100) -> str:
-    """Return what the account may do, and until when, in words that fit into ``width``."""
+    """Return what the account may do and until when, as long as ``width`` allows."""
     phrasings = _phrasings(row, now)
     return next((each for each in phrasings if len(each) <= width), phrasings[-1])
 
