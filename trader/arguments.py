@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Final
 
 MAX_ACCOUNT_ID: Final = 2**63 - 1
+MIN_PORT: Final = 1024
+"""Those below are for programs of root, and browsers leave one of them out of their headers."""
+
 MAX_PORT: Final = 2**16 - 1
 
 
@@ -27,13 +30,13 @@ def account_argument(text: str) -> int:
 
 
 def port_argument(text: str) -> int:
-    """Return a TCP port.
+    """Return a TCP port for a server of a user's.
 
     :raises argparse.ArgumentTypeError: ``text`` is none.
     """
-    if not (text.isascii() and text.isdecimal()) or not 0 < int(text) <= MAX_PORT:
+    if not (text.isascii() and text.isdecimal()) or not MIN_PORT <= int(text) <= MAX_PORT:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not a TCP port; it must be from 1 to {MAX_PORT}"
+            f"{text!r} is not a TCP port; it must be from {MIN_PORT} to {MAX_PORT}"
         )
     return int(text)
 

@@ -195,9 +195,9 @@ class WebTests(CommandLineTestCase):
         self.assertIn("--web-port is the port of --web", self.usage_error("--web-port", "8767"))
 
     def test_what_is_no_port_is_an_error(self) -> None:
-        for text in ("0", "65536", "-1", "http", "\u0663"):
+        for text in ("0", "80", "65536", "-1", "http", "\u0663"):
             error = self.usage_error("--web", f"--web-port={text}")
-            self.assertIn(f"{text!r} is not a TCP port; it must be from 1 to 65535", error)
+            self.assertIn(f"{text!r} is not a TCP port; it must be from 1024 to 65535", error)
 
     def test_a_page_is_no_lines(self) -> None:
         self.assertIn("not allowed with", self.usage_error("--web", "--plain"))

@@ -219,7 +219,12 @@ function ring() {
 // Browsers allow sound only after the user has done something on the page.
 function allowSound() {
     if (sound === null) {
-        sound = new AudioContext();
+        try {
+            sound = new AudioContext();
+        } catch (error) {
+            // There is no device for it; the title has a sign.
+            return;
+        }
     }
     if (sound.state === "suspended") {
         sound.resume();
