@@ -61,7 +61,7 @@ _LONGEST_SEARCH: Final = 30
 _NO_SCREENS: Final = Fraction(0)
 _HALF: Final = Fraction(1, 2)
 
-_NOTHING_OPEN: Final = {"is_help": False, "is_open": False, "is_typing": False}
+_NOTHING_OPEN: Final = dict.fromkeys(("is_help", "is_open", "is_glance", "is_typing"), False)
 
 _WHILE_TYPING: Final = ("enter", "esc", "up", "down", "page up", "page down")
 """The keys that mean the same while a text is typed."""
@@ -460,9 +460,10 @@ class Console:
             self._choose(order=(self._ui_state.order + 1) % len(ORDERS))
 
     def close(self) -> None:
-        """Close what is open: the help, else a row, else the search, else the account."""
-        if self._ui_state.is_help or self._ui_state.is_open:
-            self._choose(is_help=False, is_open=False, scroll=0)
+        """Close what is open: the help or a row, else the search, else the account."""
+        ui_state = self._ui_state
+        if ui_state.is_help or ui_state.is_open or ui_state.is_glance:
+            self._choose(is_help=False, is_open=False, is_glance=False, scroll=0)
         elif self._ui_state.search or self._ui_state.is_typing or not self._accounts.are_all:
             self._choose(search="", is_typing=False, scroll=0)
         else:
@@ -474,7 +475,7 @@ class Console:
 
     def begin_search(self) -> None:
         """Let the trader type what rows must have in them."""
-        self._choose(search="", is_typing=True, row=0, scroll=0, is_help=False, is_open=False)
+        self._choose(search="", row=0, scroll=0, **{**_NOTHING_OPEN, "is_typing": True})
 
     def type_search(self, key: str) -> None:
         """Add a letter to the text of the search, or take the last one away."""

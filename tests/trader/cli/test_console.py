@@ -417,6 +417,12 @@ class KeyTests(ConsoleTestCase):
         self.assertNotIn("Row 2", self.press("esc"))
         self.assertNotIn("Row ", self.press("1", "enter"))
 
+    def test_z_shows_the_large_figures_until_the_next_page_or_escape(self) -> None:
+        before = self.press("2")
+        for key, after in (("z", before), ("esc", before), ("2", before)):
+            self.assertIn("P&L of the day: not known", self.press("z"))
+            self.assertEqual(self.press(key), after)
+
     def test_escape_only_closes(self) -> None:
         before = self.press("2")
         self.assertEqual(self.press("esc"), before)
