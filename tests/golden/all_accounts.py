@@ -39,6 +39,13 @@ _STAGE: Final = Limit(
 )
 
 
+_NAMES: Final = {
+    4417001: "Combine 50K",
+    4417003: "Combine 150K, second try, copies the first",
+    4417009: "Express 1",
+}
+
+
 def _account(
     number: int,
     pnl: int,
@@ -129,7 +136,12 @@ class AllAccountsScenario:
         if accounts:
             self.copy.publish(*accounts, seconds=seconds)
         self.accounts = AllAccounts(
-            lambda: self.now, lambda *_: None, self.copy, lambda _event: None, view_of=self._view
+            lambda: self.now,
+            lambda *_: None,
+            self.copy,
+            lambda _event: None,
+            view_of=self._view,
+            names=_NAMES,
         )
         self._screen = Screen(
             lambda: self.accounts.listed(0).link,

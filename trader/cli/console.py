@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -76,6 +76,7 @@ class Console:
     :param hook: the command that the alarm runs, and its arguments; empty for none.
     :param bell: whether the terminal's bell rings on an alarm.
     :param display: what the screen is drawn on; ``None`` for the terminal.
+    :param names: the trader's names of accounts, by account id.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Console:
         *,
         bell: bool = True,
         display: Display | None = None,
+        names: Mapping[int, str] | None = None,
     ) -> None:
         self._reactor = reactor
         self._followed = followed
@@ -95,7 +97,13 @@ class Console:
         self._choose(is_all=account_id is None)
         self._opened = account_id
         self._accounts = AllAccounts(
-            _now, self._note_change, followed, self._alarm_of_account, account_id, self._view_of
+            _now,
+            self._note_change,
+            followed,
+            self._alarm_of_account,
+            account_id,
+            self._view_of,
+            names,
         )
         self._alarm = Alarm(reactor, self._ring if bell else None, hook)
         self._guard_watch = GuardWatch(self._raise_alarm)

@@ -79,6 +79,7 @@ def _run_screen(
         options.ui_state,
         options.settings.hook,
         bell=options.settings.bell,
+        names=options.settings.account_names,
     )
     stdout, stderr = sys.stdout, sys.stderr
     # Log messages on the terminal would tear the screen, and so would print(); both go to the feed.
@@ -109,6 +110,7 @@ def _run_in_browsers(account_id: int | None, options: Options, reactor: Any) -> 
             options.ui_state,
             bell=options.settings.bell,
             display=display,
+            names=options.settings.account_names,
         )
 
     try:

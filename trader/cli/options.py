@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -26,6 +26,11 @@ from trader.settings_file import (
 FILE_NAME: Final = "console.toml"
 
 
+AccountName = Annotated[
+    str, msgspec.Meta(max_length=60, description="a name of up to 60 characters")
+]
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The keys of ``console.toml``.
 
@@ -37,6 +42,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     :ivar mouse: whether the console receives the mouse from the start.
     :ivar bell: whether the terminal's bell rings on lockouts and enforcement.
     :ivar hook: a command and its arguments, run on lockouts and enforcement; empty for none.
+    :ivar names: names of accounts, by account id, for the screen of all accounts.
     """
 
     account: Account | None = None
@@ -47,6 +53,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     mouse: bool = False
     bell: bool = True
     hook: tuple[str, ...] = ()
+    names: dict[str, AccountName] = {}
+
+    @property
+    def account_names(self) -> dict[int, str]:
+        """The names by account id."""
+        return {int(key): name for key, name in self.names.items()}
 
 
 def read_settings(named: Path | None) -> Settings:
@@ -70,6 +82,11 @@ def parse_settings(text: str, name: str) -> Settings:
     reader = TableReader(text, name)
     settings: Settings = reader.struct(reader.tables, Settings, ())
     report_url_and_paths(reader, "state")
+    for key in (
+        reader.tables.get("names", {}) if isinstance(reader.tables.get("names"), dict) else ()
+    ):
+        if not (key.isascii() and key.isdecimal()):
+            reader.report(("names", key), "expected the number of an account, such as 4417001")
     reader.check()
     return settings
 

@@ -108,8 +108,11 @@ class AccountRow(msgspec.Struct, frozen=True, kw_only=True):
         return None if self.nearest is None else self.nearest.share
 
 
-def account_row(view: View, now: datetime) -> AccountRow:
-    """Return the row of an account."""
+def account_row(view: View, now: datetime, name: str = "") -> AccountRow:
+    """Return the row of an account.
+
+    :param name: the trader's name for it.
+    """
     account = view.account
     usages = limit_usages(view, now)
     nearest = nearest_limit(usages)
@@ -120,6 +123,7 @@ def account_row(view: View, now: datetime) -> AccountRow:
     unguarded = _why_unguarded(view, usages)
     row = AccountRow(
         account_id=account.account_id,
+        name=name,
         source=view.source,
         is_current=is_current(view),
         known_at=view.known_at,

@@ -11,7 +11,7 @@ passed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
@@ -63,6 +63,7 @@ class AllAccounts:
     :param alarm: called with each enforcement action and each new lockout of any account.
     :param account_id: the only account to follow; ``None`` for all.
     :param view_of: returns a session's view with what the client knows.
+    :param names: the trader's names of accounts, by account id.
     :ivar sessions: by account id.
     :ivar flash: the last line that flashed above the rows, whatever its age.
     """
@@ -75,12 +76,14 @@ class AllAccounts:
         alarm: Callable[[Event], object],
         account_id: int | None = None,
         view_of: Callable[[Session], View] = Session.view,
+        names: Mapping[int, str] | None = None,
     ) -> None:
         self._now = now
         self._on_change = on_change
         self._followed = followed
         self._alarm = alarm
         self._view_of = view_of
+        self._names = names or {}
         self._copy = SharedCopy(followed.read, followed.version)
         self._only = account_id
         self.sessions: dict[int, Session] = {}
@@ -228,7 +231,7 @@ class AllAccounts:
 
     @contextmanager
     def _together(self) -> Iterator[None]:
-        """Report changes of all accounts when the last one has changed; a draw of each would take long."""
+        """Report the changes of all accounts when the last of them has changed."""
         reported = self._reported = []
         try:
             yield
@@ -241,8 +244,7 @@ class AllAccounts:
         if isinstance(event.data, LockoutSet) and event.account_id is not None:
             now = self._now()
             self._locked[event.account_id] = now
-            row = self._rows.get(event.account_id)
-            name = row.label if row else event.account_id
+            name = self._names.get(event.account_id) or event.account_id
             text = f"Account {name}: {describe(event.data, until)}"
             self.flash = FeedLine(now, text, "alert", flashes=True, kind=event.type)
         self._alarm(event)
@@ -265,7 +267,7 @@ class AllAccounts:
         self._changed.clear()
 
     def work(self, first: Collection[int], most: int) -> None:
-        """Make some of the other rows again: those of quotes, and those that have become old.
+        """Make some of the other rows again: those of quotes, and old ones.
 
         :param first: the accounts in sight.
         """
@@ -277,7 +279,9 @@ class AllAccounts:
         session = self.sessions[account_id]
         session.read_quotes()
         self._quoted.discard(account_id)
-        self._rows[account_id] = account_row(self._view_of(session), session.now())
+        self._rows[account_id] = account_row(
+            self._view_of(session), session.now(), self._names.get(account_id, "")
+        )
 
     def listed(self, order: int) -> AccountList:
         """Return all accounts, by the rows that have been made.

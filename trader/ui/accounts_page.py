@@ -87,7 +87,7 @@ def _amount(amount: Decimal | None, width: int = 100) -> Cell:
 
 
 def _short(figures: str, width: int) -> str:
-    """Return dollars without their cents where these have no room, or how they exceed it.
+    """Return dollars without their cents where these have no room.
 
     A number that is cut would be another number.
     """
@@ -251,7 +251,10 @@ def accounts_body(
 
 
 def in_sight(listed: AccountList, ui_state: UiState, now: datetime, rows: int) -> list[int]:
-    """Return the accounts whose rows are in sight on a screen with so many rows, or nearly so."""
+    """Return the accounts whose rows are in sight, or nearly so.
+
+    :param rows: of the screen.
+    """
     found = found_rows(listed, ui_state, now)
     height = max(1, rows - _FIXED_ROWS)
     first = first_visible(selected_row(found, ui_state), len(found), height)
@@ -284,7 +287,7 @@ def _name_width(table: Sequence[Column], columns: int) -> int:
 
 
 def _table_for(columns: int) -> Sequence[Column]:
-    """Return the columns after the name for a width; a reason gets the room that is left."""
+    """Return the columns after the name; a reason gets the room that is left."""
     table = next(table for least, table in _TABLES if columns >= least)
     extra = _name_width(table, columns) - _LONGEST_NAME
     if table is not _WIDEST_COLUMNS or extra <= 0:

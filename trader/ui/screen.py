@@ -128,7 +128,7 @@ def all_body(
     rows: int,
     keys: Sequence[tuple[str, str]] = (),
 ) -> Body:
-    """Return what is between the top and the footer of all accounts, on a screen of this size."""
+    """Return what is between the top and the footer of all accounts."""
     room = rows - len(top(listed, now, columns)) - _FOOTER_ROWS
     if ui_state.is_help:
         return scrolled(_help(keys, columns, room), ui_state.scroll, room)

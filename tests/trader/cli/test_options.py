@@ -83,6 +83,16 @@ class SettingsTests(CommandLineTestCase):
             f"{path}, line 2: url: url 'http://localhost' does not start with ws", output
         )
 
+    def test_accounts_have_names_by_their_numbers(self) -> None:
+        settings = parse_settings('[names]\n4417001 = "Combine 50K"\n', "x.toml")
+        self.assertEqual(settings.account_names, {4417001: "Combine 50K"})
+        for wrong, expected in (
+            ('mine = "A"', "names.mine: expected the number of an account, such as 4417001"),
+            ("7 = 5", "names.7: expected a name of up to 60 characters, got 5"),
+        ):
+            error = self.assertRaises(ConfigError, parse_settings, f"[names]\n{wrong}\n", "x.toml")
+            self.assertIn(expected, str(error))
+
     def test_a_file_that_is_no_toml_is_rejected(self) -> None:
         error = self.assertRaises(ConfigError, parse_settings, "account = ", "x.toml")
         self.assertTrue(str(error).startswith("x.toml: "), error)
