@@ -137,6 +137,7 @@ class Session:
             view,
             retry_in=retry_in,
             silent_for=silent_for,
+            connection_problem=_with_address(view.connection_problem, url),
             gateway_name=view.gateway_name if gateway_name is None else gateway_name,
             is_dry_run=is_dry_run or view.is_dry_run,
             url=url,
@@ -494,3 +495,9 @@ def _is_news(
         # Without the file, a lockout may end whose beginning this session never saw.
         return True
     return after is not before and not is_repeat(before, event)
+
+
+def _with_address(problem: str, url: str) -> str:
+    """Return why there is no connection, with the address where none could be made."""
+    is_missing = problem.startswith(sentence(CANNOT_CONNECT)) and url not in problem
+    return f"{problem} {url}" if is_missing else problem

@@ -17,8 +17,7 @@ from datetime import datetime
 from typing import Final
 
 from riskd.model.events import Status
-from trader.client import CANNOT_CONNECT
-from trader.model.formatting import UNKNOWN, age, clock, sentence
+from trader.model.formatting import UNKNOWN, age, clock
 from trader.model.view import Source, View, is_current, unknown_reason
 from trader.ui.styled_text import StyledLine, wrap
 
@@ -46,17 +45,10 @@ def source_lines(view: View, now: datetime, width: int) -> list[StyledLine]:
     """Return the connection problem, the numbers' age, and the file's problem."""
     lines = []
     if not view.is_live:
-        lines += wrap("alert", _problem(view), width)
+        lines += wrap("alert", view.connection_problem or "Connecting to daemon", width)
     if view.source is Source.LAST_KNOWN:
         lines += wrap("warning", f"Last known state, {time_and_age(view.known_at, now)}", width)
     return lines + wrap("warning", view.file_problem, width, _FILE_PROBLEM_LINES)
-
-
-def _problem(view: View) -> str:
-    """Return why there is no connection, with the address where none could be made."""
-    problem = view.connection_problem or "Connecting to daemon"
-    is_there = problem.startswith(sentence(CANNOT_CONNECT)) and view.url not in problem
-    return f"{problem} {view.url}" if is_there else problem
 
 
 def retry_seconds(view: View) -> int | None:
