@@ -186,9 +186,4 @@ def _entry(execution: Execution, contract: Contract | None) -> Decimal | None:
     pnl, price, side = execution.pnl, execution.price, execution.side
     if contract is None or price is None or side is None or pnl is None or not execution.size:
         return None
-    # Selling closes a long position, whose entry is below the exit by what it has made.
-    points = pnl / execution.size / contract.tick_value * contract.tick_size
-    exact, on_tick = (
-        round(price + points * side.sign, contract.price_places + more) for more in (4, 0)
-    )
-    return on_tick if on_tick == exact else exact.normalize()
+    return contract.entry_price(made=pnl, size=execution.size, exit_=price, closed_by=side.sign)

@@ -42,6 +42,20 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True):
         exponent = self.tick_size.as_tuple().exponent
         return max(0, -exponent) if isinstance(exponent, int) else 0
 
+    def entry_price(self, *, made: Decimal, size: int, exit_: Decimal, closed_by: int) -> Decimal:
+        """Return the average price at which closed contracts were opened.
+
+        :param made: the gross dollars of the exit.
+        :param size: how many contracts it closed, at least 1.
+        :param closed_by: 1 if they were bought back, -1 if they were sold.
+        """
+        # Selling closes a long position, whose entry is below the exit by what it has made.
+        points = made / size / self.tick_value * self.tick_size
+        exact, on_tick = (
+            round(exit_ + points * closed_by, self.price_places + more) for more in (4, 0)
+        )
+        return on_tick if on_tick == exact else exact.normalize()
+
 
 class Product(msgspec.Struct, frozen=True):
     """The specification that all contracts of a product share.

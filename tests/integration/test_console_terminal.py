@@ -125,7 +125,7 @@ def test_a_paste_that_is_split_or_has_no_end_does_nothing(
     def wait_for_a_draw(amount: int) -> None:
         """Wait until the console has read what was sent, and drawn an event."""
         shared_harness.trigger_test_event("GatewayUserTrade", {"profitAndLoss": amount})
-        terminal.wait_for(f"Trade +{amount}.00")
+        terminal.wait_for(f"Trade +${amount}.00")
 
     start(terminal, shared_url)
     pieces = (b"\x1b[20", b"0~quick", b" q", b"q\x1b[2", b"01~")

@@ -26,7 +26,7 @@ from riskd.model.safe_text import json_text
 from trader.client import DaemonClient, ReadEvent, UnreadEvent
 from trader.model.all_accounts import AllAccounts
 from trader.model.followed_daemon import FollowedDaemon
-from trader.model.formatting import clock, sentence, terminal_text
+from trader.model.formatting import sentence, stamp, terminal_text
 from trader.model.session import Session
 from trader.model.summary import summary
 from trader.model.wording import FeedLine
@@ -181,9 +181,9 @@ class PlainLines:
             if id(line) in written:
                 continue
             if line.kind in _COMMON:
-                self._write_common(f"{clock(line.at)} {terminal_text(line.text)}")
+                self._write_common(f"{stamp(line.at)} {terminal_text(line.text)}")
             else:
-                self._write(f"{clock(line.at)} {self._whose}{terminal_text(line.text)}")
+                self._write(f"{stamp(line.at)} {self._whose}{terminal_text(line.text)}")
         self._written = feed
 
 

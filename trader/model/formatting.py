@@ -42,6 +42,14 @@ def clock(moment: datetime) -> str:
     return local.strftime("%H:%M:%S")
 
 
+def stamp(moment: datetime) -> str:
+    """Return the local date and time, ``2026-11-28 14:03:22``."""
+    try:
+        return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    except (OverflowError, ValueError):
+        return moment.strftime("%Y-%m-%d %H:%M:%S")
+
+
 def zone(moment: datetime) -> str:
     """Return the name of the local time zone, ``CST``; where it has none, its offset."""
     try:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from riskd.model.events import LockoutSet
 from riskd.model.formatting import counted
-from trader.model.formatting import money
+from trader.model.formatting import money, stamp
 from trader.model.view import View, unknown_reason
 
 
@@ -19,12 +20,17 @@ def state_words(view: View) -> str:
     parts = [
         *(["DRY RUN"] if view.is_dry_run else []),
         *_figures(view),
-        f"LOCKED OUT: {lockout.reason}" if lockout else "not locked",
+        f"LOCKED OUT {_end(lockout)}: {lockout.reason}" if lockout else "not locked",
     ]
     problems = [] if view.events_only_since is None else [view.file_problem]
     if view.daemon is not None and view.has_daemon_error:
         problems.append(f"Daemon {view.daemon.status}: {view.daemon.message}")
     return "; ".join([", ".join(parts), *problems])
+
+
+def _end(lockout: LockoutSet) -> str:
+    until = lockout.locked_until
+    return "until an operator unlocks it" if until is None else f"until {stamp(until)}"
 
 
 def _figures(view: View) -> list[str]:

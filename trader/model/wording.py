@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from riskd.model.account import AccountState
+from riskd.model.broker import BrokerTrade
 from riskd.model.events import (
     DaemonStatus,
     DailyReset,
@@ -27,7 +28,7 @@ from riskd.model.events import (
 from riskd.model.formatting import contract_name, describe
 from riskd.model.money import is_on_tick
 from riskd.model.settings_changes import CHANGE_BEGINS
-from trader.model.formatting import money, price, until
+from trader.model.formatting import UNKNOWN, money, price, until
 
 # Capitals for the one state that the trader must act on.
 _ORDER_STATES: Final = {
@@ -110,6 +111,25 @@ def average_price(state: AccountState, position: GatewayUserPosition) -> str:
         return contract_price(state, position.contract_id, value)
     # With the decimals of a tick it would look like a price that was traded.
     return f"{value:.{contract.price_places + _EXTRA_PLACES_OF_AN_AVERAGE}f}".rstrip("0")
+
+
+def side_and_prices(state: AccountState, trade: GatewayUserTrade) -> tuple[str, str, str]:
+    """Return ``Long`` or ``Short``, entry and exit of what a trade has closed.
+
+    The stream has none of them; once the published copy is read again they are known.
+    """
+    if not isinstance(trade, BrokerTrade) or trade.side is None or trade.price is None:
+        return UNKNOWN, UNKNOWN, UNKNOWN
+    side = side_name(PositionType.LONG if trade.side is OrderSide.SELL else PositionType.SHORT)
+    exit_ = contract_price(state, trade.contract_id, trade.price)
+    contract = state.contract(trade.contract_id)
+    if contract is None or not trade.quantity:
+        return side, UNKNOWN, exit_
+    made, size = trade.profit_and_loss, trade.quantity
+    entry = contract.entry_price(
+        made=made, size=size, exit_=trade.price, closed_by=trade.side.sign
+    )
+    return side, f"{entry:f}", exit_
 
 
 def side_name(side: OrderSide | PositionType) -> str:

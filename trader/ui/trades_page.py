@@ -11,14 +11,22 @@ from trader.model.formatting import clock, money
 from trader.model.limit_usage import nearest_loss_level
 from trader.model.ui_state import UiState
 from trader.model.view import View, unknown_reason
+from trader.model.wording import side_and_prices
 from trader.ui.disconnected import broker_count, current_style, data_age, unknown_line
 from trader.ui.pnl_curve import pnl_curve
 from trader.ui.styled_text import StyledLine, length, panel_title, pnl_style, table_row
+
+_MARK_WIDTH: Final = 2
 
 _ROWS_BELOW: Final = 4
 """The curve leaves room for the column titles and a few trades."""
 
 _COLUMN_TITLES: Final = f"  {'Time':<9}{'Contract':<11}{'Size':>5}{'P&L':>14}{'Total':>14}"
+
+_WIDE: Final = 78
+"""From so many columns on there is room for side, entry and exit."""
+
+_WIDE_TITLES: Final = f"  {'Time':<9}{'Contract':<9}{'Side':<6}{'Size':>4}{'Entry':>11}{'Exit':>11}{'P&L':>13}{'Total':>13}"
 
 
 def heading(
@@ -36,7 +44,8 @@ def heading(
     height = max(0, min(rows // 2, rows - len(lines) - _ROWS_BELOW))
     lines += pnl_curve(view, columns, height)
     if day:
-        lines.append([("dim", _COLUMN_TITLES)])
+        titles = _WIDE_TITLES if columns - _MARK_WIDTH >= _WIDE else _COLUMN_TITLES
+        lines.append([("dim", titles)])
     return lines
 
 
@@ -58,9 +67,29 @@ def _summary(view: View, day: tuple[DayTrade, ...], columns: int) -> list[Styled
     return [figures, [("dim", words)]]
 
 
-def rows(view: View, _ui_state: UiState, _now: datetime, _width: int) -> list[StyledLine]:
+def rows(view: View, _ui_state: UiState, _now: datetime, width: int) -> list[StyledLine]:
     """Return a row for each trade, newest first."""
-    return [trade_row(view, one) for one in reversed(trades_of_the_day(view.account))]
+    row = _wide_row if width >= _WIDE else trade_row
+    return [row(view, one) for one in reversed(trades_of_the_day(view.account))]
+
+
+def _wide_row(view: View, day_trade: DayTrade) -> StyledLine:
+    """Return a trade with side, entry and exit, where the broker's report of it is known."""
+    trade, total = day_trade.trade, day_trade.total
+    pnl, text = trade.profit_and_loss, current_style(view, "text")
+    side, entry, exit_ = side_and_prices(view.account, trade)
+    return table_row(
+        [
+            ("dim", clock(trade.execution_time), 8),
+            (current_style(view, "strong"), contract_name(view.account, trade.contract_id), 8),
+            (text, side, 5),
+            (text, str(trade.quantity), -4),
+            (text, entry, -10),
+            (text, exit_, -10),
+            (current_style(view, pnl_style(pnl)), money(pnl), -12),
+            (current_style(view, pnl_style(total)), money(total), -12),
+        ]
+    )
 
 
 def trade_row(view: View, day_trade: DayTrade) -> StyledLine:

@@ -87,7 +87,7 @@ class BeginningTests(AccountWatchTestCase):
         self.connect()
         self.look()
         text = self.of(Kind.STARTED).fields["text"]
-        self.assertIn("LOCKED OUT: Daily loss limit hit", text)
+        self.assertRegex(text, "LOCKED OUT until .*: Daily loss limit hit")
         self.assertEqual(self.look(), [])
 
     def test_a_file_without_a_daemon_is_no_beginning(self) -> None:

@@ -21,7 +21,7 @@ from trader.cli import headless
 from trader.cli.headless import AllPlainLines, PlainLines, json_line, run_headless
 from trader.client import UnreadEvent
 from trader.model.followed_daemon import FollowedDaemon
-from trader.model.formatting import clock
+from trader.model.formatting import stamp
 
 
 class FakeReactor:
@@ -161,7 +161,7 @@ class PlainTests(SessionTestCase):
         self.assertEqual(
             self.lines,
             [
-                f"{clock(BEGIN)} Connected to daemon",
+                f"{stamp(BEGIN)} Connected to daemon",
                 (
                     "account 123, PRACTICE, realized +$5.00 in 1 trade, 1 position, "
                     "0 working orders, not locked"
@@ -189,13 +189,13 @@ class PlainTests(SessionTestCase):
         for event_type in EVENT_TYPES:
             self.receive(event_type)
         self.assertEqual(len(self.lines), len(EVENT_TYPES) - 1)
-        self.assertTrue(all(line.startswith(clock(BEGIN)) for line in self.lines))
+        self.assertTrue(all(line.startswith(stamp(BEGIN)) for line in self.lines))
 
     def test_a_lock_of_the_file_is_in_the_summary_and_what_was_enforced_before_it(self) -> None:
         self.file.publish(*DAY)
         self.connect()
         self.assertTrue(any("ENFORCED" in line for line in self.lines))
-        self.assertIn("LOCKED OUT: Daily loss", self.lines[-1])
+        self.assertRegex(self.lines[-1], r"LOCKED OUT until \d{4}-\d\d-\d\d [\d:]{8}: Daily loss")
 
     def test_the_summary_names_a_problem_with_the_file(self) -> None:
         self.file.fail()
@@ -212,7 +212,7 @@ class PlainTests(SessionTestCase):
         self.lines.clear()
         for reason in ("lost connection to daemon", "cannot connect"):
             self.lose(reason)
-        self.assertEqual(self.lines, [f"{clock(BEGIN)} Lost connection to daemon"])
+        self.assertEqual(self.lines, [f"{stamp(BEGIN)} Lost connection to daemon"])
 
     def test_control_characters_in_an_event_are_replaced(self) -> None:
         self.connect()
@@ -238,7 +238,7 @@ class AllPlainTests(AllAccountsTestCase):
         self.assertEqual(
             self.lines,
             [
-                f"{clock(BEGIN)} Connected to daemon",
+                f"{stamp(BEGIN)} Connected to daemon",
                 *(
                     f"account {number}, PRACTICE, realized $0.00 in 0 trades, 0 positions, "
                     "0 working orders, not locked"
@@ -255,7 +255,7 @@ class AllPlainTests(AllAccountsTestCase):
         self.receive("daemon_status", None, status="ERROR", message="no login")
         self.assertEqual(len(self.lines), 2)
         self.assertIn("account 2: Trade -$45.50", self.lines[0])
-        self.assertEqual(self.lines[1], f"{clock(BEGIN)} Daemon ERROR: no login")
+        self.assertEqual(self.lines[1], f"{stamp(BEGIN)} Daemon ERROR: no login")
 
     def test_a_problem_is_written_once(self) -> None:
         self.copy.publish(account(1), account(2))

@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from decimal import Decimal
 
-from tests.support.console import BEGIN, at
+from riskd.model.broker import BrokerTrade
+from riskd.model.events import Event, OrderSide
+from tests.support.console import BEGIN, MNQ, at
 from tests.support.screen import PageTestCase
 from trader.model.formatting import clock
+
+
+def exit_(number: int, pnl: str, side: OrderSide, price: str, size: int) -> Event:
+    """Return a trade as the published copy has it."""
+    executed = datetime.fromisoformat(at(number))
+    trade = BrokerTrade(
+        id=number,
+        contract_id=MNQ,
+        profit_and_loss=Decimal(pnl),
+        quantity=size,
+        execution_time=executed,
+        timestamp=executed,
+        side=side,
+        price=Decimal(price),
+    )
+    return Event(123, trade)
 
 
 class TradesPageTests(PageTestCase):
@@ -25,8 +44,31 @@ class TradesPageTests(PageTestCase):
         moments = [clock(BEGIN + timedelta(seconds=seconds)) for seconds in (2, 1)]
         self.assertEqual(
             [" ".join(row.split()) for row in self.below("Time ") if row],
-            [f"> {moments[0]} MNQU5 2 +$10.25 -$35.25", f"{moments[1]} MNQU5 2 -$45.50 -$45.50"],
+            [
+                f"> {moments[0]} MNQU5 - 2 - - +$10.25 -$35.25",
+                f"{moments[1]} MNQU5 - 2 - - -$45.50 -$45.50",
+            ],
         )
+
+    def test_side_entry_and_exit_are_shown_where_they_are_known(self) -> None:
+        sold = exit_(1, "-45.50", OrderSide.SELL, "20990.25", 1)
+        bought = exit_(2, "20", OrderSide.BUY, "21000", 2)
+        self.lose()
+        self.file.publish(sold, bought)
+        self.connect()
+        self.trade(3, 10.25)
+        shown = [" ".join(row.split()) for row in self.below("Time ") if row]
+        moments = [clock(BEGIN + timedelta(seconds=seconds)) for seconds in (3, 2, 1)]
+        self.assertEqual(
+            shown,
+            [
+                f"> {moments[0]} MNQU5 - 2 - - +$10.25 -$15.25",
+                f"{moments[1]} MNQU5 Short 2 21005.00 21000.00 +$20.00 -$25.50",
+                f"{moments[2]} MNQU5 Long 1 21013.00 20990.25 -$45.50 -$45.50",
+            ],
+        )
+        self.assertIn("Side", self.row("Time"))
+        self.assertNotIn("Side", self.row("Time", columns=60))
 
     def test_the_summary_counts_won_and_lost_trades(self) -> None:
         self.trade(1, -45.5)
