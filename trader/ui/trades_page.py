@@ -74,7 +74,7 @@ def rows(view: View, _ui_state: UiState, _now: datetime, width: int) -> list[Sty
 
 
 def _wide_row(view: View, day_trade: DayTrade) -> StyledLine:
-    """Return a trade with side, entry and exit, where the broker's report of it is known."""
+    """Return a trade with side, entry and exit, where they are known."""
     trade, total = day_trade.trade, day_trade.total
     pnl, text = trade.profit_and_loss, current_style(view, "text")
     side, entry, exit_ = side_and_prices(view.account, trade)

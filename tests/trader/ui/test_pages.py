@@ -48,7 +48,7 @@ class SelectionTests(PageTestCase):
         self.receive("GatewayUserTrade", profitAndLoss=-45.5, executionTime=at(0))
         self.turn("Trades")
         text = selected_text(self.session.view(), self.ui_state, self.now, 80)
-        self.assertEqual(text, f"{clock(BEGIN)} MNQU5 2 -$45.50 -$45.50")
+        self.assertEqual(text, f"{clock(BEGIN)} MNQU5 - 2 - - -$45.50 -$45.50")
 
     def test_an_empty_page_has_no_selected_text(self) -> None:
         self.turn("Trades")
