@@ -433,6 +433,7 @@ class Course:
         """Kill the daemon; time may pass and the market move while it is down."""
         told = self.published_highs()
         self.daemon.kill()
+        self.checks.restarted()
         self.daemon.stopped_for(seconds=seconds)
         if seconds > LADDER_SECONDS:
             # Until now nothing could be done.
@@ -462,6 +463,7 @@ class Course:
         """Stop the daemon in order, and start it again after a while."""
         self.look()
         self.daemon.stop()
+        self.checks.restarted()
         self.daemon.stopped_for(seconds=seconds)
         self.restart()
 

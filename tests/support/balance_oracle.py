@@ -283,7 +283,10 @@ class BalanceOracle:
 
     def _begin_day(self, day: datetime) -> None:
         self._day = day
-        self._closes = self._closes.over(*self._starts)
+        late = self._late_flows
+        self._closes = self._closes.over(
+            self._starts.low + late.low, self._starts.high + late.high
+        )
         # What riskd finds out later it takes for a flow of the new day.
         self._late_flows = Bounds(
             sum((min(-each.amount, ZERO) for each in self.flows), ZERO),

@@ -375,7 +375,10 @@ class Invariants:
         ]
 
     def restarted(self) -> None:
-        """Note that riskd begins anew: late news of what ended just before may be all that it knows of it."""
+        """Note that riskd has ended, and begins anew.
+
+        Late news of what ended just before may be all that it knows of it.
+        """
         last = self.seconds - _JUST_ENDED
         self._ended_orders = {key: at for key, at in self._ended_orders.items() if at < last}
 
