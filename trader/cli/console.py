@@ -55,7 +55,6 @@ _KEEPALIVE_SECONDS: Final = 5.0
 _ENDING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 """The signals that end the program in order; by default, some of them would leave the terminal as it is."""
 
-
 _LONGEST_SEARCH: Final = 30
 
 _NO_SCREENS: Final = Fraction(0)
@@ -394,14 +393,13 @@ class Console:
     def move(self, rows: int = 0, screens: Fraction = _NO_SCREENS) -> None:
         """Select the row so many further down, or scroll what has no rows."""
         ui_state, body = self._ui_state, self._body()
+        rows += int(screens * body.height) or (screens > 0) - (screens < 0)
         if ui_state.is_all and not ui_state.is_help:
-            by_screens = int(screens * body.height) or (screens > 0) - (screens < 0)
-            self._select_account(rows + by_screens)
+            self._select_account(rows)
             return
         place = "scroll" if ui_state.is_help or PAGES[ui_state.page].rows is None else "row"
-        by_screens = int(screens * body.height) or (screens > 0) - (screens < 0)
         begin = min(getattr(ui_state, place), body.places - 1)
-        self._choose(**{place: max(0, min(begin + rows + by_screens, body.places - 1))})
+        self._choose(**{place: max(0, min(begin + rows, body.places - 1))})
 
     def _select_account(self, rows: int, *, turns: bool = False) -> None:
         """Select the account so many rows further down.
@@ -449,7 +447,7 @@ class Console:
         self._opened = found[selected_row(found, self._ui_state)].account_id
         self._work.stop()
         # The place among all stays for the way back.
-        self._choose(is_all=False, account=self._opened, is_help=False)
+        self._choose(is_all=False, account=self._opened)
         self.show_page(0)
         return True
 
@@ -472,7 +470,7 @@ class Console:
         ui_state = self._ui_state
         if ui_state.is_help or ui_state.is_open or ui_state.is_glance:
             self._choose(is_help=False, is_open=False, is_glance=False, scroll=0)
-        elif self._ui_state.search or self._ui_state.is_typing or not self._accounts.are_all:
+        elif ui_state.search or ui_state.is_typing or not self._accounts.are_all:
             self._choose(search="", is_typing=False, scroll=0)
         else:
             self.show_all()

@@ -45,9 +45,7 @@ def run_headless(
     :param output: ``plain`` or ``json``.
     """
     # Standard output has the events alone, for programs that parse it.
-    only_warnings = LogLevelFilterPredicate(defaultLogLevel=LogLevel.warn)
-    observer = FilteringLogObserver(textFileLogObserver(sys.stderr), [only_warnings])
-    globalLogBeginner.beginLoggingTo([observer], discardBuffer=True, redirectStandardIO=False)
+    log_warnings()
     # A character that the terminal's encoding lacks must not end the program.
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     lines = _lines(account_id, followed, output, partial(_write, reactor))
@@ -63,6 +61,13 @@ def run_headless(
     reactor.callWhenRunning(client.connect)
     reactor.addSystemEventTrigger("before", "shutdown", client.disconnect)
     reactor.run()
+
+
+def log_warnings() -> None:
+    """Log warnings and errors on standard error, and nothing else."""
+    only_warnings = LogLevelFilterPredicate(defaultLogLevel=LogLevel.warn)
+    observer = FilteringLogObserver(textFileLogObserver(sys.stderr), [only_warnings])
+    globalLogBeginner.beginLoggingTo([observer], discardBuffer=True, redirectStandardIO=False)
 
 
 def _lines(

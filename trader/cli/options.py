@@ -82,9 +82,8 @@ def parse_settings(text: str, name: str) -> Settings:
     reader = TableReader(text, name)
     settings: Settings = reader.struct(reader.tables, Settings, ())
     report_url_and_paths(reader, "state")
-    for key in (
-        reader.tables.get("names", {}) if isinstance(reader.tables.get("names"), dict) else ()
-    ):
+    names = reader.tables.get("names")
+    for key in names if isinstance(names, dict) else ():
         if not (key.isascii() and key.isdecimal()):
             reader.report(("names", key), "expected the number of an account, such as 4417001")
     reader.check()

@@ -6,25 +6,17 @@ run once for every tab that is open.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.logger import (
-    FilteringLogObserver,
-    Logger,
-    LogLevel,
-    LogLevelFilterPredicate,
-    globalLogBeginner,
-    textFileLogObserver,
-)
+from twisted.logger import Logger
 
 from riskd.host.loopback import listen
 from trader.cli.console import Console
 from trader.cli.display import Display, browser_display
-from trader.cli.headless import discard_output
+from trader.cli.headless import discard_output, log_warnings
 from trader.ui.browser import SCRIPT_NAME, BrowserScreen, script
 from trader.web.site import ConsoleServer
 from trader.web.tabs import Connection, TabFactory
@@ -42,9 +34,7 @@ def run_in_browsers(make_console: MakeConsole, port: int, reactor: Any) -> None:
     :raises ListenError: the port is in use, or an address cannot be bound.
     """
     sockets = listen(port, option="--web-port")
-    only_warnings = LogLevelFilterPredicate(defaultLogLevel=LogLevel.warn)
-    observer = FilteringLogObserver(textFileLogObserver(sys.stderr), [only_warnings])
-    globalLogBeginner.beginLoggingTo([observer], discardBuffer=True, redirectStandardIO=False)
+    log_warnings()
     tabs = TabFactory(reactor, partial(Tab, reactor, make_console))
     server = ConsoleServer(reactor, sockets, tabs, _print_next, {SCRIPT_NAME: script()})
     _print(server.url)

@@ -8,6 +8,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Final
 
+from riskd.model.formatting import dollars
 from riskd.model.money import to_cents
 
 UNKNOWN: Final = "-"
@@ -21,9 +22,7 @@ _DAY: Final = 24 * _HOUR
 def money(amount: Decimal) -> str:
     """Return dollars with sign, thousands, cents: ``+$1,234.50``; zero has no sign."""
     # An amount that rounds to zero is neither a gain nor a loss, so it has no sign.
-    cents = to_cents(amount)
-    sign = "-" if cents < 0 else "+" if cents else ""
-    return f"{sign}${abs(cents):,.2f}"
+    return f"{'+' if to_cents(amount) > 0 else ''}{dollars(amount)}"
 
 
 def price(value: Decimal, places: int | None) -> str:
@@ -34,28 +33,25 @@ def price(value: Decimal, places: int | None) -> str:
 
 def clock(moment: datetime) -> str:
     """Return the local time of day, ``14:03:22``."""
-    try:
-        local = moment.astimezone()
-    except (OverflowError, ValueError):
-        # At the ends of the calendar a local time may not exist.
-        local = moment
-    return local.strftime("%H:%M:%S")
+    return _local(moment).strftime("%H:%M:%S")
 
 
 def stamp(moment: datetime) -> str:
     """Return the local date and time, ``2026-11-28 14:03:22``."""
-    try:
-        return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    except (OverflowError, ValueError):
-        return moment.strftime("%Y-%m-%d %H:%M:%S")
+    return _local(moment).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def zone(moment: datetime) -> str:
     """Return the name of the local time zone, ``CST``; where it has none, its offset."""
+    return _local(moment).strftime("%Z")
+
+
+def _local(moment: datetime) -> datetime:
     try:
-        return moment.astimezone().strftime("%Z")
+        return moment.astimezone()
     except (OverflowError, ValueError):
-        return "UTC"
+        # At the ends of the calendar a local time may not exist.
+        return moment
 
 
 def until(moment: datetime, now: datetime) -> str:

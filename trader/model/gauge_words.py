@@ -18,16 +18,17 @@ def usage_words(usage: LimitUsage) -> str:
     limit = figure(usage.limit, usage.unit)
     if usage.floor is not None and usage.headroom is not None:
         return f"{distance_words(usage.headroom)} floor {figure(usage.floor, usage.unit)}"
-    if usage.unit == "$" and usage.current is not None and to_cents(usage.current) < 0:
-        return f"{_other_side(usage)} {figure(-usage.current, usage.unit)}, limit {limit}"
-    return f"{figure(usage.current, usage.unit)} of {limit}"
+    join = ", limit" if _is_beyond_zero(usage) else " of"
+    return f"{current_words(usage)}{join} {limit}"
 
 
 def current_words(usage: LimitUsage) -> str:
     """Return the current value alone; beyond zero with the side on which it is."""
-    if usage.unit == "$" and usage.current is not None and to_cents(usage.current) < 0:
-        return f"{_other_side(usage)} {figure(-usage.current, usage.unit)}"
-    return figure(usage.current, usage.unit)
+    current = figure(usage.current, usage.unit)
+    if not _is_beyond_zero(usage):
+        return current
+    side = "in loss" if "profit" in usage.name else "in profit"
+    return f"{side} {current.removeprefix('-')}"
 
 
 def left_words(usage: LimitUsage) -> str:
@@ -43,8 +44,8 @@ def distance_words(headroom: Decimal) -> str:
     return f"{dollars(abs(headroom))} {'above' if headroom >= 0 else 'below'}"
 
 
-def _other_side(usage: LimitUsage) -> str:
-    return "in loss" if "profit" in usage.name else "in profit"
+def _is_beyond_zero(usage: LimitUsage) -> bool:
+    return usage.unit == "$" and usage.current is not None and to_cents(usage.current) < 0
 
 
 def figure(value: Decimal | None, unit: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Final, NamedTuple
@@ -18,13 +18,20 @@ from trader.model.view import Source
 from trader.ui.disconnected import source_lines, unknown_line
 from trader.ui.gauges import LEVEL_STYLES, bar
 from trader.ui.header import daemon_lines, header
-from trader.ui.pages import Body, search_line
-from trader.ui.styled_text import StyledLine, fit, panel_title, pnl_style, table_row, wrap
+from trader.ui.pages import Body, row_mark, search_line, visible
+from trader.ui.styled_text import (
+    MARK_WIDTH,
+    StyledLine,
+    fit,
+    panel_title,
+    pnl_style,
+    table_row,
+    wrap,
+)
 
 WHOSE: Final = "all accounts"
 """What the header says in place of an account."""
 
-_MARK_WIDTH: Final = 2
 _LONGEST_NAME: Final = 24
 """Columns for a name where every other column has room."""
 
@@ -234,19 +241,21 @@ def accounts_body(
     heading = [_title(listed, ui_state, columns), *search_line(ui_state, len(found))]
     if not listed.rows:
         return Body([*heading, unknown_line(listed.problem)][:rows], 1, 1)
-    table = _table_for(columns - _MARK_WIDTH)
-    heading.append([(None, " " * _MARK_WIDTH), *_heads(table, columns - _MARK_WIDTH)])
+    table = _table_for(columns - MARK_WIDTH)
+    heading.append([(None, " " * MARK_WIDTH), *_heads(table, columns - MARK_WIDTH)])
     selected = selected_row(found, ui_state)
     detail = _detail(found[selected], now, columns, is_tall=rows >= _TALL) if found else []
     height = max(1, rows - len(heading) - len(detail))
-    first = first_visible(selected, len(found), height)
-    shown = [
-        _row(found, number, selected, table, now, columns, listed)
-        for number in range(first, min(first + height, len(found)))
+    shown = visible(selected, len(found), height)
+    lines = [
+        [
+            row_mark(number, selected, len(found), shown),
+            *_row(found[number], table, now, columns - MARK_WIDTH, listed.flashing),
+        ]
+        for number in shown
     ]
     # The detail stays at the bottom of the page, so that it does not jump from row to row.
     padding = [StyledLine() for _ in range(height - len(shown))]
-    lines = _with_arrows(shown, first, len(found))
     return Body([*heading, *lines, *padding, *detail][:rows], len(found), height)
 
 
@@ -257,8 +266,8 @@ def in_sight(listed: AccountList, ui_state: UiState, now: datetime, rows: int) -
     """
     found = found_rows(listed, ui_state, now)
     height = max(1, rows - _FIXED_ROWS)
-    first = first_visible(selected_row(found, ui_state), len(found), height)
-    return [row.account_id for row in found[first : first + height]]
+    shown = visible(selected_row(found, ui_state), len(found), height)
+    return [found[number].account_id for number in shown]
 
 
 def selected_account_text(listed: AccountList, ui_state: UiState, now: datetime) -> str:
@@ -269,11 +278,6 @@ def selected_account_text(listed: AccountList, ui_state: UiState, now: datetime)
     row = found[selected_row(found, ui_state)]
     why = f": {row.why}" if row.why else ""
     return f"{_label(row)}: {standing_words(row, now)}{why}; {'; '.join(_figures(row, now))}"
-
-
-def first_visible(selected: int, count: int, height: int) -> int:
-    """Return the first of the rows that are in sight around the selected one."""
-    return max(0, min(selected - height // 2, count - height))
 
 
 def _title(listed: AccountList, ui_state: UiState, columns: int) -> StyledLine:
@@ -301,35 +305,23 @@ def _heads(table: Sequence[Column], columns: int) -> StyledLine:
 
 
 def _row(
-    found: Sequence[AccountRow],
-    number: int,
-    selected: int,
+    row: AccountRow,
     table: Sequence[Column],
     now: datetime,
-    columns: int,
-    listed: AccountList,
+    width: int,
+    flashing: Collection[int],
 ) -> StyledLine:
-    row, width = found[number], columns - _MARK_WIDTH
     name = ("strong", row.label, _name_width(table, width))
     cells = [
         name,
         *((*column.cell(row, now, abs(column.width)), column.width) for column in table),
     ]
-    if row.account_id in listed.flashing:
+    if row.account_id in flashing:
         # An account that was just locked stands out as a whole.
         cells = [("alert", text, size) for _, text, size in cells]
     elif not row.is_current:
         cells = [(style if style == "alert" else "dim", text, size) for style, text, size in cells]
-    mark = "> " if number == selected else "  "
-    return [("title", mark), *fit(table_row(cells), width)]
-
-
-def _with_arrows(shown: list[StyledLine], first: int, count: int) -> list[StyledLine]:
-    """Return the rows with arrows at the first and the last where there are more."""
-    for place, arrow, is_more in ((0, "↑ ", first > 0), (-1, "↓ ", first + len(shown) < count)):
-        if is_more and shown and shown[place][0] == ("title", "  "):
-            shown[place] = [("title", arrow), *shown[place][1:]]
-    return shown
+    return fit(table_row(cells), width)
 
 
 def _detail(row: AccountRow, now: datetime, columns: int, *, is_tall: bool) -> list[StyledLine]:

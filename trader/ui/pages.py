@@ -25,7 +25,15 @@ from trader.ui import (
     overview_page,
     trades_page,
 )
-from trader.ui.styled_text import StyledLine, collapsed_text, fit, panel_title, text_of, wrap
+from trader.ui.styled_text import (
+    MARK_WIDTH,
+    StyledLine,
+    collapsed_text,
+    fit,
+    panel_title,
+    text_of,
+    wrap,
+)
 
 Heading = Callable[[View, UiState, datetime, int, int], list[StyledLine]]
 """Returns a page's fixed lines for a view, the UI state, the time, and the columns and rows of the page."""
@@ -59,7 +67,6 @@ PAGES: Final = (
 )
 """The pages in the order of their keys."""
 
-_MARK_WIDTH: Final = 2
 _DETAIL_LINES: Final = 4
 """Lines in which nearly every row can be shown in full."""
 
@@ -85,7 +92,7 @@ def body(view: View, ui_state: UiState, now: datetime, columns: int, rows: int) 
     page = PAGES[ui_state.page]
     if page.rows is None:
         return _page_without_rows(page, view, ui_state, now, columns, rows)
-    found = _found(page.rows(view, ui_state, now, columns - _MARK_WIDTH), ui_state)
+    found = _found(page.rows(view, ui_state, now, columns - MARK_WIDTH), ui_state)
     selected = min(ui_state.row, len(found) - 1)
     if ui_state.is_open and found:
         return _opened(found, selected, columns, rows)
@@ -178,7 +185,7 @@ def _detail(rows: list[StyledLine], selected: int, columns: int, height: int) ->
     """Return the selected row in full, if it does not fit into one line."""
     line = rows[selected] if rows else []
     # Table rows end with blanks, which can be cut.
-    if text_width(text_of(line).rstrip()) <= columns - _MARK_WIDTH:
+    if text_width(text_of(line).rstrip()) <= columns - MARK_WIDTH:
         return []
     max_lines = max(_DETAIL_LINES, height - 1)
     return [
@@ -191,15 +198,23 @@ def _visible_rows(
     rows: list[StyledLine], selected: int, columns: int, height: int
 ) -> list[StyledLine]:
     """Return the rows around the selected one; arrows mark where there are more."""
-    first = max(0, min(selected - height // 2, len(rows) - height))
-    last = first + height - 1
-    lines = []
-    for number, row in enumerate(rows[first : first + max(0, height)], first):
-        if number == selected:
-            mark = "> "
-        elif number == first and first > 0:
-            mark = "↑ "
-        else:
-            mark = "↓ " if number == last < len(rows) - 1 else "  "
-        lines.append([("title", mark), *fit(row, columns - _MARK_WIDTH)])
-    return lines
+    shown = visible(selected, len(rows), height)
+    return [
+        [row_mark(number, selected, len(rows), shown), *fit(rows[number], columns - MARK_WIDTH)]
+        for number in shown
+    ]
+
+
+def visible(selected: int, count: int, height: int) -> range:
+    """Return which of the rows are in sight around the selected one."""
+    first = max(0, min(selected - height // 2, count - height))
+    return range(first, min(first + max(0, height), count))
+
+
+def row_mark(number: int, selected: int, count: int, shown: range) -> tuple[str, str]:
+    """Return the mark of the selected row, or an arrow where there are more rows."""
+    if number == selected:
+        return ("title", "> ")
+    if number == shown[0] > 0:
+        return ("title", "↑ ")
+    return ("title", "↓ " if number == shown[-1] < count - 1 else "  ")

@@ -115,7 +115,7 @@ def compose_all(
     """Return exactly ``rows`` lines that show as many accounts as fit."""
     lines = top(listed, now, columns)
     lines += _too_small(columns, rows) or (
-        all_body(listed, ui_state, now, columns, rows, keys).lines
+        _between_all(listed, ui_state, now, columns, rows - len(lines) - _FOOTER_ROWS, keys).lines
     )
     return _filled(lines, [("dim", _footer_of_all(ui_state, columns))], rows)
 
@@ -129,10 +129,21 @@ def all_body(
     keys: Sequence[tuple[str, str]] = (),
 ) -> Body:
     """Return what is between the top and the footer of all accounts."""
-    room = rows - len(top(listed, now, columns)) - _FOOTER_ROWS
+    above = len(top(listed, now, columns))
+    return _between_all(listed, ui_state, now, columns, rows - above - _FOOTER_ROWS, keys)
+
+
+def _between_all(
+    listed: AccountList,
+    ui_state: UiState,
+    now: datetime,
+    columns: int,
+    rows: int,
+    keys: Sequence[tuple[str, str]],
+) -> Body:
     if ui_state.is_help:
-        return scrolled(_help(keys, columns, room), ui_state.scroll, room)
-    return accounts_body(listed, ui_state, now, columns, room)
+        return scrolled(_help(keys, columns, rows), ui_state.scroll, rows)
+    return accounts_body(listed, ui_state, now, columns, rows)
 
 
 def _too_small(columns: int, rows: int) -> list[StyledLine]:

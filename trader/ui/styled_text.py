@@ -16,6 +16,9 @@ StyledLine = list[tuple[str | None, str]]
 ``None`` is the style of the terminal itself.
 """
 
+MARK_WIDTH: Final = 2
+"""Columns before each row of a list, for the mark of the selected one."""
+
 GAP: Final = "  "
 """Between two blocks beside each other."""
 

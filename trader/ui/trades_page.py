@@ -14,9 +14,14 @@ from trader.model.view import View, unknown_reason
 from trader.model.wording import side_and_prices
 from trader.ui.disconnected import broker_count, current_style, data_age, unknown_line
 from trader.ui.pnl_curve import pnl_curve
-from trader.ui.styled_text import StyledLine, length, panel_title, pnl_style, table_row
-
-_MARK_WIDTH: Final = 2
+from trader.ui.styled_text import (
+    MARK_WIDTH,
+    StyledLine,
+    length,
+    panel_title,
+    pnl_style,
+    table_row,
+)
 
 _ROWS_BELOW: Final = 4
 """The curve leaves room for the column titles and a few trades."""
@@ -44,7 +49,7 @@ def heading(
     height = max(0, min(rows // 2, rows - len(lines) - _ROWS_BELOW))
     lines += pnl_curve(view, columns, height)
     if day:
-        titles = _WIDE_TITLES if columns - _MARK_WIDTH >= _WIDE else _COLUMN_TITLES
+        titles = _WIDE_TITLES if columns - MARK_WIDTH >= _WIDE else _COLUMN_TITLES
         lines.append([("dim", titles)])
     return lines
 

@@ -13,7 +13,8 @@ from tests.support.console import BEGIN
 from trader.model.account_row import AccountList, AccountRow, Standing
 from trader.model.ui_state import UiState
 from trader.model.view import Source, View
-from trader.ui.accounts_page import accounts_body, first_visible
+from trader.ui.accounts_page import accounts_body
+from trader.ui.pages import visible
 from trader.ui.screen import compose_all
 from trader.ui.styled_text import StyledLine, length, text_of
 
@@ -115,8 +116,11 @@ class AccountsPageTests(SynchronousTestCase):
         self, count: int, data: st.DataObject
     ) -> None:
         selected, height = data.draw(st.integers(0, count - 1)), data.draw(st.integers(1, 60))
-        first = first_visible(selected, count, height)
+        shown = visible(selected, count, height)
+        first = shown.start
         self.assertTrue(first <= selected < first + height)
+        self.assertIn(selected, shown)
+        self.assertLessEqual(len(shown), height)
         self.assertTrue(first == 0 or first + height <= count)
 
     @given(st.integers(60, 220), st.integers(14, 70), st.integers(0, 60))
