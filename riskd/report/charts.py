@@ -97,9 +97,7 @@ def equity_chart(
     chart.set_y_scale(Exact(bottom, top))
     chart.add_x_axis(
         [span.place(each) for each in span.hours],
-        lambda value, _index, _count: (
-            f"{span.local(span.began + timedelta(minutes=float(value))):%H:%M}"
-        ),
+        lambda value, _index, _count: span.label(value),
     )
     chart.add_y_axis(round_ticks(bottom, top), lambda value, _index, _count: short(Decimal(value)))
     return svg_of(

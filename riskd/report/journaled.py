@@ -183,9 +183,17 @@ def day_named(days: Sequence[TradingDay], key: date | None, journaled: Journaled
     found = [each for each in days if key in (None, each.key)]
     if found:
         return found[-1]
-    raise UserError(
-        f"the journal in {journaled.directory} has no trading day {key or ''}".rstrip()
-        + f" of account {journaled.account_id}; {_known(days)}"
+    raise no_day_error("" if key is None else f" {key}", days, journaled)
+
+
+def no_day_error(which: str, days: Sequence[TradingDay], journaled: Journaled) -> UserError:
+    """Return the error that the journal has no such trading day, and which it has.
+
+    :param which: follows "trading day", with a space before it; empty for any.
+    """
+    return UserError(
+        f"the journal in {journaled.directory} has no trading day{which} of account {journaled.account_id}; "
+        f"{_known(days)}"
     )
 
 

@@ -416,3 +416,13 @@ class SpanTests(SynchronousTestCase):
         self.assertRegex(month[0], r"^Jan \d+$")
         minutes = self.labels(TEN + timedelta(minutes=5), timedelta(minutes=9))
         self.assertEqual(minutes, ["16:05"])
+
+    def test_the_chart_of_a_month_has_dates(self) -> None:
+        minutes = [
+            EquityLine(BEGAN + timedelta(days=number), *[Decimal(number)] * 4)
+            for number in range(31)
+        ]
+        span = Span(began=BEGAN, ended=minutes[-1].at, local=lambda moment: moment)
+        svg, _far = equity_chart(minutes, span, [])
+        self.assertRegex(svg, r">Jan \d+</text>")
+        self.assertNotIn(">00:00</text>", svg)

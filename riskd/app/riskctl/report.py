@@ -19,6 +19,7 @@ from riskd.report.journaled import (
     Journaled,
     TradingDay,
     day_named,
+    no_day_error,
     read_journaled,
     trading_days,
 )
@@ -96,6 +97,5 @@ def _shown(
         return [day_named(known, day, journaled)]
     found = [each for each in known if each.ended > since]
     if not found:
-        # It says which days there are.
-        day_named((), None, journaled)
+        raise no_day_error(f" after {since.astimezone():%Y-%m-%d %H:%M}", known, journaled)
     return found

@@ -122,6 +122,13 @@ class ReportTests(ZonedTestCase):
             *("123", "--day", "2025-01-15"),
         )
 
+    def test_no_day_since_then_is_an_error_that_says_which_there_are(self) -> None:
+        self.assert_fails(
+            f"the journal in {self.state} has no trading day after 2025-01-20 00:00 of account 123; it has 2 days, "
+            "2025-01-16 to 2025-01-17",
+            *("123", "--since", "2025-01-20"),
+        )
+
     def test_an_account_without_a_day(self) -> None:
         self.assert_fails(f"the journal in {self.state} has no account 132; it has 123", "132")
 
