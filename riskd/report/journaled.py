@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -30,7 +32,7 @@ _DAY_NAME: Final = "day"
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
 
-class Journaled(msgspec.Struct, frozen=True, kw_only=True):
+class Journaled(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """What the journal has of an account.
 
     :ivar as_of: the time of the last write.
@@ -69,9 +71,18 @@ class Journaled(msgspec.Struct, frozen=True, kw_only=True):
         """Return the executions between two moments, oldest first."""
         return read_trades(self.directory, self.account_id, began, ended)
 
-    def equity(self, began: datetime | None, ended: datetime) -> list[EquityLine]:
+    def equity(self, began: datetime, ended: datetime) -> list[EquityLine]:
         """Return the figures of the minutes between two moments, oldest first."""
         return read_equity(self.directory, self.account_id, began, ended)
+
+    @cached_property
+    def peaks(self) -> list[tuple[datetime, Decimal]]:
+        """Each new high of the equity since the journal's first minute, oldest first."""
+        peaks: list[tuple[datetime, Decimal]] = []
+        for each in read_equity(self.directory, self.account_id):
+            if not peaks or each.equity > peaks[-1][1]:
+                peaks.append((each.at, each.equity))
+        return peaks
 
 
 class TradingDay(msgspec.Struct, frozen=True, kw_only=True):

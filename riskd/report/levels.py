@@ -145,7 +145,9 @@ def floor_points(day: Day, settings: maximum_loss.Settings | None) -> tuple[list
     moments = [began]
     if firm is not None and began < firm.at < day.day.ended:
         moments.append(firm.at)
-    peaks = _peaks(day) if settings.trailing is maximum_loss.Trailing.INTRADAY else []
+    peaks: list[Point] = []
+    if settings.trailing is maximum_loss.Trailing.INTRADAY:
+        peaks = [peak for peak in day.journaled.peaks if peak[0] < day.day.ended]
     moments += [at for at, _peak in peaks if at > began]
     points: list[Point] = []
     for moment in sorted(moments):
@@ -209,15 +211,6 @@ def _state_at(day: Day, moment: datetime, peak: Decimal | None) -> AccountState:
     return AccountState(
         account_id=day.journaled.account_id, balance=known, day_began=day.day.began
     )
-
-
-def _peaks(day: Day) -> list[Point]:
-    """Return each new high of the equity until the day's end, by each minute."""
-    peaks: list[Point] = []
-    for each in day.journaled.equity(None, day.day.ended):
-        if not peaks or each.equity > peaks[-1][1]:
-            peaks.append((each.at, each.equity))
-    return peaks
 
 
 def level_at(points: Sequence[Point], moment: datetime) -> Decimal:

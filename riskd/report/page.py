@@ -36,7 +36,6 @@ from riskd.report.journaled import Journaled, TradingDay
 from riskd.report.levels import Level, levels_of
 from riskd.report.rows import (
     Known,
-    acted,
     close_of,
     day_row,
     duration,
@@ -48,7 +47,6 @@ from riskd.report.rows import (
 )
 from riskd.report.uses import BY_MINUTE
 
-_UNKNOWN: Final = "-"
 _LATE: Final = timedelta(minutes=10)
 _MOST_MARKS: Final = 40
 
@@ -120,7 +118,7 @@ def _whole(
         "start": days[0].measured.start,
         "close": close_of(days[-1]),
         **_open_pnl(days[-1]),
-        "acted": sum(acted(each) for each in days),
+        "acted": sum(len(each.actions) for each in days),
         "notes": [note for each in days for note in _notes(journaled, each)],
         "days": [day_row(each) for each in days] if is_range else [],
         "equity": equity,
@@ -208,17 +206,14 @@ def _equity(
     if len(marks) > _MOST_MARKS:
         notes.append(f"The chart has no marks: there would be {len(marks)}.")
         marks = []
+    # A riskd that began late has an empty beginning, which says nothing.
+    began, ended = max(first.began, minutes[0].at - _LATE), last.known_until
     svg, far = equity_chart(
         minutes,
-        # A riskd that began late has an empty beginning, which says nothing.
-        Span(
-            began=max(first.began, minutes[0].at - _LATE), ended=last.known_until, local=last.local
-        ),
+        Span(began=began, ended=ended, local=last.local),
         [Level(name, points) for name, points in levels.items()],
         marks=marks,
-        bands=locked_times(
-            journaled.log, max(first.began, minutes[0].at - _LATE), last.known_until
-        ),
+        bands=locked_times(journaled.log, began, ended),
     )
     if far:
         notes.append(f"Too far from the curve to be drawn: {', '.join(far)}.")
@@ -262,8 +257,12 @@ def _results(
 ) -> dict[date, DayResult]:
     """Return what each day that the journal knows has made."""
     results: dict[date, DayResult] = {}
+    shown = {each.day.key: each for each in days}
     for each in known:
-        if each.report is not None:
+        own = shown.get(each.key)
+        if own is not None:
+            results[each.key] = DayResult(own.figures.net, own.figures.trades, len(own.actions))
+        elif each.report is not None:
             kept = journaled.account.days.get(each.key)
             net = each.report.net_pnl if kept is None else kept.net
             results[each.key] = DayResult(net, each.report.trades, each.report.enforced)
@@ -271,9 +270,6 @@ def _results(
             figures = figures_of(journaled.executions(each.began, each.ended))
             enforced = len(actions_of(journaled.log, each))
             results[each.key] = DayResult(figures.net, figures.trades, enforced)
-    for shown in days:
-        figures = shown.figures
-        results[shown.day.key] = DayResult(figures.net, figures.trades, acted(shown))
     return results
 
 

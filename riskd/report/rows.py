@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from riskd.journal.history import TradeReport
+from riskd.model.events import EnforcementAction
 from riskd.model.formatting import dollars
 from riskd.model.money import ZERO
 from riskd.report.figures import Figures, figures_of
@@ -32,6 +33,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     all: Sequence[TradeReport]
     figures: Figures
     events: Sequence[Happened]
+    actions: Sequence[EnforcementAction]
     uses: Sequence[Use]
 
 
@@ -45,13 +47,15 @@ def read_day(journaled: Journaled, day: TradingDay) -> Known:
         has_voids=any(each.is_voided for each in executions),
         minutes=journaled.equity(day.began, day.ended),
     )
+    actions = actions_of(journaled.log, day)
     return Known(
         day=day,
         measured=measured,
         all=executions,
         figures=figures_of(executions),
         events=happened(journaled.log, day),
-        uses=uses_of(measured, actions_of(journaled.log, day)),
+        actions=actions,
+        uses=uses_of(measured, actions),
     )
 
 
@@ -72,11 +76,6 @@ def close_of(known: Known) -> Decimal | None:
     return known.measured.journaled.account.balance.expected
 
 
-def acted(known: Known) -> int:
-    """Return how often riskd acted on a day."""
-    return len(actions_of(known.measured.journaled.log, known.day))
-
-
 def day_row(known: Known) -> dict[str, Any]:
     """Return a row of the table of days."""
     nearest = max(
@@ -90,7 +89,7 @@ def day_row(known: Known) -> dict[str, Any]:
         "start": known.measured.start,
         "close": close_of(known),
         "figures": known.figures,
-        "acted": acted(known),
+        "acted": len(known.actions),
         "nearest": _UNKNOWN if nearest is None else f"{nearest.name} {nearest.share:.0f} %",
     }
 
