@@ -60,6 +60,9 @@ class DaemonHarness:
     :ivar state: the state directory; :meth:`stop` and :meth:`kill` leave it as it is.
     """
 
+    # What runs the daemon; a subclass may run one of other accounts.
+    _module = "riskd.testing"
+
     def __init__(self, port: int = 0, state: Path | None = None) -> None:
         self.port = port
         self.state = state or Path(mkdtemp(prefix="riskd-"))
@@ -75,7 +78,7 @@ class DaemonHarness:
         if self._process is not None:
             raise RuntimeError("the daemon is running already")
         self._process = subprocess.Popen(  # noqa: S603  # this very Python, and a number
-            [sys.executable, "-m", "riskd.testing", str(self.port), str(self.state)],
+            [sys.executable, "-m", self._module, str(self.port), str(self.state)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )

@@ -11,33 +11,27 @@ import time
 from contextlib import closing
 from itertools import count
 from typing import Final
-from unittest.mock import patch
 
-from riskd import testing
 from riskd.testing import DaemonHarness
 from tests.benchmarks.accounts_daemon import ACCOUNTS
-from tests.benchmarks.console import TRADES_A_SECOND, Watched, cpu_seconds, rest
-from tests.benchmarks.outcome import Options, Outcome, percentile, show_progress
+from tests.benchmarks.console import CPU, FIGURES, P99, Watched, load, rest
+from tests.benchmarks.outcome import Options, Outcome, show_progress
 
 RATE: Final = 500
 
-_CPU: Final = "CPU, %"
-_P50: Final = "p50, ms"
-_P99: Final = "p99, ms"
-_WORST: Final = "worst, ms"
 _TABLE: Final = "200 accounts, from an event to the screen"
 _LOAD: Final = f"{RATE} events/s"
-_GOALS: Final = {_CPU: 12.0, _P99: 10.0}
+_GOALS: Final = {CPU: 12.0, P99: 10.0}
 
 
 def benchmark(options: Options) -> Outcome:
     """Measure a console of all accounts at rest and under load."""
     seconds = options.seconds_or(30.0, 5.0)
-    outcome = Outcome(tables={_TABLE: {one: {} for one in (_CPU, _P50, _P99, _WORST)}})
+    outcome = Outcome(tables={_TABLE: {one: {} for one in FIGURES}})
     for number in range(options.rounds_or(3, 1)):
         show_progress(f"round {number + 1}")
         idle, figures = measure(seconds)
-        outcome.add(_TABLE, _CPU, "idle", idle)
+        outcome.add(_TABLE, CPU, "idle", idle)
         for name, value in figures.items():
             outcome.add(_TABLE, name, _LOAD, value)
     for name, limit in _GOALS.items():
@@ -48,19 +42,11 @@ def benchmark(options: Options) -> Outcome:
 class ManyAccounts(DaemonHarness):
     """The daemon of :mod:`tests.benchmarks.accounts_daemon`."""
 
+    _module = "tests.benchmarks.accounts_daemon"
+
     def start(self) -> None:
         """Start it, and let each account hold a contract."""
-        popen = testing.subprocess.Popen
-
-        def of_many(arguments: list[str], **options: object) -> object:
-            many = [
-                "tests.benchmarks.accounts_daemon" if each == "riskd.testing" else each
-                for each in arguments
-            ]
-            return popen(many, **options)  # type: ignore[call-overload]
-
-        with patch.object(testing.subprocess, "Popen", of_many):
-            super().start()
+        super().start()
         for number in ACCOUNTS:
             self.trigger_test_event("GatewayUserPosition", {"accountId": number, "size": 1})
 
@@ -74,32 +60,20 @@ def measure(seconds: float) -> tuple[float, dict[str, float]]:
         terminal.press("o")
         terminal.wait_for("by name")
         idle = rest(terminal, seconds)
-        delays, share = _run(daemon, terminal, seconds)
-        milliseconds = [1000 * delay for delay in delays]
-        return idle, {
-            _CPU: share,
-            _P50: percentile(milliseconds, 0.5),
-            _P99: percentile(milliseconds, 0.99),
-            _WORST: max(milliseconds),
-        }
+        sizes = count(100)
+        return idle, load(
+            terminal,
+            RATE,
+            seconds,
+            lambda: _show_position(daemon, terminal, next(sizes)),
+            lambda number: _send_quote(daemon, number),
+        )
 
 
-def _run(daemon: DaemonHarness, terminal: Watched, seconds: float) -> tuple[list[float], float]:
-    """Broadcast events; return the delays of those that are no quotes, and the CPU share."""
-    delays: list[float] = []
-    sizes = count(100)
-    cpu, began = cpu_seconds(terminal), time.monotonic()
-    for number in range(int(RATE * seconds)):
-        if number % (RATE // TRADES_A_SECOND) == 0:
-            delays.append(_show_position(daemon, terminal, next(sizes)))
-        else:
-            quote = {"accountId": ACCOUNTS[number % len(ACCOUNTS)], "last": 20000 + number % 999}
-            daemon.trigger_test_event("MarketQuote", quote)
-        terminal.drain()
-        ahead = began + (number + 1) / RATE - time.monotonic()
-        if ahead > 0:
-            time.sleep(ahead)
-    return delays, 100 * (cpu_seconds(terminal) - cpu) / (time.monotonic() - began)
+def _send_quote(daemon: DaemonHarness, number: int) -> None:
+    """Broadcast a quote of one of the accounts, in turn."""
+    quote = {"accountId": ACCOUNTS[number % len(ACCOUNTS)], "last": 20000 + number % 999}
+    daemon.trigger_test_event("MarketQuote", quote)
 
 
 def _show_position(daemon: DaemonHarness, terminal: Watched, size: int) -> float:

@@ -6,16 +6,16 @@ three of each second's events are trades, the rest are quotes of ten contracts. 
 
 from __future__ import annotations
 
-import os
 import select
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
-from pathlib import Path
+from itertools import count
 from typing import Final
 
 from riskd.testing import DaemonHarness
 from tests.benchmarks.outcome import Options, Outcome, percentile, show_progress
+from tests.benchmarks.process_counts import cpu_seconds
 from tests.support.pseudo_terminal import PseudoTerminal
 
 TRADES_A_SECOND: Final = 3
@@ -24,14 +24,15 @@ CONTRACTS: Final = tuple(
 )[:10]
 RATES: Final = (60, 1000)
 
-_CPU: Final = "CPU, %"
-_P50: Final = "p50, ms"
-_P99: Final = "p99, ms"
-_WORST: Final = "worst, ms"
+CPU: Final = "CPU, %"
+P50: Final = "p50, ms"
+P99: Final = "p99, ms"
+WORST: Final = "worst, ms"
+FIGURES: Final = (CPU, P50, P99, WORST)
 _LIMITS: Final = {
-    0: {_CPU: 0.3},
-    60: {_CPU: 2.0, _P50: 3.0, _P99: 8.0},
-    1000: {_CPU: 15.0, _P99: 10.0},
+    0: {CPU: 0.3},
+    60: {CPU: 2.0, P50: 3.0, P99: 8.0},
+    1000: {CPU: 15.0, P99: 10.0},
 }
 """By events a second."""
 
@@ -41,7 +42,7 @@ _TABLE: Final = "from a trade to the screen"
 def benchmark(options: Options) -> Outcome:
     """Measure a console at rest and at each rate."""
     seconds = options.seconds_or(30.0, 5.0)
-    outcome = Outcome(tables={_TABLE: {one: {} for one in (_CPU, _P50, _P99, _WORST)}})
+    outcome = Outcome(tables={_TABLE: {one: {} for one in FIGURES}})
     for number in range(options.rounds_or(3, 1)):
         show_progress(f"round {number + 1}")
         for rate, figures in measure(seconds):
@@ -64,19 +65,18 @@ def measure(seconds: float) -> Iterator[tuple[int, dict[str, float]]]:
         url = f"ws://localhost:{daemon.port}"
         terminal.start("123", "--url", url, "--state", str(daemon.state))
         terminal.wait_for(" LIVE ")
-        yield 0, {_CPU: rest(terminal, seconds)}
-        trades = iter(range(10**6))
+        yield 0, {CPU: rest(terminal, seconds)}
+        trades = count()
         for rate in RATES:
-            delays, share = run(daemon, terminal, rate, seconds, trades)
-            milliseconds = [1000 * delay for delay in delays]
             yield (
                 rate,
-                {
-                    _CPU: share,
-                    _P50: percentile(milliseconds, 0.5),
-                    _P99: percentile(milliseconds, 0.99),
-                    _WORST: max(milliseconds),
-                },
+                load(
+                    terminal,
+                    rate,
+                    seconds,
+                    lambda: show_trade(daemon, terminal, next(trades)),
+                    lambda number: send_quote(daemon, number),
+                ),
             )
 
 
@@ -96,33 +96,51 @@ class Watched(PseudoTerminal):
 
 def rest(terminal: Watched, seconds: float) -> float:
     """Return the CPU share of a console to which nothing happens."""
-    cpu, began = cpu_seconds(terminal), time.monotonic()
+    pid = terminal.process.pid
+    cpu, began = cpu_seconds(pid), time.monotonic()
     while time.monotonic() < began + seconds:
         terminal.read(0.1)
-    return 100 * (cpu_seconds(terminal) - cpu) / (time.monotonic() - began)
+    return 100 * (cpu_seconds(pid) - cpu) / (time.monotonic() - began)
 
 
-def run(
-    daemon: DaemonHarness, terminal: Watched, rate: int, seconds: float, trades: Iterator[int]
-) -> tuple[list[float], float]:
-    """Broadcast ``rate`` events a second; return trade delays and CPU share."""
+def load(
+    terminal: Watched,
+    rate: int,
+    seconds: float,
+    show: Callable[[], float],
+    send: Callable[[int], None],
+) -> dict[str, float]:
+    """Broadcast ``rate`` events a second; return the figures of the console.
+
+    :param show: broadcasts an event and returns the seconds until it was on the terminal; called
+        :data:`TRADES_A_SECOND` times a second.
+    :param send: broadcasts one of the other events, given its number.
+    """
     delays: list[float] = []
-    cpu, began = cpu_seconds(terminal), time.monotonic()
-    count = int(rate * seconds)
-    for number in range(count):
+    pid = terminal.process.pid
+    cpu, began = cpu_seconds(pid), time.monotonic()
+    for number in range(int(rate * seconds)):
         if number % (rate // TRADES_A_SECOND) == 0:
-            delays.append(show_trade(daemon, terminal, next(trades)))
+            delays.append(1000 * show())
         else:
-            quote = {
-                "contractId": CONTRACTS[number % len(CONTRACTS)],
-                "last": 20000 + number % 999,
-            }
-            daemon.trigger_test_event("MarketQuote", quote)
+            send(number)
         terminal.drain()
         ahead = began + (number + 1) / rate - time.monotonic()
         if ahead > 0:
             time.sleep(ahead)
-    return delays, 100 * (cpu_seconds(terminal) - cpu) / (time.monotonic() - began)
+    share = 100 * (cpu_seconds(pid) - cpu) / (time.monotonic() - began)
+    return {
+        CPU: share,
+        P50: percentile(delays, 0.5),
+        P99: percentile(delays, 0.99),
+        WORST: max(delays),
+    }
+
+
+def send_quote(daemon: DaemonHarness, number: int) -> None:
+    """Broadcast a quote of one of the contracts, in turn."""
+    quote = {"contractId": CONTRACTS[number % len(CONTRACTS)], "last": 20000 + number % 999}
+    daemon.trigger_test_event("MarketQuote", quote)
 
 
 def show_trade(daemon: DaemonHarness, terminal: Watched, number: int) -> float:
@@ -134,9 +152,3 @@ def show_trade(daemon: DaemonHarness, terminal: Watched, number: int) -> float:
     while not terminal.read(1) or said not in terminal.shown:
         pass
     return terminal.written_at - began
-
-
-def cpu_seconds(terminal: Watched) -> float:
-    """Return the console's CPU seconds so far."""
-    fields = Path(f"/proc/{terminal.process.pid}/stat").read_text().rpartition(") ")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -7,7 +7,6 @@ pays for waking it up.
 
 from __future__ import annotations
 
-import math
 import re
 import select
 import socket
@@ -20,6 +19,7 @@ from typing import Any, Final
 
 import msgspec
 
+from tests.benchmarks.outcome import percentile
 from tests.benchmarks.workload import FRAME_LENGTH, Progress, age, raise_descriptor_limit, say
 from tests.support.websocket_frames import (
     CLOSE,
@@ -89,17 +89,15 @@ class Ages:
             for stamp in map(int, _STAMP.findall(frames)):
                 ages.append(age(stamp, now) / 1000)
                 received.setdefault(stamp, [now, now])[1] = now
-        spreads = sorted((last - first) / 1e6 for first, last in received.values())
-        middle = spreads[len(spreads) // 2] if spreads else math.nan
-        return {**percentiles(ages), "spread": middle}
+        spreads = ((last - first) / 1e6 for first, last in received.values())
+        return {**percentiles(ages), "spread": percentile(spreads, 0.5)}
 
 
 def percentiles(values: list[float]) -> dict[str, float]:
     """Return the median and the 99th percentile; NaN for an empty list."""
-    if not values:
-        return {"p50": math.nan, "p99": math.nan}
+    # Sorted here, the values are in order when percentile() sorts them, twice.
     ordered = sorted(values)
-    return {"p50": ordered[len(ordered) // 2], "p99": ordered[int(len(ordered) * 0.99)]}
+    return {"p50": percentile(ordered, 0.5), "p99": percentile(ordered, 0.99)}
 
 
 class Receiver:
