@@ -12,7 +12,7 @@ from typing import Final
 
 MAX_ACCOUNT_ID: Final = 2**63 - 1
 MIN_PORT: Final = 1024
-"""Those below are for programs of root, and browsers leave one of them out of their headers."""
+"""Lower ports are reserved for root, and browsers omit port 80 from their headers."""
 
 MAX_PORT: Final = 2**16 - 1
 
@@ -30,9 +30,9 @@ def account_argument(text: str) -> int:
 
 
 def port_argument(text: str) -> int:
-    """Return a TCP port for a server of a user's.
+    """Return a TCP port that a user may serve on.
 
-    :raises argparse.ArgumentTypeError: ``text`` is none.
+    :raises argparse.ArgumentTypeError: ``text`` is no such port.
     """
     if not (text.isascii() and text.isdecimal()) or not MIN_PORT <= int(text) <= MAX_PORT:
         raise argparse.ArgumentTypeError(

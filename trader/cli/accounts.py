@@ -1,7 +1,7 @@
-"""Whether there is anything to show when the trader names no account.
+"""Check that there is something to show when the trader names no account.
 
-Then all accounts are shown.  They are those of one riskd, since a number may be one account on PRACTICE and another at a broker: of the one that
-runs, or else of the one whose state was published last.
+Then all accounts of one riskd are shown: of the one that runs, or else of the one whose state was published last.
+They are never those of two, since a number may be one account on PRACTICE and another at a broker.
 """
 
 from __future__ import annotations

@@ -239,13 +239,13 @@ class Console:
     def _receive_status(self, event_type: str, status: dict[str, Any]) -> None:
         self._accounts.receive_status(event_type, status)
         if self._opened is not None and self._opened not in self._accounts.sessions:
-            # It is not riskd's any more.
+            # riskd follows it no more.
             self.show_all()
         self._guard_watch.connection(
             self._accounts.daemon, is_connected=status["connected"], reason=status["reason"]
         )
         if not self._accounts.sessions:
-            # No session says so.
+            # No session reports the change.
             self._schedule_draw(important=True)
 
     def _receive(self, event_type: str, read: ReadEvent) -> None:
@@ -270,7 +270,7 @@ class Console:
     def _alarm_of_account(self, event: Event) -> None:
         is_elsewhere = not self._ui_state.is_all and event.account_id != self._opened
         if is_elsewhere and isinstance(event.data, LockoutSet) and self._accounts.flash:
-            # Of the other accounts the trader learns here.
+            # The feed of the open account is where the trader sees it.
             self._session.flash(self._accounts.flash)
         if self._ui_state.is_all:
             # Its row was drawn before it flashed.
@@ -413,7 +413,7 @@ class Console:
             self._choose(account=found[place].account_id)
 
     def next_found(self, rows: int) -> None:
-        """Select the next row that is found; after the last one the first."""
+        """Select the found row ``rows`` further down; after the last, the first."""
         if self._ui_state.is_all:
             self._select_account(rows, turns=bool(self._ui_state.search))
             return
@@ -480,7 +480,7 @@ class Console:
         self._choose(is_help=not self._ui_state.is_help, scroll=0)
 
     def begin_search(self) -> None:
-        """Let the trader type what rows must have in them."""
+        """Search for the text that is typed from now on."""
         self._choose(search="", row=0, scroll=0, **{**_NOTHING_OPEN, "is_typing": True})
 
     def type_search(self, key: str) -> None:
@@ -571,26 +571,26 @@ KEYS: Final = (
         for number, page in enumerate(PAGES, 1)
     ),
     Key(("0",), "0", "all accounts", Console.show_all),
-    Key(("o",), "o", "their order", Console.change_order),
+    Key(("o",), "o", "sort accounts", Console.change_order),
     Key(("tab",), "Tab", "next page", partial(Console.turn_page, pages=1)),
     Key(("shift tab",), "Shift-Tab", "previous page", partial(Console.turn_page, pages=-1)),
     Key(("down", "j"), "Down, j", "next row", partial(Console.move, rows=1)),
     Key(("up", "k"), "Up, k", "previous row", partial(Console.move, rows=-1)),
     Key(("page down",), "Page Down", "a screen down", partial(Console.move, screens=Fraction(1))),
     Key(("page up",), "Page Up", "a screen up", partial(Console.move, screens=Fraction(-1))),
-    Key(("ctrl d",), "Ctrl-D", "half of it down", partial(Console.move, screens=_HALF)),
-    Key(("ctrl u",), "Ctrl-U", "half of it up", partial(Console.move, screens=-_HALF)),
+    Key(("ctrl d",), "Ctrl-D", "half page down", partial(Console.move, screens=_HALF)),
+    Key(("ctrl u",), "Ctrl-U", "half page up", partial(Console.move, screens=-_HALF)),
     Key(("home", "g"), "Home, g", "first row", partial(Console.move, rows=-_ALL_ROWS)),
     Key(("end", "G"), "End, G", "last row", partial(Console.move, rows=_ALL_ROWS)),
     Key(("enter",), "Enter", "open the row", Console.open_row),
-    Key(("/",), "/", "only rows with a text", Console.begin_search),
-    Key(("n",), "n", "next of these rows", partial(Console.next_found, rows=1)),
-    Key(("N",), "N", "previous of them", partial(Console.next_found, rows=-1)),
+    Key(("/",), "/", "find rows by text", Console.begin_search),
+    Key(("n",), "n", "next found row", partial(Console.next_found, rows=1)),
+    Key(("N",), "N", "previous found row", partial(Console.next_found, rows=-1)),
     Key(("esc",), "Esc", "close what is open", Console.close),
     Key(("f",), "f", "next activity filter", Console.filter_feed),
     Key(("p",), "p", "pause the activity", Console.pause_feed),
     Key(("c",), "c", "copy the selected row", Console.copy),
-    Key(("z",), "z", "large, for a distance", partial(Console.toggle, choice="is_glance")),
+    Key(("z",), "z", "large figures", partial(Console.toggle, choice="is_glance")),
     Key(("t",), "t", "next theme", Console.change_theme),
     Key(("a",), "a", "ASCII characters only", partial(Console.toggle, choice="is_ascii")),
     Key(("m",), "m", "mouse on or off", Console.toggle_mouse),

@@ -43,7 +43,7 @@ _COOLING: Final = (cooldown_after_loss.RULE.rule_id, trade_frequency_limit.RULE.
 _NEAR: Final = (Level.NEAR, Level.VERY_NEAR, Level.REACHED)
 
 _WEEK: Final = 6
-"""Days within which a day of the week is only one day."""
+"""Within so many days, the day of the week alone names a day."""
 
 _DRY_RUN: Final = "dry run, riskd enforces nothing"
 _NO_RULE: Final = "no rule is in force"
@@ -75,10 +75,10 @@ class AccountRow(msgspec.Struct, frozen=True, kw_only=True):
     :ivar nearest: the limit that is nearest; ``None`` if none has a number.
     :ivar has_floor: whether a rule sets a floor.
     :ivar floor: its usage; ``None`` while it is unknown.
-    :ivar standing: what it may do.
+    :ivar standing: what the account may do.
     :ivar is_guarded: whether riskd enforces its limits; what is not known counts as guarded.
     :ivar lockout: the lock that ends last.
-    :ivar why: why it stands so, or why the figures are unknown; empty where nothing needs a reason.
+    :ivar why: the reason for ``standing``, or why the figures are unknown; empty where nothing needs a reason.
     """
 
     account_id: int
@@ -151,7 +151,7 @@ def account_row(view: View, now: datetime, name: str = "") -> AccountRow:
 
 
 def _why_unguarded(view: View, usages: Iterable[LimitUsage]) -> str:
-    """Return why riskd does not enforce the limits; empty if it does or nobody knows."""
+    """Return why riskd enforces no limits; empty if it does or if that is unknown."""
     if view.is_live and view.has_daemon_error and view.daemon is not None:
         return view.daemon.message
     if view.is_live and is_stopping(view.daemon):
@@ -189,7 +189,7 @@ def _phrasings(row: AccountRow, now: datetime) -> list[str]:
     """Return what the account may do, the longest words first."""
     word = row.standing.value
     if row.lockout is None:
-        # A lock outlasts the connection; whether an account is free may have changed since.
+        # A lock outlasts the connection; an account that was free may be locked by now.
         was = row.standing in (Standing.FREE, Standing.NEAR) and row.source is not Source.LIVE
         return [f"was {word}" if was else word]
     end = _end_of_lock(row, row.lockout.locked_until, now)
@@ -220,7 +220,7 @@ def _end_of_lock(row: AccountRow, end: datetime | None, now: datetime) -> list[s
 class Order(msgspec.Struct, frozen=True):
     """An order of the rows.
 
-    :ivar words: how it is called on the screen.
+    :ivar words: its name on the screen.
     """
 
     words: str

@@ -118,7 +118,7 @@ class AllAccounts:
             self._only = None
             self._find()
 
-    # What the client reports.
+    # Reports of the client.
 
     def receive_status(self, event_type: str, status: dict[str, Any]) -> None:
         """Handle the client's report on its connection."""
@@ -149,7 +149,7 @@ class AllAccounts:
         if event.account_id is not None:
             self._pass_on(event.account_id, event_type, lambda: event)
             return
-        # The daemon's own events are everyone's.
+        # An event of the daemon itself concerns every account.
         with self._together():
             for session in self.sessions.values():
                 session.receive(event_type, lambda: event)
@@ -188,7 +188,10 @@ class AllAccounts:
         ]
 
     def _find(self, *, is_new_connection: bool = False) -> None:
-        """Add the accounts of the copy, if all are followed; drop those it has no more."""
+        """If all accounts are followed, add those new in the copy.
+
+        A new connection also drops those that the copy no longer has.
+        """
         if not self.are_all:
             return
         try:

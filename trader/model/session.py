@@ -153,7 +153,7 @@ class Session:
 
     @property
     def is_settling(self) -> bool:
-        """Whether the file may soon say more of an event than the stream did."""
+        """Whether the file may soon have more about an event than the stream had."""
         return self._settles_from is not None
 
     def begin_midway(self) -> None:

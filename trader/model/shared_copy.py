@@ -1,8 +1,8 @@
 """The published copy, read once for the sessions of all accounts.
 
-A session asks for the copy by itself.  Two hundred of them ask in the same moment, and one reading serves them all.
-While most need nothing, only the accounts that do are read: the whole copy of two hundred takes a tenth of a second,
-in which no event would reach the screen.
+Each session asks for the copy on its own.  When two hundred ask at once, one reading serves them all.  When only a few
+ask, only their accounts are read: to read two hundred takes a tenth of a second, in which no event would reach the
+screen.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class SharedCopy:
 
     @contextmanager
     def for_several(self, account_ids: Collection[int]) -> Iterator[None]:
-        """Read these accounts together as soon as one is; look once for a new copy."""
+        """Read these accounts together as soon as one is; check once for a new copy."""
         self._held, self._expected = self._version(), frozenset(account_ids)
         try:
             yield

@@ -35,7 +35,7 @@ class UiState(msgspec.Struct, frozen=True, kw_only=True):
     :ivar filter: the index of the feed's filter in :data:`FILTERS`.
     :ivar paused_feed: the lines that the feed had when the trader paused it; ``None`` while it runs.
         Their number would not do: actions from the state file are inserted between others.
-    :ivar is_glance: whether what is read from across the room is shown in place of the page.
+    :ivar is_glance: whether the large figures, to be read from across the room, are shown in place of the page.
     :ivar is_help: whether the keys are shown in place of the page.
     :ivar is_ascii: whether only ASCII characters are drawn.
     :ivar is_muted: whether bell and hook are silent for everything but lockouts.

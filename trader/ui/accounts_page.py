@@ -49,10 +49,10 @@ _STANDING_STYLES: Final = {
 _GRAVEST_FIRST: Final = tuple(reversed(Standing))
 
 _FIXED_ROWS: Final = 8
-"""At least so many rows of the screen have no account."""
+"""Rows of the screen that show no account, at least."""
 
 _TALL: Final = 16
-"""From so many rows on the selected account has room for longer sentences."""
+"""From so many rows on, the selected account has room for longer sentences."""
 
 _SOURCES: Final = {Source.LIVE: "LIVE", Source.LAST_KNOWN: "LAST", Source.NOTHING: UNKNOWN}
 

@@ -1,6 +1,6 @@
-"""What is read from across the room.
+"""A page to be read from across the room.
 
-The net P&L in big figures, the nearest limit, and what the account may do.
+It shows the net P&L in big figures, the nearest limit, and what the account may do.
 """
 
 from __future__ import annotations
