@@ -14,7 +14,7 @@ from riskd.model.balance import Balance
 from riskd.model.events import Event
 from riskd.model.reduce_only import REDUCE_ONLY
 from riskd.testing import make_event
-from tests.support.accounts import Copy, account, running
+from tests.support.accounts import Copy, account, running, unread
 from tests.support.console import BEGIN, at
 from trader.cli.console import KEYS
 from trader.model.all_accounts import AllAccounts
@@ -162,7 +162,7 @@ class AllAccountsScenario:
 
     def receive(self, event: Event) -> None:
         """Receive an event."""
-        self.accounts.receive(event.type, lambda: event)
+        self.accounts.receive(event.type, unread(event))
 
     def wait(self, seconds: float) -> None:
         """Let time pass."""

@@ -12,10 +12,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.journal.reader import Snapshot, StateFileError
 from riskd.model.account import AccountState, Limit, apply
 from riskd.model.balance import Balance
-from riskd.model.events import Event
-from riskd.model.wire import decode, encode
+from riskd.model.events import Event, EventError
+from riskd.model.wire import encode, open_envelope
 from riskd.testing import make_event
 from tests.support.console import BEGIN, NOT_THERE, at
+from trader.client import UnreadEvent
 from trader.model.account_row import AccountList, AccountRow
 from trader.model.all_accounts import AllAccounts
 from trader.model.session import Origin, Session
@@ -30,6 +31,15 @@ FLOOR = {
     **LIMITS,
     "RULE-014": Limit("maximum_loss", '{"drawdown": 2000, "starting_balance": 50000}'),
 }
+
+
+def unread(event: Event) -> UnreadEvent:
+    """Return an event as the client passes it on: its wire form, to be decoded later."""
+    return UnreadEvent(open_envelope(encode(event)), _fail)
+
+
+def _fail(error: EventError) -> None:
+    raise AssertionError(error)
 
 
 def account(
@@ -134,8 +144,7 @@ class AllAccountsTestCase(SynchronousTestCase):
     def receive(self, event_type: str, account_id: int | None, **data: Any) -> None:
         """Report an event, decoded from its wire form."""
         made = make_event(event_type, data)
-        event = decode(encode(Event(account_id, made.data)))
-        self.accounts.receive(event.type, lambda: event)
+        self.accounts.receive(event_type, unread(Event(account_id, made.data)))
 
     def wait(self, seconds: float) -> None:
         """Advance the clock."""

@@ -25,7 +25,7 @@ from trader.cli.alarm import Alarm
 from trader.cli.congestion import Congestion
 from trader.cli.display import Display, terminal_display
 from trader.cli.row_work import ROWS_AT_ONCE, RowWork
-from trader.client import DaemonClient, ReadEvent
+from trader.client import DaemonClient, UnreadEvent
 from trader.model.account_row import ORDERS, AccountList
 from trader.model.all_accounts import AllAccounts
 from trader.model.followed_daemon import FollowedDaemon
@@ -248,7 +248,7 @@ class Console:
             # No session reports the change.
             self._schedule_draw(important=True)
 
-    def _receive(self, event_type: str, read: ReadEvent) -> None:
+    def _receive(self, event_type: str, read: UnreadEvent) -> None:
         self._accounts.receive(event_type, read)
         if event_type == _DAEMON_STATUS:
             self._guard_watch.status(self._accounts.daemon)

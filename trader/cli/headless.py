@@ -214,7 +214,7 @@ class AllPlainLines:
             now, lambda account_id, _: self._changed.add(account_id), followed, lambda _event: None
         )
 
-    def receive(self, event_type: str, read: ReadEvent) -> None:
+    def receive(self, event_type: str, read: UnreadEvent) -> None:
         """Pass an event to its account, and write what it adds to the feed."""
         self._accounts.receive(event_type, read)
         for account_id in sorted(self._changed):

@@ -21,7 +21,7 @@ from riskd.journal.reader import Snapshot, StateFileError
 from riskd.model.account import AccountState
 from riskd.model.events import DaemonStatus, Event, LockoutSet
 from riskd.model.formatting import describe
-from trader.client import ReadEvent, UnreadEvent
+from trader.client import UnreadEvent
 from trader.model.account_row import ORDERS, AccountList, AccountRow, account_row
 from trader.model.formatting import sentence, until
 from trader.model.session import FLASH_SECONDS, LIMITS_SECONDS, Origin, Session
@@ -134,27 +134,19 @@ class AllAccounts:
                     session.receive_status(event_type, status)
         self._order = None
 
-    def receive(self, event_type: str, read: ReadEvent) -> None:
+    def receive(self, event_type: str, read: UnreadEvent) -> None:
         """Pass on an event that is not decoded yet to the session of its account."""
         if self._only is not None:
             self.sessions[self._only].receive(event_type, read)
-            return
-        account_id = read.account_id if isinstance(read, UnreadEvent) else None
-        if account_id is not None:
-            self._pass_on(account_id, event_type, read)
-            return
-        event = read()
-        if event is None:
-            return
-        if event.account_id is not None:
-            self._pass_on(event.account_id, event_type, lambda: event)
-            return
-        # An event of the daemon itself concerns every account.
-        with self._together():
-            for session in self.sessions.values():
-                session.receive(event_type, lambda: event)
+        elif read.account_id is not None:
+            self._pass_on(read.account_id, event_type, read)
+        elif (event := read()) is not None:
+            # An event of the daemon itself concerns every account.
+            with self._together():
+                for session in self.sessions.values():
+                    session.receive(event_type, lambda: event)
 
-    def _pass_on(self, account_id: int, event_type: str, read: ReadEvent) -> None:
+    def _pass_on(self, account_id: int, event_type: str, read: UnreadEvent) -> None:
         if account_id not in self.sessions:
             if len(self.sessions) >= _MOST:
                 return

@@ -13,13 +13,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.journal.reader import Snapshot
 from riskd.journal.store import Store
 from riskd.model.events import Event
-from riskd.model.wire import encode, open_envelope
 from riskd.testing import make_event
-from tests.support.accounts import account, running
+from tests.support.accounts import account, running, unread
 from tests.support.clocks import most_in_a_second
 from tests.trader.cli.test_console import FakeTerminal
 from trader.cli.console import KEYS, Console
-from trader.client import DEFAULT_URL, UnreadEvent
+from trader.client import DEFAULT_URL
 from trader.model.followed_daemon import FollowedDaemon
 
 LOST = {"id": 1, "profitAndLoss": -450}
@@ -63,10 +62,7 @@ class AllAccountsConsoleTestCase(SynchronousTestCase):
     def receive(self, event_type: str, account_id: int | None, **data: Any) -> None:
         """Receive a message."""
         event = Event(account_id, make_event(event_type, data).data)
-        dropped: list[object] = []
-        read = UnreadEvent(open_envelope(encode(event)), dropped.append)
-        self.console._receive(event.type, read)
-        self.assertEqual(dropped, [])
+        self.console._receive(event_type, unread(event))
 
     def press(self, *keys: str) -> None:
         """Press keys, and let what they change be drawn."""

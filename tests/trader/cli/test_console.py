@@ -20,6 +20,7 @@ from riskd.model.account import AccountState, apply
 from riskd.model.events import Event
 from riskd.model.wire import decode, encode
 from riskd.testing import make_event
+from tests.support.accounts import unread
 from tests.support.clocks import most_in_a_second
 from trader.cli.console import KEYS, Console
 from trader.client import DEFAULT_URL
@@ -124,8 +125,7 @@ class ConsoleTestCase(SynchronousTestCase):
 
     def receive(self, event_type: str, **data: Any) -> None:
         """Report an event, decoded from its wire form."""
-        event = decode(encode(make_event(event_type, data)))
-        self.console._receive(event.type, lambda: event)
+        self.console._receive(event_type, unread(make_event(event_type, data)))
 
 
 class DrawingTests(ConsoleTestCase):
@@ -544,8 +544,7 @@ class BellTests(ConsoleTestCase):
     def test_it_can_be_switched_off(self) -> None:
         console = Console(123, self.followed(123), self.clock, bell=False)
         console._main_loop.screen = console._terminal = self.terminal
-        event = decode(encode(make_event("lockout_set", {})))
-        console._receive(event.type, lambda: event)
+        console._receive("lockout_set", unread(make_event("lockout_set", {})))
         self.assertEqual(self.terminal.written, [])
 
 
