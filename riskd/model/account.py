@@ -422,6 +422,7 @@ def begin_day(state: AccountState, began: datetime) -> AccountState:
     if began != state.day_began:
         balance = msgspec.structs.replace(
             balance,
+            open_flow=balance.difference,
             flows=ZERO,
             charges=ZERO,
             entries_and_exits=0,

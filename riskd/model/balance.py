@@ -142,6 +142,7 @@ class Balance(msgspec.Struct, frozen=True, kw_only=True):
         none.
     :ivar is_settled: whether it is known which executions ``agreed`` includes.
     :ivar first: the first balance that riskd knew.
+    :ivar open_flow: the broker's figure less the expected one when the trading day began; 0 if they were one.
     :ivar flows: the deposits of the trading day less its payouts.
     :ivar payouts: all payouts so far, positive.
     :ivar charges: the broker's fees and commissions of the trading day.
@@ -158,6 +159,7 @@ class Balance(msgspec.Struct, frozen=True, kw_only=True):
     other: Decimal | None = None
     is_settled: bool = False
     first: Decimal | None = None
+    open_flow: Decimal = ZERO
     flows: Decimal = ZERO
     payouts: Decimal = ZERO
     charges: Decimal = ZERO
@@ -172,6 +174,12 @@ class Balance(msgspec.Struct, frozen=True, kw_only=True):
     def expected(self) -> Decimal | None:
         """The balance by riskd's account; ``None`` while none is known."""
         return None if self.agreed is None else self.agreed + self.results
+
+    @property
+    def difference(self) -> Decimal:
+        """The broker's figure less the expected one; 0 while they are one."""
+        expected = self.expected
+        return ZERO if self.other is None or expected is None else self.other - expected
 
     @property
     def counted(self) -> Decimal | None:
@@ -207,17 +215,22 @@ def after_agreement(balance: Balance, figure: Decimal, *, is_settled: bool) -> B
         agreed=figure,
         results=ZERO,
         other=None,
+        open_flow=ZERO,
         is_settled=is_settled,
         first=figure if balance.first is None else balance.first,
     )
 
 
 def after_flow(balance: Balance, figure: Decimal) -> Balance:
-    """Return the balance once a difference is a payout or a deposit."""
+    """Return the balance once a difference is a payout or a deposit.
+
+    One that the broker had reported when the trading day began was made before that, so the close had it.
+    """
     flow = figure - (balance.expected or ZERO)
+    of_day = ZERO if flow == balance.open_flow else flow
     agreed = after_agreement(balance, figure, is_settled=True)
     return msgspec.structs.replace(
-        agreed, flows=balance.flows + flow, payouts=balance.payouts + max(-flow, ZERO)
+        agreed, flows=balance.flows + of_day, payouts=balance.payouts + max(-flow, ZERO)
     )
 
 
@@ -250,6 +263,7 @@ def merge_balances(known: Balance, since: Balance, *, is_same_day: bool) -> Bala
         return merged
     return msgspec.structs.replace(
         merged,
+        open_flow=since.open_flow or known.open_flow,
         flows=known.flows + since.flows,
         high_net=max(known.high_net, since.high_net),
     )

@@ -401,6 +401,32 @@ class DaemonTests(GuardTestCase):
         self.assertEqual(self.balance.counted, self.brokers)
         self.assertEqual(len(self.told()), 2)
 
+    def test_a_payout_that_was_reported_before_a_reset_is_one_of_the_day_that_ended(self) -> None:
+        """The close had it, so a floor that trails the closes must not stand above that."""
+        for amount, is_killed in (("-1500", False), ("-700", True), ("900", False)):
+            with self.subTest(amount=amount, is_killed=is_killed):
+                self.daemon.trade(BUY, 1)
+                self.pay(amount)
+                self.daemon.advance(12)
+                close = self.brokers
+                self.daemon.stopped_for(hours=24)
+                self.daemon.advance(2)
+                if is_killed:
+                    self.daemon.kill()
+                    self.daemon.restart()
+                    self.daemon.advance(2)
+                self.assertNotEqual(self.balance.other, None)
+                self.daemon.trade(SELL, 1)
+                self.daemon.advance(75)
+                self.assertEqual(self.balance.counted, self.brokers)
+                self.assertEqual(day_start_balance(self.daemon.state), close)
+                self.assertEqual(self.balance.flows, 0)
+        self.assertEqual(self.balance.payouts, Decimal(2200))
+        self.pay("-100")
+        self.daemon.advance(75)
+        self.assertEqual(self.balance.flows, Decimal(-100))
+        self.assertEqual(day_start_balance(self.daemon.state), close)
+
     def test_a_balance_that_is_late_doubled_or_before_its_trade_is_no_payout(self) -> None:
         figure = {"id": GUARDED, "canTrade": True, "balance": START}
         self.daemon.trade(BUY, 1)
