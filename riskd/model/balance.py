@@ -224,10 +224,10 @@ def after_agreement(balance: Balance, figure: Decimal, *, is_settled: bool) -> B
 def after_flow(balance: Balance, figure: Decimal) -> Balance:
     """Return the balance once a difference is a payout or a deposit.
 
-    One that the broker had reported when the trading day began was made before that, so the close had it.
+    What the broker had reported when the trading day began was made before that, so the close had it.
     """
     flow = figure - (balance.expected or ZERO)
-    of_day = ZERO if flow == balance.open_flow else flow
+    of_day = flow - balance.open_flow
     agreed = after_agreement(balance, figure, is_settled=True)
     return msgspec.structs.replace(
         agreed, flows=balance.flows + of_day, payouts=balance.payouts + max(-flow, ZERO)

@@ -167,10 +167,14 @@ def equity_mark(state: AccountState) -> EquityMark | None:
 def day_start_balance(state: AccountState) -> Decimal | None:
     """Return the balance at the beginning of the trading day.
 
-    ``None`` while no balance is known.  It follows from the present one: what the broker changes later of an earlier day's trades has changed it.
+    ``None`` while no balance is known.  It follows from the present one: what the broker changes later of an earlier
+    day's trades has changed it.  Of two figures that stood beside each other then, the lower one counts until they
+    agree, as it does now.
     """
-    expected = state.balance.expected
-    return None if expected is None else expected - net_realized(state) - state.balance.flows
+    balance, expected = state.balance, state.balance.expected
+    if expected is None:
+        return None
+    return expected + min(balance.open_flow, ZERO) - net_realized(state) - balance.flows
 
 
 def highest_close(state: AccountState) -> Decimal | None:

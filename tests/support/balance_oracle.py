@@ -287,10 +287,16 @@ class BalanceOracle:
         self._closes = self._closes.over(
             self._starts.low + late.low, self._starts.high + late.high
         )
-        # What riskd finds out later it takes for a flow of the new day.
+        # What riskd has not heard of by now it takes for a flow of the new day.
+        now = self._oracle.awake()
+        unheard = [
+            each.amount
+            for each in self.flows
+            if self.window >= LONGEST or now - each.at < each.seconds
+        ]
         self._late_flows = Bounds(
-            sum((min(-each.amount, ZERO) for each in self.flows), ZERO),
-            sum((max(-each.amount, ZERO) for each in self.flows), ZERO),
+            sum((min(-each, ZERO) for each in unheard), ZERO),
+            sum((max(-each, ZERO) for each in unheard), ZERO),
         )
         self._flows_of_day, self._high_net = ZERO, Bounds(ZERO, ZERO)
         self._lasting.clear()
