@@ -30,11 +30,12 @@ ACTIONS: Final = {
 }
 """Actions in words that fit whether the action succeeded, failed, or was left out in a dry run."""
 
-_CLEARED_BY: Final = {
+CLEARED_BY: Final = {
     ClearedBy.TIMER_EXPIRY: "the lock has ended",
     ClearedBy.ADMIN_OVERRIDE: "an operator or the broker lifted the lock",
     ClearedBy.DAILY_RESET: "a new trading day began",
 }
+"""Why trading resumed, in words."""
 
 RiskEvent = LockoutSet | LockoutCleared | EnforcementAction | DailyReset
 
@@ -68,7 +69,7 @@ def describe(data: RiskEvent, local_time: Callable[[datetime, datetime], str]) -
                 until = local_time(data.locked_until, data.locked_at)
             return f"LOCKED OUT until {until}: {data.reason} ({data.rule_id})"
         case LockoutCleared():
-            return f"Trading resumed: {_CLEARED_BY[data.cleared_by]}"
+            return f"Trading resumed: {CLEARED_BY[data.cleared_by]}"
         case EnforcementAction():
             return _describe_enforcement(data)
     pnl, trades = dollars(data.previous_pnl), counted(data.previous_trade_count, "trade")

@@ -27,7 +27,7 @@ _STEPS: Final = (1, 2, 3, 6)
 
 _DAY_HOURS: Final = 24
 _LABELS: Final = timedelta(hours=13)
-"""With an hour between two labels, as long may a chart be; with more hours, longer."""
+"""The longest chart with an hour between two labels; with two hours it may be twice as long, and so on."""
 
 _DAYS: Final = 6 * _LABELS
 """A longer chart has dates in place of times."""
@@ -43,7 +43,7 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 class Band(msgspec.Struct, frozen=True):
-    """A time in which something was so, on a chart."""
+    """A time in which something lasted, such as a lock, on a chart."""
 
     began: datetime
     ended: datetime
@@ -190,7 +190,7 @@ def _set_theme() -> None:
 def svg_of(chart: Any, width: int, height: int, title: str) -> str:
     """Return a chart as an SVG element for a page.
 
-    :param title: what it shows, for who cannot see it.
+    :param title: what it shows, for a reader who cannot see it.
     """
     _set_theme()
     root = ET.Element(

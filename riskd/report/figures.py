@@ -23,7 +23,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     :ivar trades: how many there were; ``winners`` and ``losers`` leave out those that made nothing.
     :ivar best: the trade with the highest P&L; ``None`` without trades, as ``worst``.
     :ivar entries: the executions that opened contracts.
-    :ivar held: how long the trades were open on average, of those of which it is known; ``None`` of none.
+    :ivar held: how long trades were open on average, of those whose opening is known; ``None`` without any.
     """
 
     gross: Decimal
@@ -104,7 +104,7 @@ class Group(msgspec.Struct, frozen=True):
 
 def by_instrument(executions: Sequence[TradeReport]) -> list[Group]:
     """Return the figures of each contract, by its name."""
-    return _grouped(executions, lambda each: each.contract)
+    return sorted(_grouped(executions, lambda each: each.contract), key=lambda each: each.name)
 
 
 def by_hour(
@@ -114,18 +114,15 @@ def by_hour(
 
     :param local: returns a moment in the time zone of the clock.
     """
-    return _grouped(executions, lambda each: f"{local(each.at):%H}:00", is_sorted=False)
+    return _grouped(executions, lambda each: f"{local(each.at):%H}:00")
 
 
 def _grouped(
     executions: Sequence[TradeReport],
     name_of: Callable[[TradeReport], str],
-    *,
-    is_sorted: bool = True,
 ) -> list[Group]:
     groups: dict[str, list[TradeReport]] = {}
     for each in executions:
         if not each.is_voided:
             groups.setdefault(name_of(each), []).append(each)
-    names = sorted(groups) if is_sorted else groups
-    return [Group(name, figures_of(groups[name])) for name in names]
+    return [Group(name, figures_of(group)) for name, group in groups.items()]

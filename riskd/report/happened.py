@@ -11,28 +11,21 @@ import msgspec
 from riskd.journal.audit_log import BALANCE, CORRECTION, OPERATOR_COMMAND, SETTINGS, LogLine
 from riskd.model.events import (
     OPERATOR,
-    ClearedBy,
     EnforcementAction,
     EventError,
     LockoutCleared,
     LockoutSet,
 )
-from riskd.model.formatting import ACTIONS, counted
+from riskd.model.formatting import ACTIONS, CLEARED_BY, counted
 from riskd.model.safe_text import json_text
 from riskd.model.settings_changes import describe_change
 from riskd.model.wire import from_fields
 from riskd.report.canvas import Band
 from riskd.report.journaled import TradingDay
+from riskd.report.levels import name_of
 from riskd.rules.registry import RULES
 
-_NAMES: Final = {rule.rule_id: rule.key.replace("_", " ") for rule in RULES} | {
-    OPERATOR: "operator"
-}
-_CLEARED: Final = {
-    ClearedBy.TIMER_EXPIRY: "its time was over",
-    ClearedBy.ADMIN_OVERRIDE: "an operator or the broker lifted the lock",
-    ClearedBy.DAILY_RESET: "a new trading day began",
-}
+_NAMES: Final = {rule.rule_id: name_of(rule.key) for rule in RULES} | {OPERATOR: "operator"}
 _OTHERS: Final = {CORRECTION: "Trade corrected", BALANCE: "Balance"}
 
 
@@ -104,7 +97,7 @@ def _event(line: LogLine, day: TradingDay) -> Happened | None:
                 is_marked=True,
             )
         case LockoutCleared() as cleared:
-            return Happened(at=line.at, what="Trading resumed", why=_CLEARED[cleared.cleared_by])
+            return Happened(at=line.at, what="Trading resumed", why=CLEARED_BY[cleared.cleared_by])
     return None
 
 

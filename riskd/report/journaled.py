@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from riskd.config.known_settings import DAY_NAME, OWN_NAME
 from riskd.host.errors import UserError
 from riskd.journal.audit_log import DAY, LogLine, days_among, read_log
 from riskd.journal.discovery import gateway_words
@@ -25,9 +26,6 @@ from riskd.model.day_report import DayReport
 from riskd.model.formatting import counted
 from riskd.model.trading_day import ResetSchedule
 from riskd.report.settings_then import settings_at
-
-_DAY_NAME: Final = "day"
-"""The daily reset among the settings; see :mod:`riskd.config.known_settings`."""
 
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
@@ -60,7 +58,7 @@ class Journaled(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @property
     def name(self) -> str:
         """The account's name in the configuration; empty without one."""
-        own = settings_at(self.account, (), self.as_of).get("account")
+        own = settings_at(self.account, (), self.as_of).get(OWN_NAME)
         return str(own.get("name") or "") if isinstance(own, dict) else ""
 
     def settings_at(self, moment: datetime) -> dict[str, Any]:
@@ -181,7 +179,7 @@ def _running_day(journaled: Journaled) -> TradingDay | None:
 
 def _schedule(settings: dict[str, Any]) -> ResetSchedule:
     try:
-        return msgspec.convert(settings.get(_DAY_NAME, {}), ResetSchedule, strict=False)
+        return msgspec.convert(settings.get(DAY_NAME, {}), ResetSchedule, strict=False)
     except (msgspec.ValidationError, ValueError):
         return ResetSchedule()
 

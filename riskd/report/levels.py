@@ -1,8 +1,6 @@
-"""Which limits a trading day had, and how much of each was used.
+"""The rules of a trading day, and the levels on the curve of its equity.
 
-Those on losses, and the floor, are lines on the curve of its equity.
-
-A line that the journal cannot tell is left out, with the reason.
+Levels are the floor and the limits on losses.  One that does not follow from the journal is left out, with the reason.
 """
 
 from __future__ import annotations
@@ -39,7 +37,7 @@ class Level(msgspec.Struct, frozen=True):
     """A line on the curve of the equity.
 
     :ivar name: ``floor``, or the limit's name.
-    :ivar points: from when on it was where, in dollars of equity.
+    :ivar points: each moment at which it moved, and the equity in dollars from then on.
     """
 
     name: str
@@ -134,7 +132,7 @@ def _net_loss_points(day: Day, settings: daily_net_loss.Settings, start: Decimal
 
 
 def floor_points(day: Day, settings: maximum_loss.Settings | None) -> tuple[list[Point], str]:
-    """Return from when on the floor was where; without any, the reason."""
+    """Return the points of the floor, see :class:`Level`; without any, the reason."""
     if settings is None:
         return [], OTHER_VERSION
     problem = _floor_problem(day, settings)
@@ -214,7 +212,7 @@ def _state_at(day: Day, moment: datetime, peak: Decimal | None) -> AccountState:
 
 
 def level_at(points: Sequence[Point], moment: datetime) -> Decimal:
-    """Return where a level was at a moment."""
+    """Return the amount of a level at a moment."""
     return next((amount for at, amount in reversed(points) if at <= moment), points[0][1])
 
 

@@ -8,18 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
-import msgspec
-
+from riskd.config.known_settings import DAY_NAME
 from riskd.journal.audit_log import SETTINGS, LogLine
 from riskd.model.account import AccountState
+from riskd.model.exact_json import JsonError, decode_json
 from riskd.model.settings_changes import RULE_PREFIX
 from riskd.model.trading_day import DAY_LIMIT
-
-_DAY_NAME: Final = "day"
-_DECODER: Final = msgspec.json.Decoder(float_hook=Decimal)
 
 
 def settings_at(account: AccountState, log: Sequence[LogLine], moment: datetime) -> dict[str, Any]:
@@ -49,14 +45,14 @@ def _present(account: AccountState) -> dict[str, Any]:
             if "-" in name
         }
         if DAY_LIMIT in account.limits:
-            known[_DAY_NAME] = account.limits[DAY_LIMIT].settings
+            known[DAY_NAME] = account.limits[DAY_LIMIT].settings
     return {name: _decoded(text) for name, text in known.items()}
 
 
 def _decoded(text: str) -> Any:
     try:
-        return _DECODER.decode(text)
-    except (msgspec.MsgspecError, ValueError):
+        return decode_json(text)
+    except JsonError:
         return None
 
 

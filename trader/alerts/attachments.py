@@ -9,18 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
-from typing import Final
 
 from twisted.logger import Logger
 
 from riskd.host.errors import UserError
+from riskd.report.extra import page_writer
 from trader.alerts.alert import Alert
 from trader.alerts.words import Attachment
 
 Attach = Callable[[Alert], Attachment | str]
 """Returns what is attached to a message with an alert, or why there is nothing; an empty text: nothing is wanted."""
-
-_MODULES: Final = ("jinja2", "leather", "markupsafe")
 
 _log = Logger()
 
@@ -33,7 +31,7 @@ def no_attachment(_alert: Alert) -> str:
 def attach_reports(directory: Callable[[], Path | None]) -> Attach:
     """Return a function that attaches the report to the summary of a day.
 
-    It takes some tenths of a second, and is meant for a thread.
+    It reads the journal and blocks until the page is made, so it is meant for a thread.
 
     :param directory: returns the daemon's state directory.
     """
@@ -57,26 +55,10 @@ def attach_reports(directory: Callable[[], Path | None]) -> Attach:
 def _make(directory: Path | None, account_id: int, day: date) -> str:
     if directory is None:
         raise UserError("where riskd keeps its journal is not known")
-    check_installed()
-    # An extra, and only for who wants it.
+    write_page = page_writer()
+    # Most programs attach nothing.
     from riskd.report.journaled import day_named, read_journaled, trading_days  # noqa: PLC0415
-    from riskd.report.page import write_page  # noqa: PLC0415
 
     journaled = read_journaled(directory, account_id)
     known = trading_days(journaled)
     return write_page(journaled, known, [day_named(known, day, journaled)])
-
-
-def check_installed() -> None:
-    """Check that reports can be made.
-
-    :raises UserError: a package is missing.
-    """
-    try:
-        import riskd.report.page  # noqa: F401, PLC0415  # as above
-    except ImportError as error:
-        if error.name not in _MODULES:
-            raise
-        raise UserError(
-            f"{error.name} is not installed; run: pip install 'riskd[report]'"
-        ) from None

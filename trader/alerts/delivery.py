@@ -114,7 +114,7 @@ class Delivery:
         made = [found for alert in alerts if (found := self._attach(alert))]
         # A sentence in place of a file is part of the message, where that has room.
         sentences = [each for each in made if isinstance(each, str)]
-        lines = [message.body, *(each for each in map(printable, sentences))]
+        lines = [message.body, *map(printable, sentences)]
         self._target.send(
             msgspec.structs.replace(
                 message,

@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 
 from riskd.host.errors import UserError
+from riskd.report.extra import page_writer
 from trader.alerts.arguments import make_parser
-from trader.alerts.attachments import check_installed
 from trader.alerts.settings import FILE_NAME, Settings, read_settings
 from trader.alerts.targets import TARGET_NAME, Target, TargetError, make_targets, read_targets
 from trader.settings_file import settings_path
@@ -44,7 +44,8 @@ def parse_options(arguments: Sequence[str] | None) -> Options:
         settings = read_settings(given.config)
         targets = _targets(given.target, given.config, settings)
         if settings.attach_report:
-            check_installed()
+            # Checked here: at the end of the day it would be too late.
+            page_writer()
     except UserError as error:
         parser.error(str(error))
     return Options(

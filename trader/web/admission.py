@@ -1,7 +1,7 @@
 """Which browsers may see the console.
 
 A one-time token in the printed URL admits a browser; a cookie keeps it admitted.  Both are random and held in
-memory alone, so a restart admits nobody.
+memory alone, so after a restart no browser is admitted.
 
 Browsers send a cookie to every port of a host, and another user of this machine may serve a page on one.  So the
 cookie is for one path, which is random too: no page elsewhere makes a browser ask for it.

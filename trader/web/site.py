@@ -5,7 +5,7 @@ All is below ``/PLACE/``, see :mod:`trader.web.admission`:
 - ``?token=TOKEN`` admits the browser and is the page, as is the bare path for an admitted browser.  It is no
   redirection: after a link on another site's page, a browser would not send the new cookie with it.
 - ``stream`` is the WebSocket of one tab.
-- ``session`` says why a WebSocket was refused, which browsers tell no script: 204 all is well, 403 the browser is
+- ``session`` says why a WebSocket was refused, which browsers hide from scripts: 204 all is well, 403 the browser is
   not admitted, 503 there are too many tabs.
 - the other names are the files of the page.
 """

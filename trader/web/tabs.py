@@ -1,8 +1,8 @@
 """The WebSockets of the tabs.
 
-A page acknowledges each message once it has shown it.  The kernel's buffers hold a quarter of an hour of frames, so
-without that a tab that the browser has put to sleep would show old figures when it wakes.  A tab that has some
-messages to show gets no more, and the present screen once it has shown them.
+A page acknowledges each message once it has shown it.  The buffers of the kernel and the browser hold minutes of
+frames, so without that a tab that the browser has put to sleep would show old figures when it wakes.  A tab with
+:data:`MAX_UNSHOWN` messages to acknowledge gets no more; once it acknowledges one, it gets the present screen.
 """
 
 from __future__ import annotations

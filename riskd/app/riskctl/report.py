@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Final
@@ -15,6 +15,7 @@ from riskd.app.riskctl.journal_finding import journal_directory
 from riskd.app.riskctl.journal_tables import trades_csv
 from riskd.app.riskctl.new_configuration import write_new
 from riskd.host.errors import UserError
+from riskd.report.extra import page_writer
 from riskd.report.journaled import (
     Journaled,
     TradingDay,
@@ -26,8 +27,6 @@ from riskd.report.journaled import (
 
 _PRIVATE: Final = 0o600
 
-_Make = Callable[[Journaled, Sequence[TradingDay], Sequence[TradingDay]], str]
-
 
 def run(options: argparse.Namespace) -> int:
     """Write the report of a day, or of the days since a moment.
@@ -35,13 +34,13 @@ def run(options: argparse.Namespace) -> int:
     :raises UserError: there is no such day, the extra is not installed, or a file exists or cannot be written.
     """
     paths = _paths(options)
-    make = _page_maker()
+    write_page = page_writer()
     journaled = read_journaled(
         journal_directory(options.state, options.account, say), options.account
     )
     known = trading_days(journaled)
     shown = _shown(known, journaled, options.day, options.since)
-    page = make(journaled, known, shown)
+    page = write_page(journaled, known, shown)
     if options.output is None:
         sys.stdout.write(page)
         return 0
@@ -73,18 +72,6 @@ def _paths(options: argparse.Namespace) -> list[Path]:
         if os.path.lexists(path):
             raise UserError(f"{path} exists, and is not overwritten; -o FILE names another file")
     return paths
-
-
-def _page_maker() -> _Make:
-    try:
-        from riskd.report.page import write_page  # noqa: PLC0415  # an extra
-    except ImportError as error:
-        if error.name not in ("jinja2", "leather", "markupsafe"):
-            raise
-        raise UserError(
-            f"{error.name} is not installed; run: pip install 'riskd[report]'"
-        ) from None
-    return write_page
 
 
 def _shown(
