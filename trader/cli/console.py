@@ -521,6 +521,11 @@ class Console:
         """Negate a boolean field of the UI state."""
         self._choose(**{choice: not getattr(self._ui_state, choice)})
 
+    def toggle_glance(self) -> None:
+        """Show what is read from across the room, or the page again; all accounts have none."""
+        if not self._ui_state.is_all:
+            self.toggle("is_glance")
+
     def toggle_mouse(self) -> None:
         """Take the mouse from the terminal, or give it back."""
         self.toggle("has_mouse")
@@ -590,7 +595,7 @@ KEYS: Final = (
     Key(("f",), "f", "next activity filter", Console.filter_feed),
     Key(("p",), "p", "pause the activity", Console.pause_feed),
     Key(("c",), "c", "copy the selected row", Console.copy),
-    Key(("z",), "z", "large figures", partial(Console.toggle, choice="is_glance")),
+    Key(("z",), "z", "large figures", Console.toggle_glance),
     Key(("t",), "t", "next theme", Console.change_theme),
     Key(("a",), "a", "ASCII characters only", partial(Console.toggle, choice="is_ascii")),
     Key(("m",), "m", "mouse on or off", Console.toggle_mouse),

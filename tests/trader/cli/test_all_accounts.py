@@ -163,6 +163,10 @@ class OpenTests(AllAccountsConsoleTestCase):
         self.assertIn("account 2", self.rows[0])
         self.assertIn("[4 Loc", self.shown)
 
+    def test_the_list_has_no_large_figures(self) -> None:
+        self.press("z")
+        self.assertFalse(self.console._ui_state.is_glance)
+
     def test_esc_closes_what_is_open_in_the_account_first(self) -> None:
         self.press("enter", "?", "esc")
         self.assertIn("account 2", self.rows[0])
