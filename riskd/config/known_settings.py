@@ -26,20 +26,15 @@ COMMON_NAMES: Final = (ACCOUNTS_NAME, *CommonSettings.__struct_fields__)
 """The names of the settings that are not about single accounts."""
 
 
-def all_known_settings(settings: Settings) -> dict[int, dict[str, str]]:
-    """Return the settings of all accounts, by their ids; see :func:`known_settings`."""
-    common = known_common(settings)
-    return {each.id: {**common, **_own_settings(each)} for each in settings.accounts}
-
-
-def known_settings(settings: Settings, account: AccountSettings) -> dict[str, str]:
-    """Return the settings of one account, those of no single account included.
+def known_settings(settings: Settings) -> dict[int, dict[str, str]]:
+    """Return the settings of each account, those of no single account included.
 
     No secret is among them: no setting is one.
 
-    :return: values as JSON, by name.
+    :return: values as JSON, by account id and name.
     """
-    return {**known_common(settings), **_own_settings(account)}
+    common = known_common(settings)
+    return {each.id: {**common, **_own_settings(each)} for each in settings.accounts}
 
 
 def kept_ids(kept: Iterable[Mapping[str, str]]) -> dict[str, str]:

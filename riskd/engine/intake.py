@@ -146,7 +146,7 @@ class Intake:
     """Applies the gateway's messages to the accounts that they are about.
 
     :param accounts: by account id; messages about others are ignored.
-    :param audience: knows which of them are told of a quote.
+    :param audience: knows which of them receive the quotes of a contract.
     :param gateway: knows the tick size and tick value of the contracts that the messages mention.
     :param clock: the steady clock.
     :param now: gives the broker's time, aware.

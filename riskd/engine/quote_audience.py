@@ -1,4 +1,4 @@
-"""Which accounts are told of a quote: it costs nothing for the others."""
+"""Which accounts receive a quote; it costs nothing for the others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from riskd.model.contracts import Contract
 
 
 class _Wants(NamedTuple):
-    """What decides whose quotes an account wants."""
+    """What decides which quotes an account receives."""
 
     active: frozenset[str]
     contracts: Mapping[str, Contract]
@@ -19,35 +19,36 @@ class _Wants(NamedTuple):
 
 
 class QuoteAudience:
-    """Knows who is told of which quotes; looks again when that may have changed.
+    """Knows which accounts receive which quotes, and when that may have changed.
 
     :param accounts: by account id.
     """
 
     def __init__(self, accounts: Mapping[int, GuardedAccount]) -> None:
         self._accounts = accounts
-        self._told: dict[str, tuple[GuardedAccount, ...]] = {}
+        self._receivers: dict[str, tuple[GuardedAccount, ...]] = {}
         self._wants: dict[int, _Wants] = {}
-        # Looked at with the next quote: many changes may come between two.
+        # They are compared at the next quote: many changes may come between two.
         self._changed: set[int] = set()
 
     def changed(self, account_id: int) -> None:
-        """Note that an account is new, or may want others."""
+        """Note that an account is new, or may want quotes of other contracts."""
         self._changed.add(account_id)
 
     def of(self, contract_id: str) -> tuple[GuardedAccount, ...]:
         """Return the accounts that want the quotes of a contract, in their order."""
         if self._changed:
-            self._look_again()
-        told = self._told.get(contract_id)
-        if told is None:
-            told = tuple(
+            self._forget_outdated()
+        receivers = self._receivers.get(contract_id)
+        if receivers is None:
+            receivers = tuple(
                 each for each in self._accounts.values() if each.account.wants_quotes(contract_id)
             )
-            self._told[contract_id] = told
-        return told
+            self._receivers[contract_id] = receivers
+        return receivers
 
-    def _look_again(self) -> None:
+    def _forget_outdated(self) -> None:
+        """Forget the receivers of contracts that changed accounts want now, or no more."""
         for account_id in self._changed:
             account = self._accounts[account_id].account
             state = account.state
@@ -60,10 +61,10 @@ class QuoteAudience:
                 or before.watch != now.watch
             ):
                 # A ticker is watched, and which contracts have it is known from their data.
-                self._told.clear()
+                self._receivers.clear()
                 continue
             for contract_id in before.active ^ now.active:
-                self._told.pop(contract_id, None)
+                self._receivers.pop(contract_id, None)
         self._changed.clear()
 
 

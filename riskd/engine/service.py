@@ -25,7 +25,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from riskd.config.known_settings import all_known_settings, known_common
+from riskd.config.known_settings import known_common, known_settings
 from riskd.config.settings import AccountSettings, Settings
 from riskd.engine.account_rules import AccountRules
 from riskd.engine.balances import Balances
@@ -426,7 +426,7 @@ class EngineService(Service):
         # All locks first: no error in what follows may keep one from being taken over.
         for account_id, found in followed.items():
             self.accounts[account_id].account.recover(found)
-        asked, common = all_known_settings(self._settings), known_common(self._settings)
+        asked, common = known_settings(self._settings), known_common(self._settings)
         for account_id, found in followed.items():
             with errors_logged("recovery"):
                 guarded = self.accounts[account_id]

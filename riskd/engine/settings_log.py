@@ -16,8 +16,8 @@ from riskd.config.known_settings import (
     ACCOUNTS_NAME,
     COMMON_NAMES,
     DAY_NAME,
-    all_known_settings,
     kept_ids,
+    known_settings,
 )
 from riskd.config.settings import Settings
 from riskd.engine.committed_settings import Changes, settings_of_copy
@@ -79,7 +79,7 @@ class SettingsLog:
         journaled = [each.risk.settings for each in known.values() if each.risk.settings]
         ids = kept_ids(journaled)
         earlier = {**journaled[0], **ids} if journaled else {}
-        present = all_known_settings(settings)
+        present = known_settings(settings)
         kept = _kept(present, accounts)
         common = {name: earlier[name] for name in COMMON_NAMES if name in earlier}
         for account_id, after in present.items():
@@ -111,7 +111,7 @@ class SettingsLog:
     ) -> None:
         """Compare new settings with those of each account."""
         ids = kept_ids(each.account.state.risk.settings for each in accounts.values())
-        present = all_known_settings(settings)
+        present = known_settings(settings)
         all_kept = _kept(present, accounts)
         for account_id, kept in all_kept.items():
             guarded, after = accounts[account_id], present[account_id]

@@ -284,7 +284,7 @@ class ManyAccountsTests(SynchronousTestCase):
 class SentenceTests(SynchronousTestCase):
     def sentences(self, *gateways: GatewaySettings) -> list[str]:
         known = [
-            known_settings(Settings(accounts=(), gateway=each), AccountSettings(id=1))
+            known_settings(Settings(accounts=(AccountSettings(id=1),), gateway=each))[1]
             for each in gateways
         ]
         return [sentence_of(each, None, "jane") for each in differences(*known)]
