@@ -522,7 +522,7 @@ class Console:
         self._choose(**{choice: not getattr(self._ui_state, choice)})
 
     def toggle_glance(self) -> None:
-        """Show what is read from across the room, or the page again; all accounts have none."""
+        """Show or leave the large figures of one account; the list of all has none."""
         if not self._ui_state.is_all:
             self.toggle("is_glance")
 
