@@ -28,7 +28,7 @@ def benchmark(options: Options) -> Outcome:
     """Measure a console of all accounts at rest and under load."""
     seconds = options.seconds_or(30.0, 5.0)
     outcome = Outcome(tables={_TABLE: {one: {} for one in FIGURES}})
-    for number in range(options.rounds_or(3, 1)):
+    for number in range(options.rounds_or(5, 1)):
         show_progress(f"round {number + 1}")
         idle, figures = measure(seconds)
         outcome.add(_TABLE, CPU, "idle", idle)

@@ -43,7 +43,7 @@ def benchmark(options: Options) -> Outcome:
     """Measure a console at rest and at each rate."""
     seconds = options.seconds_or(30.0, 5.0)
     outcome = Outcome(tables={_TABLE: {one: {} for one in FIGURES}})
-    for number in range(options.rounds_or(3, 1)):
+    for number in range(options.rounds_or(5, 1)):
         show_progress(f"round {number + 1}")
         for rate, figures in measure(seconds):
             for name, value in figures.items():

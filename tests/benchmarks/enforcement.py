@@ -93,7 +93,7 @@ def figures(result: dict[str, Any]) -> dict[str, float]:
 def benchmark(options: Options) -> Outcome:
     """Measure with the journal and without, in turn."""
     outcome = Outcome()
-    for number in range(options.rounds_or(3, 1)):
+    for number in range(options.rounds_or(5, 1)):
         show_progress(f"round {number + 1}")
         for with_journal in (True, False):
             column = f"journal {'on' if with_journal else 'off'}"

@@ -41,7 +41,7 @@ def benchmark(options: Options) -> Outcome:
     """Measure each size in each round."""
     outcome = Outcome()
     sizes = QUICK_SIZES if options.quick else SIZES
-    for number in range(options.rounds_or(3, 1)):
+    for number in range(options.rounds_or(5, 1)):
         for kind, each in sizes.items():
             for size in each:
                 show_progress(f"round {number + 1}: {kind}, {size:,}")

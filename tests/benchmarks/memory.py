@@ -34,7 +34,7 @@ def benchmark(options: Options) -> Outcome:
     """Measure all after a time in which the practice market is quoted and traded."""
     outcome = Outcome()
     seconds = options.seconds_or(30.0, 5.0)
-    for number in range(options.rounds_or(3, 1)):
+    for number in range(options.rounds_or(5, 1)):
         show_progress(f"round {number + 1}")
         least = {name: imported(modules) for name, modules in IMPORTS.items()}
         for name, value in measure(seconds).items():

@@ -57,7 +57,7 @@ def cpu_of(act: Callable[[], object]) -> float:
 def benchmark(options: Options) -> Outcome:
     """Record some minutes, and replay them."""
     outcome = Outcome()
-    for number in range(options.rounds_or(3, 1)):
+    for number in range(options.rounds_or(5, 1)):
         show_progress(f"round {number + 1}")
         for name, value in measure(2.0 if options.quick else 10.0).items():
             outcome.add("a recording", name, "", value)
