@@ -1,4 +1,4 @@
-"""Beyond one machine: what riskd on many traders' machines sends to one desk, over NATS JetStream.
+"""Beyond one machine: from many traders' riskd to one desk, over NATS JetStream.
 
 - :mod:`~riskd.desk.messages`: subjects, numbers and payloads.
 

@@ -20,12 +20,14 @@ from __future__ import annotations
 import re
 import zlib
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
 from riskd.model.events import Event, MarketQuote, Status
 from riskd.model.exact_json import NOT_JSON
+
+_Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
 NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,32}")
 """The name of a desk, or of an instance: one riskd at the desk."""
@@ -192,7 +194,7 @@ def decode_beat(payload: bytes) -> Heartbeat:
     return _decoded(payload, Heartbeat)
 
 
-def _decoded(text: bytes, kind: Any) -> Any:
+def _decoded(text: bytes, kind: type[_Struct]) -> _Struct:
     try:
         return msgspec.json.decode(text, type=kind)
     except NOT_JSON as error:
