@@ -12,6 +12,8 @@ subject                                        payload
 ``risk.DESK.INSTANCE.beat``                    a :class:`Heartbeat`; the last one is kept
 =============================================  ==========================================================
 
+An event may come twice, and after a lost connection out of order: its number says which one it is.
+
 DESK and INSTANCE are names (:data:`NAME`); ACCOUNT is an account id, or ``all`` for a ``daemon_status``.
 """
 
@@ -20,10 +22,11 @@ from __future__ import annotations
 import re
 import zlib
 from datetime import datetime
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
+from riskd.model.event_number import Number, read_number
 from riskd.model.events import Event, MarketQuote, Status
 from riskd.model.exact_json import NOT_JSON
 
@@ -43,22 +46,6 @@ _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_-]")
 
 class MessageError(ValueError):
     """A message is not one of an uplink; the text says why."""
-
-
-class Number(NamedTuple):
-    """The place of an event among all events of its daemon.
-
-    Numbers are ordered, and each is greater than all before it.
-
-    :ivar epoch: of the daemon's run; it rises at every start.
-    :ivar seq: within the run, from 1.
-    """
-
-    epoch: int
-    seq: int
-
-    def __str__(self) -> str:
-        return f"{self.epoch}.{self.seq}"
 
 
 class PublishedState(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,9 +122,24 @@ def beat_subject(desk: str, instance: str) -> str:
     return f"risk.{desk}.{instance}.beat"
 
 
+def events_stream(desk: str) -> str:
+    """Return the name of the stream that stores events."""
+    return f"RISK_{desk}_EVENTS"
+
+
+def last_stream(desk: str) -> str:
+    """Return the name of the stream of last states and heartbeats."""
+    return f"RISK_{desk}_LAST"
+
+
 def account_subject(desk: str, instance: str, account_id: int | None) -> str:
     """Return what the subjects of an account begin with."""
     return f"risk.{desk}.{instance}.{ALL_ACCOUNTS if account_id is None else account_id}"
+
+
+def inbox_prefix(name: str) -> str:
+    """Return what the subjects of the answers to a user begin with."""
+    return f"_INBOX_{name}"
 
 
 def message_id(instance: str, account_id: int | None, number: Number) -> str:
@@ -150,10 +152,12 @@ def number_of(id_: str) -> Number:
 
     :raises MessageError: it is not such an id.
     """
-    parts = id_.rsplit(".", 2)
-    if len(parts) == 3 and all(part.isascii() and part.isdigit() for part in parts[1:]):  # noqa: PLR2004
-        return Number(int(parts[1]), int(parts[2]))
-    raise MessageError(f"expected an id that ends with epoch and number, got {id_[:60]!r}")
+    try:
+        return read_number(".".join(id_.rsplit(".", 2)[1:]))
+    except ValueError:
+        raise MessageError(
+            f"expected an id that ends with epoch and number, got {id_[:60]!r}"
+        ) from None
 
 
 def is_quote(event: Event) -> bool:

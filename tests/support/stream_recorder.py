@@ -21,11 +21,11 @@ from riskd.model.events import (
     OrderState,
     Status,
 )
+from riskd.model.received import in_order_of_arrival
 from riskd.model.wire import MAX_MESSAGE_BYTES, decode, encode
 from tests.support.invariants import LOCKING, Invariants
 from tests.support.practice_daemon import ACCOUNT
 from trader.client import CONNECTION_STATUS, DaemonClient
-from trader.model.correction import in_order_of_arrival
 
 
 class StreamRecorder(DaemonClient):

@@ -34,12 +34,11 @@ from riskd.model.events import (
     LockoutSet,
     Status,
 )
+from riskd.model.received import after_event, in_order_of_arrival
 from trader.client import CANNOT_CONNECT, ReadEvent
 from trader.model.correction import (
     PUBLISHED_WITHIN_SECONDS,
     Correction,
-    after_event,
-    in_order_of_arrival,
     new_trades,
 )
 from trader.model.feed import Feed
