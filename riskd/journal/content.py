@@ -5,17 +5,18 @@ Nothing here touches the disk: after a write that has failed, the content is wha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta
 from typing import Final
 
 import msgspec
 
 from riskd.journal.differences import Statement, differences, equity_statement
-from riskd.journal.schema import as_stamp
+from riskd.journal.gateway_identity import DESK
+from riskd.journal.schema import STATUS_OF_ACCOUNT, as_stamp
 from riskd.model.account import AccountState
 from riskd.model.equity import EquityMark
-from riskd.model.events import DaemonStatus
+from riskd.model.events import DaemonStatus, Status
 from riskd.model.wire import encode_data
 
 KEPT_HISTORY: Final = timedelta(days=2 * 366)
@@ -110,7 +111,7 @@ def plan_write(content: Content, present: Present) -> Plan:
         for state in states
         for statement in differences(content.accounts.get(state.account_id), state)
     ]
-    status = next((state.daemon for state in states if state.daemon), None)
+    status = _status(present)
     facts = _facts(content, present, status)
     if present.clock_offset is None and content.has_clock_offset:
         # That of an earlier run says nothing of this machine's clock now.
@@ -146,6 +147,14 @@ def plan_write(content: Content, present: Present) -> Plan:
     return Plan(statements=statements, content=after, has_all_quotes=has_all_quotes)
 
 
+def _status(present: Present) -> DaemonStatus | None:
+    """Return the daemon's status; of several, that of one with a problem."""
+    statuses = (state.daemon for state in present.states if state.daemon)
+    if present.gateway_name != DESK:
+        return next(statuses, None)
+    return min(statuses, key=lambda each: each.status is Status.RUNNING, default=None)
+
+
 def _facts(content: Content, present: Present, status: DaemonStatus | None) -> dict[str, str]:
     """Return the facts that are a reason for a write when they change."""
     facts = {"gateway": present.gateway_name}
@@ -154,6 +163,22 @@ def _facts(content: Content, present: Present, status: DaemonStatus | None) -> d
         facts["daemon_status"] = known or encode_data(status)
     if present.clock_offset is not None:
         facts["clock_offset"] = present.clock_offset
+    if present.gateway_name == DESK:
+        facts |= _statuses(present.states)
+    return facts
+
+
+def _statuses(states: Iterable[AccountState]) -> dict[str, str]:
+    """Return the facts on the daemons of a desk's accounts."""
+    # Many accounts share a status.
+    encoded: dict[int, str] = {}
+    facts = {}
+    for state in states:
+        if state.daemon is not None:
+            key = id(state.daemon)
+            if key not in encoded:
+                encoded[key] = encode_data(state.daemon)
+            facts[f"{STATUS_OF_ACCOUNT}{state.account_id}"] = encoded[key]
     return facts
 
 

@@ -19,6 +19,9 @@ PRACTICE: Final = "practice"
 KINDS: Final = (PRACTICE, "projectx")
 """The kinds of gateway that this riskd knows."""
 
+DESK: Final = "desk"
+"""Stands for the gateways of all daemons of a desk, in what its relay publishes; no riskd follows it."""
+
 _KEY_DIGITS: Final = 8
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
@@ -26,9 +29,9 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 class GatewayIdentity(msgspec.Struct, frozen=True):
     """A gateway: its kind, the URL of its REST API, and the user name of the login.
 
-    :ivar kind: one of :data:`KINDS`.
-    :ivar url: empty for practice; otherwise as :func:`gateway_identity` writes it.
-    :ivar login: empty for practice.
+    :ivar kind: one of :data:`KINDS`, or :data:`DESK`.
+    :ivar url: empty for practice and a desk; otherwise as :func:`gateway_identity` writes it.
+    :ivar login: empty for practice; the name of a desk.
     """
 
     kind: str
@@ -46,6 +49,8 @@ class GatewayIdentity(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         if not (self.url or self.login):
             return f"the {self.kind} gateway"
+        if self.kind == DESK:
+            return f"the desk {self.login}"
         return f"the {self.kind} gateway at {self.url} with the login {self.login!r}"
 
 

@@ -65,7 +65,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def words(self) -> str:
         """The gateway, for a sentence."""
-        if self.gateway_url:
+        if self.gateway_url or self.gateway_login:
             return str(GatewayIdentity(self.gateway, self.gateway_url, self.gateway_login))
         if self.gateway_key not in ("", self.gateway):
             return f"the {self.gateway} gateway {self.gateway_key}, of another URL or login"

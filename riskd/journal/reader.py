@@ -25,6 +25,7 @@ from riskd.journal.schema import (
     PRIVATE_TABLES,
     PUBLISHED_NAME,
     PUBLISHED_TABLES,
+    STATUS_OF_ACCOUNT,
     DamagedError,
     NewerSchemaError,
     as_moment,
@@ -57,6 +58,7 @@ _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 _Reported = TypeVar("_Reported", BrokerPosition, BrokerOrder, BrokerTrade)
 
 _MILLISECOND: Final = timedelta(milliseconds=1)
+_STATUS: Final = "daemon_status"
 
 _MAX_WORDS: Final = 300
 DAMAGES: Final = (
@@ -246,9 +248,11 @@ def read_snapshot(connection: sqlite3.Connection, only: Collection[int] | None =
         as_text(name): as_text(value)
         for name, value in connection.execute("SELECT name, value FROM facts")
     }
-    status: DaemonStatus | None = None
-    if "daemon_status" in facts:
-        status = _data("daemon_status", None, facts["daemon_status"])
+    # Many accounts of a desk share a status.
+    statuses = {
+        text: _data("daemon_status", None, text)
+        for text in {facts[name] for name in facts if name.startswith(_STATUS)}
+    }
     contracts = {
         as_text(contract_id): Contract(
             id=contract_id,
@@ -265,7 +269,7 @@ def read_snapshot(connection: sqlite3.Connection, only: Collection[int] | None =
         " balance FROM accounts"
     )
     accounts = {
-        row[0]: _read_account(connection, row, contracts, status)
+        row[0]: _read_account(connection, row, contracts, statuses.get(_status(facts, row[0])))
         for row in rows.fetchall()
         if only is None or row[0] in only
     }
@@ -282,6 +286,11 @@ def read_snapshot(connection: sqlite3.Connection, only: Collection[int] | None =
         instance=read_name(facts.get("instance", "")),
         clock_offset=read_offset(facts.get("clock_offset")),
     )
+
+
+def _status(facts: dict[str, str], account_id: object) -> str:
+    """Return the fact on the daemon of an account; empty if there is none."""
+    return facts.get(f"{STATUS_OF_ACCOUNT}{account_id}", facts.get(_STATUS, ""))
 
 
 def _check_tables(connection: sqlite3.Connection) -> None:

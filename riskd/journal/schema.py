@@ -25,6 +25,12 @@ JOURNAL_NAME: Final = "riskd.db"
 PUBLISHED_NAME: Final = "last-known.db"
 """The published copy: every user may read it, only the daemon writes it."""
 
+STATUS_OF_ACCOUNT: Final = "daemon_status."
+"""Begins the name of the fact that has the daemon's status for one account, whose id follows.
+
+Only the accounts of a desk have different daemons; all other accounts have that of the fact ``daemon_status``.
+"""
+
 MIGRATIONS: Final[tuple[str, ...]] = (
     """
     CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
