@@ -83,8 +83,7 @@ class Copy:
             accounts={state.account_id: state for state in accounts},
             as_of=BEGIN + timedelta(seconds=seconds),
             commits=self._versions,
-            gateway_name="practice",
-            **fields,
+            **{"gateway_name": "practice", **fields},
         )
 
     def fail(self, problem: str = NOT_THERE) -> None:

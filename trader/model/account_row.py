@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from riskd.model.equity import net_pnl
-from riskd.model.events import LockoutSet
+from riskd.model.events import LINK_LOST, LockoutSet
 from riskd.model.reduce_only import reduce_only_stage
 from riskd.rules.builtin import cooldown_after_loss, maximum_loss, trade_frequency_limit
 from trader.model.formatting import countdown, until
@@ -58,6 +58,7 @@ class Standing(Enum):
     FREE = "free"
     NEAR = "NEAR"
     REDUCE_ONLY = "REDUCE ONLY"
+    LINK_LOST = "LINK LOST"
     NOT_GUARDED = "NOT GUARDED"
     COOLDOWN = "COOLDOWN"
     LOCKED = "LOCKED"
@@ -153,7 +154,8 @@ def account_row(view: View, now: datetime, name: str = "") -> AccountRow:
 def _why_unguarded(view: View, usages: Iterable[LimitUsage]) -> str:
     """Return why riskd enforces no limits; empty if it does or if that is unknown."""
     if view.is_live and view.has_daemon_error and view.daemon is not None:
-        return view.daemon.message
+        # What riskd does at the other end of a lost link is not known.
+        return "" if _lost_link(view) else view.daemon.message
     if view.is_live and is_stopping(view.daemon):
         return _STOPPING
     if view.is_dry_run:
@@ -162,14 +164,21 @@ def _why_unguarded(view: View, usages: Iterable[LimitUsage]) -> str:
     return "" if usages or not is_known else _NO_RULE
 
 
+def _lost_link(view: View) -> str:
+    """Return that a desk's link to the account's riskd is lost; else empty."""
+    status = view.daemon
+    is_lost = view.has_daemon_error and status is not None and status.message.startswith(LINK_LOST)
+    return status.message if is_lost and status is not None else ""
+
+
 def _standing(view: View, nearest: LimitUsage | None, unguarded: str) -> tuple[Standing, str]:
     """Return what the account may do, and why."""
     lockout, stage = view.account.lockout, reduce_only_stage(view.account)
     if lockout is not None:
         is_cooldown = lockout.rule_id in _COOLING and lockout.locked_until is not None
         return (Standing.COOLDOWN if is_cooldown else Standing.LOCKED), lockout.reason
-    if unguarded:
-        return Standing.NOT_GUARDED, unguarded
+    if wrong := unguarded or _lost_link(view):
+        return (Standing.NOT_GUARDED if unguarded else Standing.LINK_LOST), wrong
     if view.source is Source.NOTHING or view.events_only_since is not None:
         return Standing.UNKNOWN, ""
     if stage is not None:

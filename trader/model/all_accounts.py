@@ -17,9 +17,10 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final, Protocol
 
+from riskd.journal.gateway_identity import DESK
 from riskd.journal.reader import Snapshot, StateFileError
 from riskd.model.account import AccountState
-from riskd.model.events import DaemonStatus, Event, LockoutSet
+from riskd.model.events import DaemonStatus, Event, LockoutSet, Status
 from riskd.model.formatting import describe
 from trader.client import UnreadEvent
 from trader.model.account_row import ORDERS, AccountList, AccountRow, account_row
@@ -109,8 +110,20 @@ class AllAccounts:
 
     @property
     def daemon(self) -> DaemonStatus | None:
-        """The daemon's last status; ``None`` if none is known."""
-        return next((each.daemon for each in self.sessions.values() if each.daemon), None)
+        """The daemon's last status; ``None`` if none is known.
+
+        At a desk it is that of a daemon with an error, if there is one.
+        """
+        wrong = self._session_with_error()
+        known = (each.daemon for each in self.sessions.values() if each.daemon)
+        return next(known, None) if wrong is None else wrong.daemon
+
+    def _session_with_error(self) -> Session | None:
+        """Return a session whose daemon has an error; ``None`` if there is none."""
+        for session in self.sessions.values():
+            if session.daemon is not None and session.daemon.status is Status.ERROR:
+                return session
+        return None
 
     def follow_all(self) -> None:
         """Follow all accounts from now on; the client passes on the events of all."""
@@ -141,6 +154,9 @@ class AllAccounts:
         elif read.account_id is not None:
             self._pass_on(read.account_id, event_type, read)
         elif (event := read()) is not None:
+            if self._followed.origin[0] == DESK:
+                # A trader may have joined.
+                self._find()
             # An event of the daemon itself concerns every account.
             with self._together():
                 for session in self.sessions.values():
@@ -291,9 +307,9 @@ class AllAccounts:
         now = self._now()
         self._locked = {key: at for key, at in self._locked.items() if _is_recent(at, now)}
         flash = self.flash
-        first = next(iter(self.sessions.values()), None)
+        shown = self._session_with_error() or next(iter(self.sessions.values()), None)
         return AccountList(
-            link=self._empty_view() if first is None else self._view_of(first),
+            link=self._empty_view() if shown is None else self._view_of(shown),
             rows=tuple([self._rows[each] for each in self._sorted if each in self._rows]),
             flash=flash if flash and _is_recent(flash.at, now) else None,
             flashing=frozenset(self._locked),

@@ -6,7 +6,8 @@ that the daemon publishes, and the console draws its :class:`~trader.model.view.
 The file comes first and events are applied on top of it, on every connection: the daemon publishes the file
 before it completes the handshake, so no event is lost between the two and none counts twice.  The file is read
 again after each trade, for its fees and the balance, and on each status of the daemon, which may say that the broker
-corrected a trade.
+corrected a trade.  A desk has several daemons, and a status is about one of them: there, the file has that of the
+account's own daemon.
 
 All times are the broker's: this machine's clock and the offset that the daemon estimates and publishes.
 """
@@ -19,6 +20,7 @@ from typing import Any, Final
 
 import msgspec
 
+from riskd.journal.gateway_identity import DESK
 from riskd.journal.reader import Snapshot, StateFileError
 from riskd.model.account import AccountState, is_repeat
 from riskd.model.broker import on_wire
@@ -50,6 +52,9 @@ from trader.model.wording import FeedLine, line_for
 FLASH_SECONDS: Final = 5
 LIMITS_SECONDS: Final = 10
 """How often a connected session reads the limits in force; no event has them."""
+
+DESK_SECONDS: Final = 6.0
+"""By then, the copy of a desk has what a riskd there has published."""
 
 Origin = tuple[str | None, str]
 """The kind of gateway and the instance of the riskd that a state is from."""
@@ -100,6 +105,7 @@ class Session:
         self._correction = Correction()
         # When an event was received of which the file says more; that may be published a moment later.
         self._settles_from: datetime | None = None
+        self._status_of_desk: DaemonStatus | None = None
         self._view = View(account=AccountState(account_id=account_id))
 
     def now(self) -> datetime:
@@ -220,7 +226,11 @@ class Session:
             return
         self.read_quotes()
         event = read()
-        if event is not None:
+        if event is None:
+            return
+        if isinstance(event.data, DaemonStatus) and self._origin[0] == DESK:
+            self._report_status_of_desk(event)
+        else:
             self._apply_and_report(event)
 
     def read_quotes(self) -> None:
@@ -292,9 +302,31 @@ class Session:
         if is_news and isinstance(event.data, (LockoutSet, EnforcementAction)):
             self._alarm(event)
 
+    @property
+    def _is_of_desk(self) -> bool:
+        return self._origin[0] == DESK
+
+    def _report_status_of_desk(self, event: Event) -> None:
+        """Add a status of one of several daemons to the feed; the file says whose it is."""
+        now = self.now()
+        self._update(
+            known_at=now, events=self._view.events + 1, last_event=event.type, last_event_at=now
+        )
+        status = event.data
+        if isinstance(status, DaemonStatus) and status != self._status_of_desk:
+            self._status_of_desk = status
+            line = line_for(event, self._view.account, now)
+            if line is not None and not self._feed.is_known(status):
+                self._feed.add(line)
+        self._settles_from = now
+        if self._file_version() != self._version_read:
+            self._correct()
+        self._on_change(True)
+
     def _settle(self) -> None:
         """Read the file again while, after such an event, it may be published."""
-        is_last = not self._is_recent(self._settles_from, PUBLISHED_WITHIN_SECONDS)
+        seconds = DESK_SECONDS if self._is_of_desk else PUBLISHED_WITHIN_SECONDS
+        is_last = not self._is_recent(self._settles_from, seconds)
         if is_last:
             self._settles_from = None
         if is_last or self._file_version() != self._version_read:
@@ -325,7 +357,11 @@ class Session:
         )
         if after is None:
             return
-        if view.daemon is not None:
+        if self._is_of_desk:
+            # What the relay has of a broker's data is as old as the error of its link.
+            is_wrong = after.daemon is not None and after.daemon.status is Status.ERROR
+            self._update(has_broker_data=view.has_broker_data and not is_wrong)
+        elif view.daemon is not None:
             after = msgspec.structs.replace(after, daemon=view.daemon)
         self._update(account=after, daemon=after.daemon, events_only_since=None, file_problem="")
         self._report_file(before)

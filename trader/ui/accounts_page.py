@@ -42,6 +42,7 @@ _STANDING_STYLES: Final = {
     Standing.FREE: "text",
     Standing.NEAR: "caution",
     Standing.REDUCE_ONLY: "caution",
+    Standing.LINK_LOST: "dim",
     Standing.NOT_GUARDED: "alert",
     Standing.COOLDOWN: "loss",
     Standing.LOCKED: "loss",

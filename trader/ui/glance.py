@@ -32,6 +32,7 @@ _STYLES: Final = {
     Standing.FREE: "good",
     Standing.NEAR: "warning",
     Standing.REDUCE_ONLY: "warning",
+    Standing.LINK_LOST: "warning",
     Standing.NOT_GUARDED: "alert",
     Standing.COOLDOWN: "alert",
     Standing.LOCKED: "alert",
@@ -89,7 +90,7 @@ def _standing(row: AccountRow, now: datetime, columns: int, rows: int) -> list[S
         if len(shown) == _WORD_AND_WORDS:
             shown = [words]
     lines: list[StyledLine] = [[(style, line.center(columns))] for line in shown]
-    if row.standing in (Standing.NOT_GUARDED, Standing.UNKNOWN):
+    if row.standing in (Standing.LINK_LOST, Standing.NOT_GUARDED, Standing.UNKNOWN):
         lines += wrap("text", row.why, columns, max(1, rows - len(lines)))
     return lines
 
