@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -20,7 +20,6 @@ from riskd.model.broker import BrokerPosition
 from riskd.model.contracts import Contract
 from riskd.model.events import PositionType
 from riskd.report.levels import Day
-from riskd.rules.interface import Gauge, Rule
 
 _ANY: Final = Decimal(1)
 """In place of prices and ticks, which no such rule asks for."""
@@ -35,18 +34,7 @@ def held_problem(day: Day) -> str:
     return ""
 
 
-def gauges_of_held(day: Day, rule: Rule, settings: Any) -> dict[str, tuple[datetime, Gauge]]:
-    """Return the gauges of a rule when most was held, each with its time."""
-    found: dict[str, tuple[datetime, Gauge]] = {}
-    for at, state in _states(day):
-        for gauge in rule.gauges(state, settings, at):
-            known = found.get(gauge.name)
-            if known is None or (gauge.current or 0) > (known[1].current or 0):
-                found[gauge.name] = (at, gauge)
-    return found
-
-
-def _states(day: Day) -> Iterator[tuple[datetime, AccountState]]:
+def held_states(day: Day) -> Iterator[tuple[datetime, AccountState]]:
     """Yield the account at the day's beginning, and after each execution."""
     held = _held_at_start(day)
     began, start = day.day.began, day.start

@@ -6,7 +6,7 @@ minutes is not in those.  A limit whose use neither shows is unknown, with the r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -14,9 +14,10 @@ from typing import Any, Final
 import msgspec
 
 from riskd.journal.history import EquityLine
+from riskd.model.account import AccountState, RiskState
 from riskd.model.events import EnforcementAction
 from riskd.model.money import ZERO
-from riskd.report.held import gauges_of_held, held_problem
+from riskd.report.held import held_problem, held_states
 from riskd.report.levels import (
     OTHER_VERSION,
     Day,
@@ -34,8 +35,9 @@ from riskd.rules.builtin import (
     max_contracts,
     max_contracts_per_instrument,
     maximum_loss,
+    trade_frequency_limit,
 )
-from riskd.rules.interface import Rule
+from riskd.rules.interface import Gauge, Rule
 from riskd.rules.registry import RULES
 
 BY_TRADE: Final = "each trade"
@@ -105,6 +107,8 @@ def _uses_of_rule(day: Day, rule: Rule, table: Mapping[str, Any]) -> Iterator[Us
         yield msgspec.structs.replace(unknown, basis=OTHER_VERSION)
     elif rule in _OF_HELD:
         yield from _most_held(day, rule, settings, unknown)
+    elif rule is trade_frequency_limit.RULE:
+        yield from _most_of_states(_traded_states(day), rule, settings, unknown)
     elif measure is None:
         yield unknown
     else:
@@ -125,7 +129,33 @@ def _most_held(day: Day, rule: Rule, settings: Any, use: Use) -> Iterator[Use]:
     if problem:
         yield msgspec.structs.replace(use, basis=problem)
         return
-    for name, (at, gauge) in gauges_of_held(day, rule, settings).items():
+    yield from _most_of_states(held_states(day), rule, settings, use)
+
+
+def _traded_states(day: Day) -> Iterator[tuple[datetime, AccountState]]:
+    """Yield the account at each execution that closed contracts."""
+    times = {number: each.at for number, each in enumerate(day.executions) if each.pnl is not None}
+    traded = AccountState(
+        account_id=day.journaled.account_id,
+        day_began=day.day.began,
+        risk=RiskState(earlier_trades=times),
+    )
+    yield day.day.began, traded
+    for at in times.values():
+        yield at, traded
+
+
+def _most_of_states(
+    states: Iterable[tuple[datetime, AccountState]], rule: Rule, settings: Any, use: Use
+) -> Iterator[Use]:
+    """Yield the highest figure of each of a rule's gauges."""
+    highest: dict[str, tuple[datetime, Gauge]] = {}
+    for at, state in states:
+        for gauge in rule.gauges(state, settings, at):
+            known = highest.get(gauge.name)
+            if known is None or (gauge.current or 0) > (known[1].current or 0):
+                highest[gauge.name] = (at, gauge)
+    for name, (at, gauge) in highest.items():
         yield msgspec.structs.replace(
             use,
             name=use.name if rule is max_contracts.RULE else f"{use.name}, {name}",

@@ -193,7 +193,7 @@ def _decode(text: str, kind: Any) -> Any:
 class Gauge(msgspec.Struct, frozen=True, kw_only=True):
     """How far an account is from a limit.
 
-    :ivar name: what the gauge measures, such as ``daily loss``.
+    :ivar name: what the gauge measures, such as ``realized loss``.
     :ivar limit: a positive number; ``None`` where the limit is not a number.
     :ivar current: the value now, in the limit's unit; ``None`` while it is unknown.
     :ivar unit: ``$``, ``contracts``, ``trades``, ``orders`` or ``s``.

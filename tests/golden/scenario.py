@@ -4,7 +4,7 @@ Each line of a file is a JSON object.  ``at``, in seconds from the beginning, se
 say what happens then:
 
 - ``file``: the daemon publishes a state file with these ``events`` (type and data), ``limits`` and
-  ``balance``, written ``age`` seconds ago.
+  ``balance``, written ``age`` seconds ago.  Its trades have a side and a price, which the wire lacks.
 - ``connection``: the client connects, or loses the connection for a ``reason`` and retries in ``retry_in``
   seconds.
 - ``type`` and ``data``: an event is received; missing fields get sample values.
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +26,9 @@ import urwid
 
 from riskd.model.account import Limit
 from riskd.model.balance import Balance
+from riskd.model.broker import BrokerTrade
+from riskd.model.contracts import known_contract
+from riskd.model.events import Event, GatewayUserTrade, OrderSide
 from riskd.model.wire import decode, encode
 from riskd.testing import make_event
 from tests.support.console import BEGIN, StateFile
@@ -36,6 +40,9 @@ from trader.ui.styled_text import StyledLine
 
 STATES: Final = Path(__file__).parent / "states"
 URL: Final = "ws://localhost:8765"
+_PRICES: Final = {"MNQ": Decimal(21000), "MES": Decimal(6000), "MCL": Decimal(77)}
+"""Near the quotes of the scenarios, by ticker."""
+
 _KEYS: Final = [(key.label, key.effect) for key in KEYS]
 
 
@@ -90,7 +97,10 @@ class Scenario:
             self._session.poll_file()
 
     def _publish(self, content: dict[str, Any], seconds: float) -> None:
-        events = [make_event(event_type, data) for event_type, data in content.get("events", [])]
+        events = [
+            _as_journaled(make_event(event_type, data))
+            for event_type, data in content.get("events", [])
+        ]
         limits = {
             rule: Limit(key, json.dumps(settings))
             for rule, (key, settings) in content.get("limits", {}).items()
@@ -99,3 +109,18 @@ class Scenario:
         self._file.publish(
             *events, seconds=seconds - content.get("age", 0), limits=limits, balance=balance
         )
+
+
+def _as_journaled(event: Event) -> Event:
+    """Return a trade as the broker has reported it: odd ones sold, the others bought, at a price."""
+    trade = event.data
+    if not isinstance(trade, GatewayUserTrade):
+        return event
+    contract = known_contract(trade.contract_id)
+    assert contract is not None
+    reported = BrokerTrade(
+        **msgspec.structs.asdict(trade),
+        side=OrderSide.SELL if trade.id % 2 else OrderSide.BUY,
+        price=_PRICES[contract.root] + trade.id * contract.tick_size,
+    )
+    return Event(event.account_id, reported)

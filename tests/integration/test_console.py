@@ -33,7 +33,8 @@ def test_a_day_at_the_console(terminal: PseudoTerminal, harness: DaemonHarness, 
     trigger("GatewayUserTrade", {"profitAndLoss": -45.50})
     trigger("GatewayUserTrade", {"accountId": 456, "profitAndLoss": -7777.77})
     terminal.wait_for(
-        "Realized -$45.50   Unrealized +$61.50   Total +$16.00   Trades 1",
+        "Realized -$45.50   Unrealized +$61.50   Total +$16.00",
+        "Trades 1",
         "Positions (1, 3 contracts)",
         "stop 20990.25",
         "Position opened: Long 3 MNQU5 at 21000.50",
@@ -156,7 +157,8 @@ def test_without_a_daemon_the_last_known_state_is_on_the_screen(
         "Last known state, ",
         ", 2 min ago",
         "P&L of the day",
-        "Realized -$45.50   Unrealized +$61.50   Total +$16.00   Trades 1",
+        "Realized -$45.50   Unrealized +$61.50   Total +$16.00",
+        "Trades 1",
         "Positions (1, 3 contracts)",
         "ENFORCED: close positions (RULE-001): Daily loss",
     )
@@ -221,9 +223,9 @@ def test_a_console_that_starts_late_shows_the_whole_day(
     trigger("GatewayUserTrade", {"id": 2, "profitAndLoss": -4.50})
     trigger("MarketQuote", {"last": 21010.75})
     terminal.wait_for(
-        "Realized -$50.00   Unrealized +$61.50   Total +$11.50   Trades 2", "Trade -$4.50"
+        "Realized -$50.00   Unrealized +$61.50   Total +$11.50", "Trades 2", "Trade -$4.50"
     )
-    assert "Trade -$45.50" not in terminal.shown
+    assert terminal.shown.count("Trade -$45.50") == 1
     harness.stop()
     terminal.wait_for("Lost connection to daemon", "Last known state, ", "Realized -$50.00")
     assert "\n The daemon is stopping" not in terminal.shown

@@ -309,6 +309,17 @@ class LimitTests(PageTestCase):
         )
         self.assertEqual(self.limit(page, "RULE-002")["Used at most"], "3 contracts")
 
+    def test_trades_of_each_window_are_counted_by_the_rule_itself(self) -> None:
+        for number, minutes in enumerate((60, 90, 91, 92), 3):
+            self.exit(number, TEN + timedelta(minutes=minutes), "1")
+        self.settings = {"trade_frequency_limit": {"limits": {"per_hour": 8, "per_session": 12}}}
+        found = [row for row in self.page().rows("limits") if "RULE-006" in row["Limit"]]
+        self.assertEqual(
+            [(row["Limit of"], row["Used at most"], row["When"]) for row in found],
+            [("8 trades", "4 trades", "11:32:00"), ("12 trades", "6 trades", "11:32:00")],
+        )
+        self.assertIn("trades in an hour", found[0]["Limit"])
+
     def test_contracts_of_the_day_before_are_held_at_the_beginning(self) -> None:
         self.settings = {"max_contracts": {"limit": 4}}
         held = self.limit(self.page(), "RULE-001")

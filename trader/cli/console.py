@@ -40,9 +40,16 @@ from trader.ui.accounts_page import (
     selected_account_text,
     selected_row,
 )
-from trader.ui.pages import PAGES, Body, selected_text
+from trader.ui.pages import PAGES, Body
 from trader.ui.palette import MONO, THEMES
-from trader.ui.screen import RedrawThrottle, Screen, all_body, page_at, page_body
+from trader.ui.screen import (
+    RedrawThrottle,
+    Screen,
+    all_body,
+    page_at,
+    page_body,
+    text_to_copy,
+)
 from trader.ui.terminal import Terminal
 from trader.ui.window_title import title_of_all, window_title
 
@@ -539,10 +546,10 @@ class Console:
             self._note(f"Copied: {text}", "dim")
 
     def _selected_text(self) -> str:
-        columns, _rows = self._terminal.get_cols_rows()
         if self._ui_state.is_all:
             return selected_account_text(self._listed(), self._ui_state, _now())
-        return selected_text(self._view(), self._ui_state, self._session.now(), columns)
+        columns, rows = self._terminal.get_cols_rows()
+        return text_to_copy(self._view(), self._ui_state, self._session.now(), columns, rows)
 
 
 Action = Callable[[Console], None]

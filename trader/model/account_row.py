@@ -7,7 +7,7 @@ worked out where the row is drawn.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import Enum
 from typing import Any, Final
@@ -62,6 +62,10 @@ class Standing(Enum):
     NOT_GUARDED = "NOT GUARDED"
     COOLDOWN = "COOLDOWN"
     LOCKED = "LOCKED"
+
+
+MAY_HAVE_CHANGED: Final = (Standing.FREE, Standing.NEAR, Standing.REDUCE_ONLY)
+"""What an account may be no more once the daemon is gone.  A lock outlasts the connection."""
 
 
 class AccountRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,9 +149,9 @@ def account_row(view: View, now: datetime, name: str = "") -> AccountRow:
             open_pnl=unrealized_pnl(view, now).amount,
             contracts=sum(position.size for position in account.open_positions),
         )
-    standing, why = _standing(view, nearest, unguarded)
+    standing, why = _standing(view, usages, nearest, unguarded)
     if unknown and standing is Standing.FREE:
-        standing = Standing.UNKNOWN
+        standing, why = Standing.UNKNOWN, ""
     return msgspec.structs.replace(row, standing=standing, why=why or unknown)
 
 
@@ -171,7 +175,9 @@ def _lost_link(view: View) -> str:
     return status.message if is_lost and status is not None else ""
 
 
-def _standing(view: View, nearest: LimitUsage | None, unguarded: str) -> tuple[Standing, str]:
+def _standing(
+    view: View, usages: Iterable[LimitUsage], nearest: LimitUsage | None, unguarded: str
+) -> tuple[Standing, str]:
     """Return what the account may do, and why."""
     lockout, stage = view.account.lockout, reduce_only_stage(view.account)
     if lockout is not None:
@@ -185,7 +191,13 @@ def _standing(view: View, nearest: LimitUsage | None, unguarded: str) -> tuple[S
         return Standing.REDUCE_ONLY, stage.reason
     if nearest is not None and nearest.level in _NEAR:
         return Standing.NEAR, f"{nearest.name} {usage_words(nearest)}"
-    return Standing.FREE, ""
+    return Standing.FREE, _unknown_limit(usages)
+
+
+def _unknown_limit(usages: Iterable[LimitUsage]) -> str:
+    """Return which limit on money is unknown, and why; empty if none is."""
+    unknown = (usage for usage in usages if usage.unknown and usage.acts and usage.unit == "$")
+    return next((f"{usage.name} is unknown: {usage.unknown}" for usage in unknown), "")
 
 
 def standing_words(row: AccountRow, now: datetime, width: int = 100) -> str:
@@ -198,13 +210,19 @@ def _phrasings(row: AccountRow, now: datetime) -> list[str]:
     """Return what the account may do, the longest words first."""
     word = row.standing.value
     if row.lockout is None:
-        # A lock outlasts the connection; an account that was free may be locked by now.
-        was = row.standing in (Standing.FREE, Standing.NEAR) and row.source is not Source.LIVE
-        return [f"was {word}" if was else word]
+        if row.standing in MAY_HAVE_CHANGED and row.source is not Source.LIVE:
+            return [f"was {word}"]
+        if row.standing is Standing.FREE and row.why:
+            return [f"{word}, part unknown", word]
+        return [word]
     end = _end_of_lock(row, row.lockout.locked_until, now)
     if row.is_guarded:
         return [f"{word}{each}" for each in end]
-    return [f"NOT GUARDED, {word}{end[0]}", f"UNGUARDED, {word}", "UNGUARDED"]
+    return [
+        f"NOT GUARDED, {word}{end[0]}",
+        *(f"UNGUARDED, {word}{each}" for each in end),
+        f"UNGUARDED {word}",
+    ]
 
 
 def _end_of_lock(row: AccountRow, end: datetime | None, now: datetime) -> list[str]:
@@ -216,14 +234,23 @@ def _end_of_lock(row: AccountRow, end: datetime | None, now: datetime) -> list[s
         return [", time is up", ""]
     if row.standing is Standing.COOLDOWN:
         return [f" {countdown(left)}", ""]
-    day, _, time = until(end, now).rpartition(" ")
-    time = time.removesuffix(":00")
-    phrasings = [f" until {day} {time}".replace("  ", " "), f" {day} {time}".replace("  ", " ")]
+    day, time = _day_and_time(end, now)
+    phrasings = [f" until {day} {time}".replace("  ", " ")]
     # The day of the week alone says which one is meant for some days.
     if day and (end - now).days < _WEEK:
-        phrasings[1:1] = [f" until {day.split()[0]} {time}"]
-        phrasings.append(f" {day.split()[0]} {time}")
+        phrasings.append(f" until {day.split()[0]} {time}")
+    elif not day and not end.microsecond and end.second:
+        # A minute too long rather than one too short.
+        phrasings.append(f" until {_day_and_time(end + timedelta(minutes=1), now)[1][:5]}")
+    if day:
+        phrasings += [f" {day} {time}", f" {day.split()[0]} {time}"]
     return [*phrasings, ""]
+
+
+def _day_and_time(moment: datetime, now: datetime) -> tuple[str, str]:
+    """Return the day, empty for today, and the time, without seconds if they are zero."""
+    day, _, time = until(moment, now).rpartition(" ")
+    return day, time.removesuffix(":00")
 
 
 class Order(msgspec.Struct, frozen=True):

@@ -96,7 +96,10 @@ class AllAccounts:
         self._reported: list[tuple[int, bool]] | None = None
         self._turn = 0
         self._is_connected = False
-        self._connection_problem = ""
+        # What is known of the connection while no account is.
+        self._no_account = Session(
+            0, now, lambda _: None, partial(self._copy.read, 0), lambda: None
+        )
         self._file_problem = ""
         self.flash: FeedLine | None = None
         self._locked: dict[int, datetime] = {}
@@ -136,7 +139,8 @@ class AllAccounts:
     def receive_status(self, event_type: str, status: dict[str, Any]) -> None:
         """Handle the client's report on its connection."""
         self._is_connected = status["connected"]
-        self._connection_problem = "" if self._is_connected else sentence(status["reason"])
+        if not self._is_connected:
+            self._no_account.receive_status(event_type, status)
         known = {*self.sessions}
         if self._is_connected:
             self._copy.forget()
@@ -317,10 +321,11 @@ class AllAccounts:
         )
 
     def _empty_view(self) -> View:
+        if not self._is_connected:
+            return self._view_of(self._no_account)
         return View(
             account=AccountState(account_id=0),
-            source=Source.LIVE if self._is_connected else Source.NOTHING,
-            connection_problem=self._connection_problem,
+            source=Source.LIVE,
         )
 
 

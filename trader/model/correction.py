@@ -8,14 +8,12 @@ kept here and applied on top of it.  A void must not be undone by them: of a tra
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
 
 from riskd.model.account import AccountState, without_trade
-from riskd.model.broker import BrokerTrade
 from riskd.model.events import Event, GatewayUserTrade
 from riskd.model.received import after_event
 
@@ -117,9 +115,3 @@ def _with_quotes(account: AccountState, live: AccountState) -> AccountState:
     return msgspec.structs.replace(
         account, quotes={**known, **later}, outdated_quotes=live.outdated_quotes
     )
-
-
-def new_trades(before: AccountState, after: AccountState) -> Iterable[BrokerTrade]:
-    """Return the trades that only the later account has, oldest first."""
-    trades = [trade for key, trade in after.trades.items() if key not in before.trades]
-    return sorted(trades, key=lambda trade: (trade.timestamp, trade.id))

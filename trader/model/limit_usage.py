@@ -112,6 +112,11 @@ class LimitUsage(Gauge, frozen=True, kw_only=True):
     acts: bool = True
 
     @property
+    def is_of_last_trade(self) -> bool:
+        """Whether it measures the last trade alone, so that the next one starts at zero."""
+        return self.rule_id == COOLDOWN_AFTER_LOSS
+
+    @property
     def share(self) -> Decimal | None:
         """The used share of the limit, 1 at the limit; ``None`` without numbers."""
         if self.limit is None or self.current is None or self.limit <= 0:
@@ -129,7 +134,7 @@ class LimitUsage(Gauge, frozen=True, kw_only=True):
     def level(self) -> Level:
         """How much of the limit is used, in words."""
         share = self.share
-        if share is None or not self.acts:
+        if share is None or not self.acts or self.is_of_last_trade:
             return Level.UNKNOWN if self.unknown else Level.STATED
         return next(level for least, level in _LEVELS if share >= least)
 
@@ -156,8 +161,7 @@ def nearest_first(usages: Iterable[LimitUsage]) -> list[LimitUsage]:
 
 def can_be_neared(usage: LimitUsage) -> bool:
     """Return whether a limit has a share, and riskd acts when that is used up."""
-    # A limit on the loss of a single trade measures the last trade, and the next one starts at zero.
-    return usage.share is not None and usage.acts and usage.rule_id != COOLDOWN_AFTER_LOSS
+    return usage.share is not None and usage.acts and not usage.is_of_last_trade
 
 
 def _nearness(usage: LimitUsage) -> tuple[Decimal, bool]:
@@ -307,7 +311,7 @@ def _unknown(key: str, settings: Any, gauge: Gauge, view: View, now: datetime) -
         return (unknown_open_pnl(view, now) if is_net else "") if is_known else _NO_BALANCE
     if key == "no_stop_loss_grace" and gauge.limit is not None and gauge.current is not None:
         # The grace starts again when a stop is canceled, and only the daemon notes when.
-        return "" if gauge.current < gauge.limit else "since when is known to the daemon alone"
+        return "" if gauge.current < gauge.limit else "no stop, the daemon knows since when"
     if key == "max_unrealized_profit" and settings.mode is max_unrealized_profit.Mode.BREAKEVEN:
         return "which are armed is known to the daemon alone"
     if key in ("daily_unrealized_loss", "max_unrealized_profit"):

@@ -23,7 +23,6 @@ import msgspec
 from riskd.journal.gateway_identity import DESK
 from riskd.journal.reader import Snapshot, StateFileError
 from riskd.model.account import AccountState, is_repeat
-from riskd.model.broker import on_wire
 from riskd.model.events import (
     DRY_RUN_NOTE,
     DaemonStatus,
@@ -41,10 +40,9 @@ from trader.client import CANNOT_CONNECT, ReadEvent
 from trader.model.correction import (
     PUBLISHED_WITHIN_SECONDS,
     Correction,
-    new_trades,
 )
 from trader.model.feed import Feed
-from trader.model.formatting import sentence
+from trader.model.formatting import clock, sentence
 from trader.model.highs import with_live_highs, with_published
 from trader.model.view import Source, View, is_stopping
 from trader.model.wording import FeedLine, line_for
@@ -58,6 +56,8 @@ DESK_SECONDS: Final = 6.0
 
 Origin = tuple[str | None, str]
 """The kind of gateway and the instance of the riskd that a state is from."""
+
+_FILLED: Final = "; trades and locks since {} are from its state file"
 
 _MAX_UNREAD_QUOTES: Final = 100
 """The most quotes to decode at once, which delays the event behind them."""
@@ -100,6 +100,8 @@ class Session:
         self._version_read: object = object()
         self._read_at: datetime | None = None
         self._loss = ""
+        # When the last connection was lost, until there is another.
+        self._lost_at: datetime | None = None
         self._unread_quotes: list[tuple[ReadEvent, datetime]] = []
         self._feed = Feed()
         self._correction = Correction()
@@ -276,9 +278,8 @@ class Session:
         self._apply(event, now)
         self._correction.keep(event, self._machine_now())
         after = self._view.account
-        if isinstance(event.data, EnforcementAction):
-            self._feed.note(event.data)
-        elif isinstance(event.data, DaemonStatus):
+        self._feed.note(event)
+        if isinstance(event.data, DaemonStatus):
             self._update(daemon=after.daemon)
             self._note_dry_run(event.data)
         is_news = _is_news(
@@ -369,15 +370,10 @@ class Session:
     def _report_file(self, before: AccountState) -> None:
         """Add to the feed what the file has and no event has brought yet."""
         account = self._view.account
-        self._feed.insert_actions(account)
-        self._feed.insert_changes(account)
-        for trade in new_trades(before, account):
-            self._feed.insert(Event(self._account_id, on_wire(trade)), before, trade.timestamp)
+        self._feed.insert_known(account)
         for lock in account.lockouts.values():
             if lock not in before.lockouts.values():
-                event = Event(self._account_id, lock)
-                self._feed.insert(event, before, lock.locked_at)
-                self._alarm(event)
+                self._alarm(Event(self._account_id, lock))
 
     def _connected(self) -> None:
         now = self.now()
@@ -409,12 +405,16 @@ class Session:
             connected_at=now,
             connections=self._view.connections + 1,
         )
-        self._feed.add(FeedLine(now, "Connected to daemon", "good"))
+        since, self._lost_at = self._lost_at, None
+        filled = (
+            "" if since is None or self._view.events_only_since else _FILLED.format(clock(since))
+        )
+        self._feed.add(FeedLine(now, f"Connected to daemon{filled}", "good"))
 
     def _not_connected(self, reason: str) -> None:
         problem = sentence(reason)
         if self._view.is_live:
-            self._loss = problem
+            self._loss, self._lost_at = problem, self.now()
             self._update(source=Source.LAST_KNOWN, connection_problem=problem)
             self._feed.add(FeedLine(self.now(), problem, "alert"))
         elif not self._view.connections or reason.startswith(f"{CANNOT_CONNECT}: "):
@@ -450,8 +450,7 @@ class Session:
         )
         if account.daemon is not None:
             self._note_dry_run(account.daemon)
-        self._feed.insert_actions(account)
-        self._feed.insert_changes(account)
+        self._feed.insert_known(account)
         for lock in account.lockouts.values():
             if not is_first and lock not in locks_before:
                 self._alarm(Event(self._account_id, lock))
@@ -466,7 +465,7 @@ class Session:
         self._origin = origin if is_other else (kind or old_kind, instance or old_instance)
         if is_other:
             old = self._view
-            self._feed = Feed()
+            self._feed, self._lost_at = Feed(), None
             self._view = View(
                 account=AccountState(account_id=self._account_id),
                 connection_problem=old.connection_problem,

@@ -9,7 +9,14 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 
 from riskd.model.formatting import counted
-from trader.model.account_row import ORDERS, AccountList, AccountRow, Standing, standing_words
+from trader.model.account_row import (
+    MAY_HAVE_CHANGED,
+    ORDERS,
+    AccountList,
+    AccountRow,
+    Standing,
+    standing_words,
+)
 from trader.model.formatting import UNKNOWN, age, clock, money
 from trader.model.gauge_words import figure, usage_words
 from trader.model.limit_usage import LimitUsage
@@ -36,6 +43,8 @@ _LONGEST_NAME: Final = 24
 """Columns for a name where every other column has room."""
 
 _NO_FLOOR: Final = "no floor"
+_NO_DATA: Final = "NO DATA"
+_WERE: Final = " were:"
 
 _STANDING_STYLES: Final = {
     Standing.UNKNOWN: "dim",
@@ -142,6 +151,9 @@ def _source(row: AccountRow, now: datetime, _width: int) -> Cell:
 
 
 def _source_and_age(row: AccountRow, now: datetime) -> str:
+    if row.source is Source.LIVE and not row.is_current:
+        # The age would be that of the daemon's error.
+        return _NO_DATA
     if row.known_at is None:
         return _SOURCES[row.source]
     return f"{_SOURCES[row.source]} {age((now - row.known_at).total_seconds())}"
@@ -199,17 +211,25 @@ def top(listed: AccountList, now: datetime, columns: int) -> list[StyledLine]:
         lines += wrap("warning", f"There may be more accounts: {listed.problem}", columns)
     if listed.flash is not None:
         return [*lines, *wrap(listed.flash.style, listed.flash.text, columns, 1)]
-    return [*lines, _counts(listed.rows)]
+    return [*lines, fit(_counts(listed.rows), columns)]
 
 
 def _counts(rows: Sequence[AccountRow]) -> StyledLine:
-    """Return how many accounts are locked, near a limit and so on, the gravest first."""
+    """Return how many accounts are not guarded, locked, near a limit and so on."""
+    # An account that is not guarded may be locked as well, and counts for both.
     found = Counter(row.standing for row in rows)
+    found[Standing.NOT_GUARDED] = sum(not row.is_guarded for row in rows)
+    is_live = all(row.source is Source.LIVE for row in rows)
     line: StyledLine = []
-    for standing in _GRAVEST_FIRST:
-        if found[standing]:
+    for standing in (Standing.NOT_GUARDED, *_GRAVEST_FIRST):
+        if number := found.pop(standing, 0):
             word = "unknown" if standing is Standing.UNKNOWN else standing.value
-            line += [(_STANDING_STYLES[standing], f" {found[standing]} {word} "), (None, " ")]
+            style = _STANDING_STYLES[standing]
+            if standing in MAY_HAVE_CHANGED and not is_live:
+                style = "dim"
+                if (style, _WERE) not in line:
+                    line.append((style, _WERE))
+            line += [(style, f" {number} {word} "), (None, " ")]
     return line
 
 
@@ -336,8 +356,19 @@ def _detail(row: AccountRow, now: datetime, columns: int, *, is_tall: bool) -> l
     return [
         title,
         *wrap(_standing(row, now, columns)[0], f"{state}{why}", columns, most),
-        *wrap("text", "; ".join(_figures(row, now)), columns, most),
+        *_fitting(_figures(row, now), columns, most),
     ]
+
+
+def _fitting(clauses: Sequence[str], columns: int, most: int) -> list[StyledLine]:
+    """Return as many whole clauses as so many lines have room for."""
+    lines = wrap("text", clauses[0], columns, most)
+    for end in range(2, len(clauses) + 1):
+        more = wrap("text", "; ".join(clauses[:end]), columns, most + 1)
+        if len(more) > most:
+            break
+        lines = more
+    return lines
 
 
 def _label(row: AccountRow) -> str:
@@ -349,12 +380,18 @@ def _figures(row: AccountRow, now: datetime) -> list[str]:
     """Return the figures in words, the most important first."""
     return [
         _usage(row.nearest),
-        f"net {_amount(row.net_pnl)[1]}, open {_amount(row.open_pnl)[1]}",
         f"{UNKNOWN} contracts" if row.contracts is None else counted(row.contracts, "contract"),
+        f"net {_amount(row.net_pnl)[1]}, open {_amount(row.open_pnl)[1]}",
         _floor(row),
-        f"{_source_and_age(row, now)} ago"
-        + ("" if row.known_at is None else f" ({clock(row.known_at)})"),
+        _source_words(row, now),
     ]
+
+
+def _source_words(row: AccountRow, now: datetime) -> str:
+    words = _source_and_age(row, now)
+    if words == _NO_DATA:
+        return "no data of the broker yet"
+    return words if row.known_at is None else f"{words} ago ({clock(row.known_at)})"
 
 
 def _usage(usage: LimitUsage | None) -> str:

@@ -34,7 +34,8 @@ def source_badges(view: View) -> StyledLine:
         if view.daemon is None or view.daemon.status is Status.RUNNING:
             return [("good", " LIVE ")]
         # The connection is live, but what comes over it may not be: it must not look good.
-        return [("bar", " LIVE "), ("alert", f" {view.daemon.status} ")]
+        connection = "LIVE" if is_current(view) else "CONNECTED"
+        return [("bar", f" {connection} "), ("alert", f" {view.daemon.status} ")]
     seconds = retry_seconds(view)
     retry = "CONNECTING" if seconds is None else f"RECONNECTING in {seconds} s"
     known = [("warning", " LAST KNOWN ")] if view.source is Source.LAST_KNOWN else []

@@ -32,7 +32,6 @@ _WIDE: Final = 100
 
 _NAME: Final = 24
 _SHORT_NAME: Final = 20
-_LEAST_NAME: Final = 8
 _BAR: Final = 10
 _MIDDLE_BAR: Final = 6
 _SHORT_BAR: Final = 5
@@ -61,7 +60,7 @@ def gauge_line(view: View, usage: LimitUsage, width: int) -> StyledLine:
     """Return name, bar, figures and level of a limit, as far as there is room."""
     style = current_style(view, LEVEL_STYLES[usage.level])
     name = (current_style(view, "strong"), usage.name)
-    if usage.share is None:
+    if usage.share is None or usage.is_of_last_trade:
         state = _without_bar(usage)
         room, least = width - text_width(state) - 1, _NAME if width >= _MIDDLE else _SHORT_NAME
         size = max(least, min(text_width(usage.name), room))
@@ -69,15 +68,7 @@ def gauge_line(view: View, usage: LimitUsage, width: int) -> StyledLine:
     percent = (style, f"{usage.share * 100:.0f} %", -_PERCENT)
     words = _words(usage)
     if width < _NARROW:
-        room = width - _SHORT_BAR - _PERCENT - 3
-        if usage.level in _UNWARNED:
-            has_room = usage.floor is None and text_width(usage.words) <= room - _LEAST_NAME
-            words = usage.words if has_room else ""
-        # How near the limit is must be there in full, even if its name is cut for it.
-        room -= text_width(words)
-        size = max(1, min(text_width(usage.name), room))
-        cells = [(style, bar(usage.share, _SHORT_BAR), _SHORT_BAR), percent]
-        return table_row([*cells, (style, usage.name, size), (style, words, text_width(words))])
+        return table_row(_narrow_cells(usage, percent, style, bar(usage.share, _SHORT_BAR), width))
     if width < (_MIDDLE if usage.floor is None else _WIDE):
         figures = f"{usage_words(usage)}, {words}".removesuffix(", ")
         if usage.floor is None and words != usage.words:
@@ -93,6 +84,26 @@ def gauge_line(view: View, usage: LimitUsage, width: int) -> StyledLine:
             size, cells = max(1, min(_SHORT_NAME, width - text_width(figures) - 1)), []
         return table_row([(*name, size), *cells, (style, figures, text_width(figures))])
     return table_row([(*name, _NAME), *_wide_cells(usage, usage.share, style, width)])
+
+
+def _narrow_cells(
+    usage: LimitUsage, percent: tuple[str, str, int], style: str, used: str, width: int
+) -> list[tuple[str, str, int]]:
+    """Return per cent, name and words, with the bar unless the name would be cut for it."""
+    words, is_warned = _words(usage), usage.level not in _UNWARNED
+    if not is_warned and usage.floor is not None:
+        words = ""
+    wanted = text_width(usage.name) + text_width(words)
+    room = width - _PERCENT - 2
+    beside_bar = room - _SHORT_BAR - 1
+    if not is_warned and wanted > room:
+        words, wanted = "", text_width(usage.name)
+    cells = [percent]
+    if wanted <= beside_bar or not words:
+        cells, room = [(style, used, _SHORT_BAR), percent], beside_bar
+    # How near the limit is must be there in full, even if its name is cut for it.
+    size = max(1, min(text_width(usage.name), room - text_width(words)))
+    return [*cells, (style, usage.name, size), (style, words, text_width(words))]
 
 
 def _wide_cells(
@@ -141,6 +152,9 @@ def _without_bar(usage: LimitUsage) -> str:
     state = usage.unknown or usage.words
     if usage.limit is not None:
         state = f"of {figure(usage.limit, usage.unit)}, {state}".removesuffix(", ")
+    elif usage.current is None and not usage.unknown:
+        # A setting that is no number is known; a dash would say that it is not.
+        return state
     return f"{current_words(usage)} {state}".strip()
 
 

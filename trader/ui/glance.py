@@ -49,11 +49,16 @@ def glance(view: View, now: datetime, columns: int, rows: int) -> list[StyledLin
     """Return the page, as large as the room allows."""
     row = account_row(view, now)
     name, amount, style = _pnl(view, row)
-    figures = [amount] if amount == UNKNOWN else _big(amount, columns, rows - _BELOW - 1)
+    # On a low screen the figures need the blank line more.
+    gap: list[StyledLine] = [[]]
+    figures: Sequence[str] = [amount]
+    if amount != UNKNOWN:
+        figures = _big(amount, columns, rows - _BELOW - 1)
+        if len(figures) == 1:
+            figures, gap = _big(amount, columns, rows - _BELOW), []
     lines: list[StyledLine] = [[("dim", name)]]
     lines += [[(style, line)] for line in figures]
-    lines += _limit(view, row, columns)
-    lines.append([])
+    lines += [*_limit(view, row, columns), *gap]
     lines += _standing(row, now, columns, rows - len(lines))
     return lines[:rows]
 
@@ -82,6 +87,9 @@ def _limit(view: View, row: AccountRow, columns: int) -> list[StyledLine]:
 def _standing(row: AccountRow, now: datetime, columns: int, rows: int) -> list[StyledLine]:
     """Return what the account may do, over the whole lines that are left."""
     style, words = _STYLES[row.standing], standing_words(row, now).upper()
+    if row.standing is Standing.UNKNOWN:
+        # A big dash would look like a minus.
+        words = "UNKNOWN"
     shown = _big(words, columns, rows - 1)
     # Until when it may not trade may be too long for big letters; the word alone is shown before that.
     word = row.standing.value.upper()

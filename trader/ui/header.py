@@ -16,6 +16,8 @@ from trader.ui.styled_text import StyledLine, justify, length, wrap
 
 _UNCONFIRMED: Final = "No news from the broker yet: these numbers may be old"
 _LOCKED: Final = "New orders are canceled; you can still close what you hold"
+_NOTHING_CANCELED: Final = "Dry run: no order is canceled and no position is closed"
+_MAYBE_NOT: Final = "riskd may not be enforcing it now"
 
 _ONLY_EXITS: Final = "you can only close what you hold"
 
@@ -90,7 +92,7 @@ def daemon_lines(view: View, width: int) -> list[StyledLine]:
         if view.is_live and not is_current(view) and not is_empty(view.account):
             lines += wrap("warning", _UNCONFIRMED, width)
     if is_stopping(daemon) and view.is_live:
-        lines += wrap("alert", "The daemon is stopping", width)
+        lines += wrap("alert", "The daemon is stopping: limits are not enforced", width)
     return lines
 
 
@@ -105,7 +107,15 @@ def _flash(view: View, width: int) -> list[StyledLine]:
     )
     if flash is not None and not is_repeated:
         return wrap(flash.style, flash.text, width)
-    return [[]] if lockout is None else wrap("loss", _LOCKED, width, 1)
+    return [[]] if lockout is None else wrap("loss", _effect_of_lock(view), width, 1)
+
+
+def _effect_of_lock(view: View) -> str:
+    """Return what a lock does to the trader's orders, as far as riskd enforces it."""
+    if view.is_dry_run:
+        return _NOTHING_CANCELED
+    is_well = view.daemon is None or view.daemon.status is Status.RUNNING
+    return _LOCKED if view.is_live and is_well else _MAYBE_NOT
 
 
 def lock_end(lockout: LockoutSet, now: datetime) -> str:

@@ -18,23 +18,23 @@ from trader.model.ui_state import UiState
 from trader.model.view import Source, View, unknown_reason
 from trader.ui.disconnected import current_style, data_age, riskd_count, unknown_line
 from trader.ui.header import lock_end
-from trader.ui.styled_text import StyledLine, panel_title, truncate, wrap
+from trader.ui.styled_text import StyledLine, panel_title, wrap
 from trader.ui.trades_page import trade_row
 
 _MAX_TRADES: Final = 5
 _MAX_LINES: Final = 4
 """Trades of a lockout, and lines of a sentence about it."""
 
-_MIN_ACTIONS: Final = 3
-"""There is room for this many actions, however long the reasons of the lockouts are."""
+_ACTIONS: Final = 3
+"""So many actions should be beside the lockouts without scrolling; they have fewer trades then."""
 
 _LOCKS_AGAIN: Final = (
     "The next trade that leaves it beyond the limit locks it again, and so does a tighter limit."
 )
 _NOT_ENFORCED: Final = "Dry run: nothing is enforced."
-_STAGE_ALLOWED: Final = "Still allowed: holding what you hold, and orders that only close it."
+_STAGE_ALLOWED: Final = "Still allowed: keeping what you hold, and orders that only reduce it."
 _STAGE_FORBIDDEN: Final = (
-    "Not allowed: orders that open, add or reverse are canceled, what they fill is closed."
+    "Orders that open, add or reverse are canceled, and what they fill is closed."
 )
 _TIMED: Final = (session_block_outside.RULE.rule_id, news_blackout.RULE.rule_id)
 _ALLOWED: Final = "Still allowed: closing positions, stops and limits that only close them."
@@ -50,16 +50,15 @@ def heading(
     is_dated = locked_at or not view.is_live
     lines = [panel_title("Lockouts", columns, data_age(view, locked_at, now) if is_dated else "")]
     actions = view.account.enforcement
-    room = max(1, rows - 1 - min(len(actions), _MIN_ACTIONS))
-    lines += _lockouts(view, now, columns, room - len(lines))
+    lines += _lockouts(view, now, columns, rows - 2 - min(len(actions), _ACTIONS))
     name = "Breaches today" if view.is_dry_run else "Enforced today"
     age = data_age(view, [action.timestamp for action in actions], now)
     title = panel_title(f"{name} {riskd_count(view, len(actions))}", columns, age)
-    return [*truncate(lines, room), title]
+    return [*lines, title]
 
 
 def _lockouts(view: View, now: datetime, columns: int, room: int) -> list[StyledLine]:
-    """Return why the account is locked, with as many trades as have room."""
+    """Return why the account is locked, with as many trades as have room, but one at least."""
     locks = sorted(view.account.lockouts.values(), key=end_of_lock, reverse=True)
     if not locks:
         return [

@@ -23,6 +23,9 @@ _TABLES: Final[tuple[tuple[panels.Panel, int], ...]] = (
 )
 """The tables, and how many rows each gets in its turn: the trader needs the positions first."""
 
+_FIRST_POSITIONS: Final = 4
+"""The title and so many positions less one are shown however little room there is."""
+
 _ACTIVITY_ROWS: Final = 4
 _ROOMY: Final = 16
 """From so many rows on there is always room for this much of the feed; on fewer, what is held comes first."""
@@ -97,10 +100,12 @@ def _right(view: View, now: datetime, width: int, rows: int) -> list[StyledLine]
 def _share_rows(room: int, wanted: list[int]) -> list[int]:
     """Return how many of ``room`` lines each table gets.
 
-    Each title has its line; then the tables take rows in turns.
+    The first positions come before all else; then each title has its line, and the tables take rows in turns.
     """
     given = [0] * len(wanted)
-    turns = [1] * len(wanted)
+    given[0] = min(_FIRST_POSITIONS, wanted[0], max(0, room))
+    room -= given[0]
+    turns = [0, *[1] * (len(wanted) - 1)]
     while room > 0 and given != wanted:
         for index, wish in enumerate(wanted):
             more = max(0, min(turns[index], wish - given[index], room))

@@ -1,8 +1,9 @@
 """The table of pages, and the page that is shown, between header and footer.
 
 Each page is a module with the same two functions: ``heading``, the fixed lines at its top, and ``rows``, a
-list in which one row is selected and which is scrolled to it.  A page without rows is all heading, and scrolled as a
-whole.  A search leaves out the rows, or the lines of such a page, that do not have its text.
+list in which one row is selected and which is scrolled to it.  Where the screen is too low for a heading, its lines are
+the first rows.  A page without rows is all heading, and scrolled as a whole.  A search leaves out the rows, or the lines
+of such a page, that do not have its text.
 """
 
 from __future__ import annotations
@@ -70,6 +71,12 @@ PAGES: Final = (
 _DETAIL_LINES: Final = 4
 """Lines in which nearly every row can be shown in full."""
 
+_LEAST_ROWS: Final = 2
+"""A heading that leaves room for fewer rows is scrolled with them."""
+
+_WHOLE_ROW: Final = 200
+"""Columns in which every row has all that it can show."""
+
 _WHOLE_PAGE: Final = 500
 """More lines than a page without rows has at present; the oldest of the activity are on a page of their own."""
 
@@ -92,11 +99,17 @@ def body(view: View, ui_state: UiState, now: datetime, columns: int, rows: int) 
     page = PAGES[ui_state.page]
     if page.rows is None:
         return _page_without_rows(page, view, ui_state, now, columns, rows)
-    found = _found(page.rows(view, ui_state, now, columns - MARK_WIDTH), ui_state)
+    heading, listed = _heading_and_rows(page, page.rows, view, ui_state, now, columns, rows)
+    found = _found(listed, ui_state)
     selected = min(ui_state.row, len(found) - 1)
     if ui_state.is_open and found:
-        return _opened(found, selected, columns, rows)
-    heading = page.heading(view, ui_state, now, columns, rows)
+        # With every column, whatever the screen has room for.
+        whole = page.rows(view, ui_state, now, _WHOLE_ROW)
+        whole = [*listed[: len(listed) - len(whole)], *whole]
+        opened = [
+            row for row, each in zip(whole, listed, strict=True) if _has_text(each, ui_state)
+        ]
+        return _opened(opened, selected, columns, rows)
     search = search_line(ui_state, len(found))
     heading = [*heading[: rows - len(search)], *search]
     room = rows - len(heading)
@@ -109,6 +122,24 @@ def body(view: View, ui_state: UiState, now: datetime, columns: int, rows: int) 
     # The detail stays at the bottom of the page, so that it does not jump from row to row.
     padding = [StyledLine() for _ in range(height - len(shown))] if detail else []
     return Body([*heading, *shown, *padding, *detail], len(found), max(1, height))
+
+
+def _heading_and_rows(
+    page: Page,
+    rows_of: Rows,
+    view: View,
+    ui_state: UiState,
+    now: datetime,
+    columns: int,
+    rows: int,
+) -> tuple[list[StyledLine], list[StyledLine]]:
+    """Return the fixed lines and the rows; all but the title are rows if the screen is too low for it."""
+    width = columns - MARK_WIDTH
+    listed = rows_of(view, ui_state, now, width)
+    heading = page.heading(view, ui_state, now, columns, rows)
+    if len(heading) + min(len(listed), _LEAST_ROWS) <= rows:
+        return heading, listed
+    return heading[:1], [*page.heading(view, ui_state, now, width, rows)[1:], *listed]
 
 
 def _page_without_rows(
@@ -147,8 +178,11 @@ def _beyond(arrow: str, lines: int) -> StyledLine:
 
 def _found(rows: list[StyledLine], ui_state: UiState) -> list[StyledLine]:
     """Return the rows that have the text of the search in them."""
-    wanted = ui_state.search.casefold()
-    return [row for row in rows if wanted in collapsed_text(row).casefold()] if wanted else rows
+    return [row for row in rows if _has_text(row, ui_state)] if ui_state.search else rows
+
+
+def _has_text(row: StyledLine, ui_state: UiState) -> bool:
+    return ui_state.search.casefold() in collapsed_text(row).casefold()
 
 
 def search_line(ui_state: UiState, count: int) -> list[StyledLine]:
@@ -171,14 +205,15 @@ def _opened(found: list[StyledLine], selected: int, columns: int, rows: int) -> 
     return Body([title, *lines], len(found), 1)
 
 
-def selected_text(view: View, ui_state: UiState, now: datetime, columns: int) -> str:
+def selected_text(view: View, ui_state: UiState, now: datetime, columns: int, rows: int) -> str:
     """Return the text of the selected row; of a page without rows, its first figures."""
     page = PAGES[ui_state.page]
     if page.rows is None:
         heading = page.heading(view, ui_state, now, columns, 2)
         return " ".join(collapsed_text(line) for line in heading[1:])
-    rows = _found(page.rows(view, ui_state, now, columns), ui_state)
-    return collapsed_text(rows[min(ui_state.row, len(rows) - 1)]) if rows else ""
+    _, listed = _heading_and_rows(page, page.rows, view, ui_state, now, columns, rows)
+    found = _found(listed, ui_state)
+    return collapsed_text(found[min(ui_state.row, len(found) - 1)]) if found else ""
 
 
 def _detail(rows: list[StyledLine], selected: int, columns: int, height: int) -> list[StyledLine]:

@@ -8,9 +8,11 @@ from decimal import Decimal
 from itertools import islice
 from typing import Final
 
+from riskd.model.equity import net_pnl
 from riskd.model.events import GatewayUserPosition, MarketQuote, OrderSide, OrderType, PositionType
 from riskd.model.formatting import contract_name
 from trader.model.formatting import UNKNOWN, age, clock, money
+from trader.model.limit_usage import unknown_open_pnl
 from trader.model.view import (
     SILENT_SECONDS,
     STALE_SECONDS,
@@ -32,7 +34,7 @@ from trader.model.wording import (
     side_name,
 )
 from trader.ui.disconnected import broker_count, current_style, data_age, unknown_line
-from trader.ui.styled_text import StyledLine, panel_title, pnl_style, table_row
+from trader.ui.styled_text import StyledLine, length, panel_title, pnl_style, table_row
 
 Panel = Callable[[View, datetime, int], list[StyledLine]]
 """Takes a view, the time and a width in columns; returns a title and rows."""
@@ -41,6 +43,10 @@ _NOT_CONNECTED: Final = "not connected yet; twistd -n riskd starts the daemon"
 
 _WIDE: Final = 80
 """Columns from which on there is room for every figure of a row."""
+
+_POSITION_HEADS: Final = (("last", 29), ("open P&L", 50))
+_QUOTE_HEADS: Final = (("bid", 19), ("ask", 30), ("last", 41))
+"""The titles of a narrower row's columns, and where each column ends."""
 
 
 def pnl(view: View, now: datetime, width: int) -> list[StyledLine]:
@@ -64,6 +70,7 @@ def pnl(view: View, now: datetime, width: int) -> list[StyledLine]:
     ]
     more_figures = [
         *_figure(view, "Total", total, is_certain=is_certain),
+        *_net(view, now, is_certain=is_certain),
         ("dim", "Trades "),
         (current_style(view, "strong"), str(account.trade_count)),
     ]
@@ -75,9 +82,17 @@ def pnl(view: View, now: datetime, width: int) -> list[StyledLine]:
         *(quote.timestamp for quote in marks if quote is not None),
     ]
     title = panel_title(name, width, data_age(view, moments, now))
-    if width >= _WIDE:
+    if width >= _WIDE and length(figures) + length(more_figures) <= width:
         return [title, [*figures, *more_figures]]
     return [title, figures, more_figures]
+
+
+def _net(view: View, now: datetime, *, is_certain: bool) -> StyledLine:
+    """Return the P&L after fees, which limits and floors go by; nothing if it is unknown."""
+    is_known = view.account.balance.agreed is not None and view.events_only_since is None
+    if not is_known or unknown_open_pnl(view, now):
+        return []
+    return _figure(view, "Net", net_pnl(view.account), is_certain=is_certain)
 
 
 def _figure(view: View, name: str, amount: Decimal | None, *, is_certain: bool) -> StyledLine:
@@ -103,8 +118,12 @@ def positions(view: View, now: datetime, width: int) -> list[StyledLine]:
     if len(held) != contracts:
         count = f"({len(held)}, {contracts} contracts)"
     moments = [position.updated_at for position in view.account.positions.values()]
-    title = panel_title(f"Positions {count}", width, data_age(view, moments, now))
-    return [title, *(_position(view, position, now, width) for position in held)]
+    # Rows that have room name each figure themselves.
+    heads = _POSITION_HEADS if held and width < _WIDE else ()
+    title = panel_title(f"Positions {count}", width, data_age(view, moments, now), heads)
+    # One without a stop must be in sight.
+    shown = sorted(held, key=lambda position: _stopped(view, position) >= position.size)
+    return [title, *(_position(view, position, now, width) for position in shown)]
 
 
 def _position(view: View, position: GatewayUserPosition, now: datetime, width: int) -> StyledLine:
@@ -131,14 +150,7 @@ def _position(view: View, position: GatewayUserPosition, now: datetime, width: i
 
 def _protection(view: View, position: GatewayUserPosition) -> tuple[str, str, int]:
     """Return the cell that says whether working stops would close the whole position."""
-    exit_side = OrderSide.SELL if position.type is PositionType.LONG else OrderSide.BUY
-    stopped = sum(
-        order.size
-        for order in view.account.working_orders
-        if order.contract_id == position.contract_id
-        and order.side is exit_side
-        and order.type in (OrderType.STOP, OrderType.STOP_LIMIT)
-    )
+    stopped = _stopped(view, position)
     if stopped >= position.size:
         return ("dim", "stop", 9)
     if not stopped and view.events_only_since is not None:
@@ -146,6 +158,18 @@ def _protection(view: View, position: GatewayUserPosition) -> tuple[str, str, in
         return ("dim", f"stop {UNKNOWN}", 9)
     words = f"STOP {stopped}/{position.size}" if stopped else "NO STOP"
     return (current_style(view, "loss"), words, 9)
+
+
+def _stopped(view: View, position: GatewayUserPosition) -> int:
+    """Return how many contracts working stops would close."""
+    exit_side = OrderSide.SELL if position.type is PositionType.LONG else OrderSide.BUY
+    return sum(
+        order.size
+        for order in view.account.working_orders
+        if order.contract_id == position.contract_id
+        and order.side is exit_side
+        and order.type in (OrderType.STOP, OrderType.STOP_LIMIT)
+    )
 
 
 def orders(view: View, now: datetime, width: int) -> list[StyledLine]:
@@ -180,7 +204,8 @@ def quotes(view: View, now: datetime, width: int) -> list[StyledLine]:
     known = sorted(view.account.quotes.values(), key=lambda quote: quote.contract_id)
     name = f"Quotes {broker_count(view, len(known))}"
     moments = [quote.timestamp for quote in known]
-    title = panel_title(name, width, data_age(view, moments, now))
+    heads = _QUOTE_HEADS if known and width < _WIDE else ()
+    title = panel_title(name, width, data_age(view, moments, now), heads)
     return [title, *(_quote(view, quote, now, width) for quote in known)]
 
 

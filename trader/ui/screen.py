@@ -16,7 +16,7 @@ from trader.model.view import View
 from trader.ui.accounts_page import accounts_body, top
 from trader.ui.glance import glance
 from trader.ui.header import banner, header
-from trader.ui.pages import PAGES, Body, body, scrolled
+from trader.ui.pages import PAGES, Body, body, scrolled, selected_text
 from trader.ui.styled_text import (
     StyledLine,
     justify,
@@ -178,8 +178,17 @@ def page_body(
     keys: Sequence[tuple[str, str]] = (),
 ) -> Body:
     """Return what is between header and footer on a screen of this size."""
-    above = 1 + len(banner(view, now, columns))
-    return _between(view, ui_state, now, columns, rows - above - _FOOTER_ROWS, keys)
+    return _between(view, ui_state, now, columns, _page_rows(view, now, columns, rows), keys)
+
+
+def text_to_copy(view: View, ui_state: UiState, now: datetime, columns: int, rows: int) -> str:
+    """Return the text of the selected row on a screen of this size."""
+    return selected_text(view, ui_state, now, columns, _page_rows(view, now, columns, rows))
+
+
+def _page_rows(view: View, now: datetime, columns: int, rows: int) -> int:
+    """Return how many of a screen's rows are between header and footer."""
+    return rows - 1 - len(banner(view, now, columns)) - _FOOTER_ROWS
 
 
 def _between(

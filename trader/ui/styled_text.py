@@ -19,6 +19,9 @@ StyledLine = list[tuple[str | None, str]]
 MARK_WIDTH: Final = 2
 """Columns before each row of a list, for the mark of the selected one."""
 
+_TITLE_AND_ROW: Final = 2
+"""Lines."""
+
 GAP: Final = "  "
 """Between two blocks beside each other."""
 
@@ -41,12 +44,23 @@ def table_row(cells: Sequence[tuple[str, str, int]]) -> StyledLine:
     return line
 
 
-def panel_title(text: str, width: int, aside: str = "") -> StyledLine:
-    """Return a title, a rule to the edge, and ``aside`` if there is room."""
+def panel_title(
+    text: str, width: int, aside: str = "", heads: Sequence[tuple[str, int]] = ()
+) -> StyledLine:
+    """Return a title, a rule to the edge, and ``aside`` if there is room.
+
+    :param heads: column titles within the rule, each with the column that it ends at; those without room are left out.
+    """
     room = width - text_width(text)
     end = f" {aside}" if aside and text_width(aside) + 4 <= room else ""
-    rule = max(0, room - text_width(end) - 1)
-    return [("title", text), ("dim", f" {'─' * rule}{end}")]
+    rule, place = "", text_width(text)
+    for head, last in heads:
+        begin = last - text_width(head)
+        if begin > place + 2 and last + text_width(end) < width:
+            rule += f" {'─' * (begin - place - 2)} {head}"
+            place = last
+    rest = width - place - text_width(end) - 1
+    return [("title", text), ("dim", f"{rule} {'─' * max(0, rest)}{end}")]
 
 
 def wrap(style: str, text: str, width: int, max_lines: int = 2) -> list[StyledLine]:
@@ -126,9 +140,9 @@ def _whole_words(text: str, width: int) -> str:
 def truncate(lines: list[StyledLine], height: int) -> list[StyledLine]:
     """Return at most ``height`` lines; the last one says how many are missing.
 
-    A single line is a title, which already says how many rows there are.
+    The title already says how many rows there are, so of two lines the other one is a row.
     """
-    if len(lines) <= height or height <= 1:
+    if len(lines) <= height or height <= _TITLE_AND_ROW:
         return lines[: max(0, height)]
     missing = len(lines) - height + 1
     return [*lines[: height - 1], [("dim", f"  ... and {missing} more")]]

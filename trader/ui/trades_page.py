@@ -61,7 +61,7 @@ def _summary(view: View, day: tuple[DayTrade, ...], columns: int) -> list[Styled
     limit = nearest_loss_level(view.account)
     words = "no limit on losses is known"
     if limit is not None:
-        words = f"{limit.word} {money(limit.pnl)}, {limit.name}"
+        words = f"P&L at the {limit.word} {money(limit.pnl)} ({limit.name})"
     figures: StyledLine = [
         ("dim", "Realized "),
         (current_style(view, pnl_style(realized)), money(realized)),

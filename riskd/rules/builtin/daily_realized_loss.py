@@ -212,7 +212,7 @@ def gauges(state: AccountState, settings: Settings, _now: datetime) -> tuple[Gau
     result = net_realized(state) if settings.include_fees else state.realized_pnl
     return (
         Gauge(
-            name="daily loss after fees" if settings.include_fees else "daily loss",
+            name="realized loss after fees" if settings.include_fees else "realized loss",
             limit=settings.loss_limit,
             current=-result,
             unit="$",

@@ -163,8 +163,8 @@ class FeeTests(SynchronousTestCase):
     def test_the_gauge_names_what_it_counts(self) -> None:
         state = with_day_figures(with_charges(after_trades("100"), (0, "3.70")))
         for include_fees, name, current in (
-            (False, "daily loss", "-100.00"),
-            (True, "daily loss after fees", "-96.30"),
+            (False, "realized loss", "-100.00"),
+            (True, "realized loss after fees", "-96.30"),
         ):
             expected = Gauge(name=name, limit=Decimal(500), current=Decimal(current), unit="$")
             found = gauges(state, Settings(include_fees=include_fees), NOON)

@@ -143,7 +143,7 @@ class ListTests(AllAccountsConsoleTestCase):
 
     def test_the_copied_row_is_the_account_in_words(self) -> None:
         self.press("c")
-        self.assertIn("Account 2: NEAR: daily loss $450.00 of $500.00", self.terminal.copied[0])
+        self.assertIn("Account 2: NEAR: realized loss $450.00 of $500.00", self.terminal.copied[0])
         self.assertIn("Copied: Account 2", self.shown)
 
 

@@ -273,7 +273,7 @@ class LastKnownTests(ConsoleTestCase):
         self.assertIn("Realized -$50.00", self.terminal.picture)
         self.assertIn("Trades 2", self.terminal.picture)
         self.assertIn("Trade -$4.50", self.terminal.picture)
-        self.assertNotIn("Trade -$45.50", self.terminal.picture)
+        self.assertEqual(self.terminal.picture.count("Trade -$45.50"), 1)
 
     def test_the_time_is_the_brokers_by_the_offset_in_the_file(self) -> None:
         store = Store(self.state)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from datetime import timedelta
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -16,7 +17,7 @@ from riskd.model.wire import decode, encode, open_envelope
 from riskd.testing import make_event
 from tests.support.accounts import AllAccountsTestCase, account, running
 from tests.support.command_line import CommandLineTestCase
-from tests.support.console import BEGIN, DAY, SessionTestCase
+from tests.support.console import BEGIN, DAY, SessionTestCase, at
 from trader.cli import headless
 from trader.cli.headless import AllPlainLines, PlainLines, json_line, run_headless
 from trader.client import UnreadEvent
@@ -156,11 +157,13 @@ class PlainTests(SessionTestCase):
 
     def test_a_connection_writes_a_summary_of_the_account(self) -> None:
         position = make_event("GatewayUserPosition", {})
-        self.file.publish(position, make_event("GatewayUserTrade", {"profitAndLoss": 5}))
+        trade = {"profitAndLoss": 5, "timestamp": at(-5)}
+        self.file.publish(position, make_event("GatewayUserTrade", trade))
         self.connect()
         self.assertEqual(
             self.lines,
             [
+                f"{stamp(BEGIN - timedelta(seconds=5))} Trade +$5.00  MNQU5 x2",
                 f"{stamp(BEGIN)} Connected to daemon",
                 (
                     "account 123, PRACTICE, realized +$5.00 in 1 trade, 1 position, "

@@ -111,7 +111,7 @@ class FigureTests(RowTestCase):
         self.publish(*traded(-400))
         row = self.row(1)
         assert row.nearest is not None
-        self.assertEqual((row.nearest.name, row.share), ("daily loss", Decimal("0.8")))
+        self.assertEqual((row.nearest.name, row.share), ("realized loss", Decimal("0.8")))
 
 
 class StandingTests(RowTestCase):
@@ -123,7 +123,7 @@ class StandingTests(RowTestCase):
 
     def test_near(self) -> None:
         self.publish(*traded(-400))
-        self.check_words("NEAR", "daily loss $400.00 of $500.00")
+        self.check_words("NEAR", "realized loss $400.00 of $500.00")
 
     def test_reduce_only(self) -> None:
         self.publish(*traded(-400), limits={**LIMITS, REDUCE_ONLY: STAGE})
@@ -143,6 +143,23 @@ class StandingTests(RowTestCase):
         self.receive("lockout_set", 1, reason="Daily loss", locked_until=until)
         local = msgspec.convert(until, type(self.now)).astimezone().strftime("%H:%M")
         self.check_words(f"LOCKED until {local}", "Daily loss")
+
+    def test_where_room_is_short_the_time_goes_before_until(self) -> None:
+        """An end without the word looks like the beginning."""
+        self.publish(running())
+        self.receive("lockout_set", 1, locked_until="2025-01-17T17:00:15Z")
+        row = self.row(1)
+        local = msgspec.convert("2025-01-17T17:01:00Z", type(self.now)).astimezone()
+        words = standing_words(row, self.now, 18)
+        self.assertEqual(words, f"LOCKED until {local:%H:%M}")
+
+    def test_a_free_account_with_an_unknown_limit_says_so(self) -> None:
+        self.publish(*HELD, limits={"RULE-004": Limit("daily_unrealized_loss", "{}")})
+        self.wait(60)
+        for _ in range(5):
+            self.accounts.take_turn()
+        self.assertEqual(self.words, "free, part unknown")
+        self.assertIn("no quote for", self.row(1).why)
 
     def test_a_lock_until_another_day_names_it(self) -> None:
         self.publish(running())
@@ -187,7 +204,7 @@ class StandingTests(RowTestCase):
         self.check_words("was free")
         self.copy.publish(account(1, *traded(-400)), seconds=1)  # type: ignore[arg-type]
         self.accounts.take_turn()
-        self.check_words("was NEAR", "daily loss $400.00 of $500.00")
+        self.check_words("was NEAR", "realized loss $400.00 of $500.00")
 
     def test_a_lock_outlasts_the_connection(self) -> None:
         self.publish(running(), make_event("lockout_set", {"locked_until": None}), connected=False)

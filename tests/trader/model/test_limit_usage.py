@@ -85,7 +85,9 @@ class KnownUsageTests(LimitUsageTestCase):
     def test_a_daily_loss_is_measured_against_its_limit(self) -> None:
         state = limited(daily_realized_loss={"loss_limit": 500})
         found = self.usage(after(state, "GatewayUserTrade", profitAndLoss=-350))
-        self.assertEqual((found.rule_id, found.name, found.unit), ("RULE-003", "daily loss", "$"))
+        self.assertEqual(
+            (found.rule_id, found.name, found.unit), ("RULE-003", "realized loss", "$")
+        )
         self.assertEqual((found.limit, found.current), (500, 350))
         self.assertEqual((found.share, found.headroom), (Decimal("0.7"), 150))
         self.assertIs(found.level, Level.NEAR)
@@ -188,7 +190,7 @@ class UnknownUsageTests(LimitUsageTestCase):
         state = after(state, "GatewayUserPosition", createdAt=NOW.isoformat())
         self.assertEqual(self.usage(state, seconds=29).current, 29)
         late = self.usage(state, seconds=31)
-        self.assertEqual((late.current, late.unknown[:10]), (None, "since when"))
+        self.assertEqual((late.current, late.unknown[:10]), (None, "no stop, t"))
 
     def test_the_positions_armed_for_breakeven_are_unknown(self) -> None:
         state = limited(max_unrealized_profit={"mode": "breakeven"})
@@ -214,7 +216,7 @@ class UnknownUsageTests(LimitUsageTestCase):
         state = limited(max_contracts={}, daily_realized_loss={})
         failed, other = limit_usages(view_of(state), NOW)
         self.assertEqual(failed.unknown, "cannot be measured: no contracts")
-        self.assertEqual(other.name, "daily loss")
+        self.assertEqual(other.name, "realized loss")
 
 
 class OtherLimitTests(LimitUsageTestCase):
@@ -295,7 +297,7 @@ class LossLevelTests(SynchronousTestCase):
     def test_the_daily_limit_is_a_loss_of_the_trades(self) -> None:
         state = limited(daily_realized_loss={"loss_limit": 500})
         state = after(state, "GatewayUserTrade", profitAndLoss=-100)
-        self.assertEqual(self.level(state), ("limit", "daily loss", -500))
+        self.assertEqual(self.level(state), ("limit", "realized loss", -500))
 
     def test_fees_bring_a_net_limit_nearer(self) -> None:
         state = with_balance(

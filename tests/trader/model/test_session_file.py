@@ -29,6 +29,7 @@ from tests.support.console import (
     at,
 )
 from tests.support.strategies import histories, state_after
+from trader.model.formatting import clock
 from trader.model.limit_usage import limit_usages
 from trader.model.session import LIMITS_SECONDS, Session
 from trader.model.view import Source
@@ -189,7 +190,8 @@ class FileTests(SessionTestCase):
         account = self.view.account
         self.assertEqual((account.realized_pnl, account.trade_count), (Decimal("-35.50"), 2))
         self.assertEqual(
-            [text for text in self.feed if "Trade" in text], ["Trade +$10.00  MNQU5 x2"]
+            [text for text in self.feed if "Trade" in text],
+            ["Trade -$45.50  MNQU5 x2", "Trade +$10.00  MNQU5 x2"],
         )
 
     def test_the_end_of_a_lockout_that_the_file_lacks_is_not_in_the_feed(self) -> None:
@@ -419,7 +421,8 @@ class LastKnownTests(SessionTestCase):
         self.assertEqual(self.view.connection_problem, "Cannot connect to daemon (is it running?)")
         self.lose("cannot connect to daemon: 503")
         self.assertEqual(self.view.connection_problem, "Cannot connect to daemon: 503")
-        self.assertEqual(self.feed, [ENFORCED])
+        self.assertEqual(self.feed[0], ENFORCED)
+        self.assertEqual([text.split()[0] for text in self.feed[1:]], ["Trade", "LOCKED"])
 
 
 class LossTests(SessionTestCase):
@@ -578,6 +581,54 @@ class EnforcementTests(SessionTestCase):
         self.receive_event(self.action("one", -20))
         self.assertEqual(self.dated_feed(), [(-20, "one"), (0, "Connected to daemon")])
 
+    def test_trades_and_locks_without_a_connection_are_in_the_feed_once(self) -> None:
+        def trade(number: int, seconds: float) -> Event:
+            when = {"executionTime": at(seconds), "timestamp": at(seconds)}
+            return make_event("GatewayUserTrade", {"id": number, "profitAndLoss": number, **when})
+
+        lock = make_event("lockout_set", {"rule_id": "RULE-003", "locked_at": at(15)})
+        self.file.publish(trade(1, -5))
+        self.connect()
+        self.wait(5)
+        self.receive_event(trade(2, 5))
+        self.wait(5)
+        self.lose("gone")
+        self.wait(10)
+        self.file.publish(trade(1, -5), trade(2, 5), trade(3, 12), lock, seconds=20)
+        self.session.poll_file()
+        self.connect()
+        self.wait(2)
+        self.session.poll_file()
+        texts = [(int((line.at - BEGIN).total_seconds()), line.text) for line in self.view.feed]
+        lost = clock(BEGIN + timedelta(seconds=10))
+        self.assertEqual(
+            [(seconds, text[:15]) for seconds, text in texts],
+            [
+                (-5, "Trade +$1.00  M"),
+                (0, "Connected to da"),
+                (5, "Trade +$2.00  M"),
+                (10, "Gone"),
+                (12, "Trade +$3.00  M"),
+                (15, "LOCKED OUT unti"),
+                (20, "Connected to da"),
+            ],
+        )
+        self.assertEqual(
+            texts[-1][1],
+            f"Connected to daemon; trades and locks since {lost} are from its state file",
+        )
+        self.assertEqual(texts[1][1], "Connected to daemon")
+
+    def test_of_many_trades_the_latest_are_in_the_feed(self) -> None:
+        trades = [
+            make_event("GatewayUserTrade", {"id": number, "profitAndLoss": number})
+            for number in range(200)
+        ]
+        self.file.publish(*trades)
+        self.connect()
+        self.assertEqual(len(self.feed), 51)
+        self.assertTrue(self.feed[-2].startswith("Trade +$199.00"))
+
     def test_actions_without_a_connection_are_sorted_into_the_feed(self) -> None:
         self.file.publish()
         self.connect()
@@ -593,7 +644,7 @@ class EnforcementTests(SessionTestCase):
                 (5, "late"),
                 (10, "Gone"),
                 (15, "between"),
-                (20, "Connected to daemon"),
+                (20, self.feed[-1]),
             ],
         )
 
@@ -663,7 +714,7 @@ class PropertyTests(SynchronousTestCase):
         self.check(session, sent)
 
     @given(histories(), st.data())
-    def test_events_that_the_file_holds_are_not_added_to_the_feed(
+    def test_each_trade_is_in_the_feed_once_whether_file_or_stream_has_it(
         self, history: list[Event], data: st.DataObject
     ) -> None:
         sent = effective([event for event in history if event.type == "GatewayUserTrade"])
@@ -674,7 +725,7 @@ class PropertyTests(SynchronousTestCase):
         self.join(session)
         self.receive(session, sent)
         lines = [line for line in session.view().feed if line.text.startswith("Trade ")]
-        self.assertEqual(len(lines), len(sent) - joined)
+        self.assertEqual(len(lines), len({event.data.id for event in sent}))
 
 
 def effective(history: list[Event]) -> list[Event]:

@@ -87,18 +87,22 @@ class AccountsPageTests(SynchronousTestCase):
         self.assertGreaterEqual(len(words), len(Standing) - 1)
 
     def test_the_states_are_counted_the_gravest_first(self) -> None:
-        rows = [row(n, standing=s) for n, s in enumerate((*Standing, Standing.FREE))]
+        standings = (*Standing, Standing.FREE)
+        rows = [
+            row(number, standing=standing, is_guarded=standing is not Standing.NOT_GUARDED)
+            for number, standing in enumerate(standings)
+        ]
         counts = text_of(self.lines(*rows, columns=120)[1])
         self.assertEqual(
             counts.split(),
             [
                 "1",
+                "NOT",
+                "GUARDED",
+                "1",
                 "LOCKED",
                 "1",
                 "COOLDOWN",
-                "1",
-                "NOT",
-                "GUARDED",
                 "1",
                 "LINK",
                 "LOST",
@@ -113,6 +117,33 @@ class AccountsPageTests(SynchronousTestCase):
                 "unknown",
             ],
         )
+
+    def test_a_locked_account_that_is_not_guarded_counts_for_both(self) -> None:
+        rows = [row(n, standing=Standing.LOCKED, is_guarded=False) for n in range(3)]
+        counts = text_of(self.lines(*rows, columns=120)[1])
+        self.assertEqual(counts.split(), ["3", "NOT", "GUARDED", "3", "LOCKED"])
+
+    def test_without_a_connection_what_may_have_changed_is_past(self) -> None:
+        rows = [
+            row(number, standing=standing, source=Source.LAST_KNOWN)
+            for number, standing in enumerate((Standing.FREE, Standing.FREE, Standing.NEAR))
+        ]
+        line = self.lines(*rows, row(9, standing=Standing.LOCKED, source=Source.LAST_KNOWN))[1]
+        self.assertEqual(text_of(line).split(), ["1", "LOCKED", "were:", "1", "NEAR", "2", "free"])
+        self.assertEqual({style for style, text in line if "free" in text}, {"dim"})
+
+    def test_a_live_account_without_data_of_the_broker_has_no_age(self) -> None:
+        shown = self.shown(row(is_current=False), columns=120)
+        self.assertIn("NO DATA", shown)
+        self.assertIn("no data of the broker yet", shown)
+        self.assertNotIn("LIVE 0 s", shown)
+
+    def test_where_room_is_short_clauses_are_left_out_whole(self) -> None:
+        for net in ("-1012.00", "123456.78"):
+            shown = self.shown(row(net_pnl=Decimal(net), contracts=3), columns=60, height=14)
+            last = shown.splitlines()[-2]
+            self.assertIn("3 contracts", last)
+            self.assertNotIn("…", last)
 
     @given(st.integers(1, 300), st.data())
     def test_the_selected_row_is_in_sight_and_no_row_is_twice(

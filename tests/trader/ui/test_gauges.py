@@ -15,7 +15,7 @@ class GaugeLineTests(PageTestCase):
 
     def test_a_limit_that_is_reached_is_red_and_says_so(self) -> None:
         self.receive("GatewayUserTrade", profitAndLoss=-500)
-        self.assertIn("██████████ 100 % $500.00 of $500.00 REACHED", self.row("daily loss"))
+        self.assertIn("██████████ 100 % $500.00 of $500.00 REACHED", self.row("realized loss"))
         self.assertEqual(self.style_of("REACHED"), "loss")
 
     def test_a_profit_is_not_called_a_loss(self) -> None:
@@ -36,9 +36,9 @@ class GaugeLineTests(PageTestCase):
         for loss, percent, begin in ((2, "0 %", "░"), (3, "1 %", "█"), (30, "6 %", "█")):
             self.setUp()
             self.receive("GatewayUserTrade", profitAndLoss=-loss)
-            row = self.row("daily loss")
+            row = self.row("realized loss")
             self.assertIn(f" {percent} ", row)
-            self.assertTrue(row.partition("daily loss ")[2].lstrip().startswith(begin), row)
+            self.assertTrue(row.partition("realized loss ")[2].lstrip().startswith(begin), row)
 
     def test_a_last_known_limit_is_dimmed(self) -> None:
         self.receive("GatewayUserTrade", profitAndLoss=-350)
@@ -52,11 +52,11 @@ class GaugeLineTests(PageTestCase):
         self.connect()
         self.receive("GatewayUserTrade", profitAndLoss=-19000, executionTime=at(0))
         self.assertIn(
-            "daily loss $19,000.00 of $20,000.00, VERY NEAR", self.row("of $20", columns=60)
+            "realized loss $19,000.00 of $20,000.00, VERY NEAR", self.row("of $20", columns=60)
         )
         self.turn("Limits")
         self.assertIn(
-            "daily loss $19,000.00 of $20,000.00, VERY NEAR", self.row("of $20", columns=60)
+            "realized loss $19,000.00 of $20,000.00, VERY NEAR", self.row("of $20", columns=60)
         )
 
     def test_a_limit_without_numbers_is_shown_in_words(self) -> None:
@@ -69,7 +69,7 @@ class GaugeLineTests(PageTestCase):
         for columns in (60, 80, 120):
             self.assertIn("has a stop", self.shown(columns, 40))
 
-    def test_beside_the_tables_the_level_is_never_cut(self) -> None:
+    def test_beside_the_tables_neither_name_nor_level_is_cut(self) -> None:
         rules = {
             "RULE-006": Limit(
                 "trade_frequency_limit", '{"max_trades": 1, "time_window_minutes": 1440}'
@@ -79,7 +79,7 @@ class GaugeLineTests(PageTestCase):
         self.connect()
         self.receive("GatewayUserTrade", executionTime=at(0))
         row = next(row for row in self.rows(120, 40) if "trades in" in row)
-        self.assertRegex(row, "█████ +100 % trades in 1440 m… REACHED$")
+        self.assertRegex(row, "  100 % trades in 1440 minutes REACHED$")
 
     def test_long_words_hide_neither_the_name_nor_a_warning(self) -> None:
         for size, columns, shown in (

@@ -41,8 +41,13 @@ class GlanceTests(PageTestCase):
         for columns, rows in ((60, 14), (80, 24), (120, 40), (200, 60)):
             self.assertTrue(self.has_big("-$363.00", columns, rows), (columns, rows))
             self.assertIn("P&L of the day, before fees", self.shown(columns, rows))
-            self.assertIn("Daily loss: $363.00 of $500.00, 73 %", self.shown(columns, rows))
+            self.assertIn("Realized loss: $363.00 of $500.00, 73 %", self.shown(columns, rows))
         self.assertTrue(self.has_big("NEAR", 80, 24))
+
+    def test_with_lines_about_a_lost_connection_above_it_the_pnl_is_still_big(self) -> None:
+        self.receive("GatewayUserTrade", profitAndLoss=-363)
+        self.lose()
+        self.assertTrue(self.has_big("-$363.00", 60, 14), self.shown(60, 14))
 
     def test_with_a_balance_it_is_net_of_fees(self) -> None:
         self.lose()
@@ -101,4 +106,5 @@ class FirstStartTests(ScreenTestCase):
 
     def test_nothing_is_shown_as_a_figure(self) -> None:
         self.change(is_glance=True)
+        self.assertEqual(sum(row.strip() in big("UNKNOWN") for row in self.rows()) > 3, True)
         self.assertIn("P&L of the day: not known", self.shown())

@@ -198,10 +198,10 @@ class BannerTests(ScreenTestCase):
 
     def test_a_stopping_daemon_is_shown(self) -> None:
         self.receive("daemon_status", status="STOPPING", message="Going down")
-        self.assertEqual(self.rows()[1].strip(), "The daemon is stopping")
+        self.assertEqual(self.rows()[1].strip(), "The daemon is stopping: limits are not enforced")
         self.assertEqual(self.style_of("The daemon is stopping"), "alert")
         self.wait(10)
-        self.assertEqual(self.rows()[1].strip(), "The daemon is stopping")
+        self.assertEqual(self.rows()[1].strip(), "The daemon is stopping: limits are not enforced")
 
     def test_an_error_of_the_daemon_is_shown_until_it_runs_again(self) -> None:
         self.receive("daemon_status", status="ERROR", message="The gateway is gone")
@@ -246,6 +246,22 @@ class EveryPageTests(PageTestCase):
         self.receive("lockout_set", reason="A pause", rule_id="RULE-007", locked_until=at(60))
         self.assertIn("Lunch", self.rows()[1])
         self.assertIn("A pause", self.rows()[2])
+
+    def test_what_is_not_enforced_is_not_said_to_be_canceled(self) -> None:
+        self.receive("lockout_set", locked_until=None)
+        self.wait(10)
+        self.is_dry_run = True
+        self.assertIn("Dry run: no order is canceled and no position is closed", self.shown())
+        self.is_dry_run = False
+        self.receive("daemon_status", status="ERROR", message="The broker is gone")
+        self.wait(10)
+        self.assertIn("riskd may not be enforcing it now", self.shown())
+        self.receive("daemon_status", status="RUNNING")
+        self.wait(10)
+        self.assertIn("New orders are canceled", self.shown())
+        self.lose()
+        self.wait(10)
+        self.assertIn("riskd may not be enforcing it now", self.shown())
 
     def test_a_locked_account_shows_what_is_still_possible(self) -> None:
         self.receive("lockout_set", locked_until=None)

@@ -59,7 +59,7 @@ class LockoutsPageTests(PageTestCase):
             f"Reduce only since {clock(BEGIN)}, not locked",
             f"Why: {reason}",
             "Rule: RULE-003 daily realized loss",
-            "orders that open, add or reverse are canceled",
+            "Orders that open, add or reverse are canceled",
         ):
             self.assertIn(words, shown)
         self.assertNotIn("you may trade", shown)
@@ -73,7 +73,7 @@ class LockoutsPageTests(PageTestCase):
             f"Locked until {end} (2:14:44 left)",
             "Why: Daily loss limit hit: -$550.00 (limit $500.00)",
             f"Rule: RULE-003 daily realized loss, locked at {clock(BEGIN)}",
-            "Limit: $500.00, daily loss now $550.00",
+            "Limit: $500.00, realized loss now $550.00",
             "Trades that led to it: size, P&L, total",
             "-$300.00 -$300.00",
             "-$250.00 -$550.00",
@@ -110,12 +110,22 @@ class LockoutsPageTests(PageTestCase):
         self.assertIn("-$250.00 -$1,096.00 Still allowed: ", shown)
         self.assertIn("other orders are canceled, new positions are closed. Enforced", shown)
 
-    def test_a_screen_that_is_too_small_counts_the_missing_lines(self) -> None:
+    def test_on_a_low_screen_the_lockouts_are_scrolled_with_what_was_enforced(self) -> None:
+        for rule_id in ("RULE-006", "RULE-007"):
+            self.receive("lockout_set", rule_id=rule_id, locked_until=at(60))
         self.lock()
-        shown = self.rows(60, 14)
-        title = next(number for number, row in enumerate(shown) if row.startswith("Enforced"))
-        above_what_was_done = shown[title - 1]
-        self.assertRegex(above_what_was_done, r"^  \.\.\. and \d+ more$")
+        listed = self.below("Lockouts ", 60, 14)
+        self.assertTrue(listed[0].startswith(">  Locked until"), listed[0])
+        seen = set()
+        for row in range(40):
+            self.change(row=row)
+            shown = self.below("Lockouts ", 60, 14)
+            self.assertTrue(any(line.startswith("> ") for line in shown))
+            seen |= {line[2:].strip() for line in shown}
+        words = " ".join(seen)
+        for rule in ("Rule: RULE-003", "Rule: RULE-006", "Rule: RULE-007", "Enforced today (1)"):
+            self.assertIn(rule, words)
+        self.assertNotIn(" more", words)
 
     def test_a_long_reason_is_shown_in_full(self) -> None:
         reason = "Position opened while locked out: " + "word " * 20 + "end"

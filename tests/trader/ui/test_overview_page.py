@@ -94,7 +94,7 @@ class LimitTests(PageTestCase):
 
     def test_the_nearest_limit_stands_below_the_figures(self) -> None:
         self.receive("GatewayUserTrade", profitAndLoss=-350)
-        row = self.row("daily loss")
+        row = self.row("realized loss")
         self.assertIn("███████░░░ 70 % $350.00 of $500.00 NEAR", row)
         self.assertEqual(self.style_of("$350.00 of"), "caution")
 
@@ -112,7 +112,7 @@ class LimitTests(PageTestCase):
         self.receive("GatewayUserTrade", profitAndLoss=-350)
         shown = self.shown(120, 40)
         self.assertIn("Limits, nearest first", shown)
-        self.assertIn("███░░   70 % daily loss NEAR", shown)
+        self.assertIn("███░░   70 % realized loss NEAR", shown)
         self.assertIn("P&L of the trades", shown)
         self.assertIn("limit -$500", shown)
         self.assertNotIn("Limits, nearest first", self.shown(115, 40))

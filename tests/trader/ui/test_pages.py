@@ -47,12 +47,12 @@ class SelectionTests(PageTestCase):
     def test_the_selected_text_is_one_line_without_styles(self) -> None:
         self.receive("GatewayUserTrade", profitAndLoss=-45.5, executionTime=at(0))
         self.turn("Trades")
-        text = selected_text(self.session.view(), self.ui_state, self.now, 80)
+        text = selected_text(self.session.view(), self.ui_state, self.now, 80, 20)
         self.assertEqual(text, f"{clock(BEGIN)} MNQU5 - 2 - - -$45.50 -$45.50")
 
     def test_an_empty_page_has_no_selected_text(self) -> None:
         self.turn("Trades")
-        self.assertEqual(selected_text(self.session.view(), self.ui_state, self.now, 80), "")
+        self.assertEqual(selected_text(self.session.view(), self.ui_state, self.now, 80, 20), "")
 
 
 class SearchTests(PageTestCase):
@@ -70,12 +70,12 @@ class SearchTests(PageTestCase):
         self.assertIn("/mnq   2 rows; n next", shown)
         listed = "\n".join(self.below("Time "))
         self.assertEqual((listed.count("MNQU5"), listed.count("MESU5")), (2, 0))
-        self.assertIn("MNQU5", selected_text(self.session.view(), self.ui_state, self.now, 80))
+        self.assertIn("MNQU5", selected_text(self.session.view(), self.ui_state, self.now, 80, 20))
 
     def test_a_text_that_no_row_has_leaves_none(self) -> None:
         self.change(search="zzz", row=2)
         self.assertIn("/zzz   0 rows", "\n".join(self.rows()))
-        self.assertEqual(selected_text(self.session.view(), self.ui_state, self.now, 80), "")
+        self.assertEqual(selected_text(self.session.view(), self.ui_state, self.now, 80, 20), "")
 
     def test_while_it_is_typed_there_is_a_cursor(self) -> None:
         self.change(search="m", is_typing=True)

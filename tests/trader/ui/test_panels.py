@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 from riskd.model.account import Limit
-from tests.support.console import BEGIN, MNQ, NOT_THERE, at
+from riskd.model.balance import Balance
+from tests.support.console import BEGIN, DAY, MNQ, NOT_THERE, at
 from tests.support.screen import MES, UNKNOWN_CONTRACT, ScreenTestCase
 from trader.model.formatting import clock
 
@@ -78,6 +80,14 @@ class PnlTests(ScreenTestCase):
         self.assertEqual(
             self.figures(), "Realized +$1,199.75 Unrealized -$41.00 Total +$1,158.75 Trades 2"
         )
+
+    def test_with_a_balance_the_net_pnl_stands_beside_the_total(self) -> None:
+        """Limits and floors count fees; without it the two would contradict each other."""
+        self.file.publish(*DAY, balance=Balance(agreed=Decimal(50000), first=Decimal(50000)))
+        self.connect()
+        for columns in (60, 80, 120):
+            shown = " ".join(self.shown(columns).split())
+            self.assertRegex(shown, r"Total -?\S+ Net -?\S+ Trades")
 
     def test_gains_and_losses_differ_in_style_and_sign(self) -> None:
         self.connect()
@@ -211,6 +221,17 @@ class ProtectionTests(ScreenTestCase):
     def protection(self) -> str:
         return self.row("avg").split("- no quote yet ")[1]
 
+    def test_on_a_narrow_screen_the_title_names_the_columns(self) -> None:
+        self.receive("GatewayUserPosition", size=1, type=1)
+        for columns, names in ((79, "last ─+ open P&L ─"), (60, "last ─")):
+            title = next(row for row in self.rows(columns) if row.startswith("Positions"))
+            self.assertRegex(title, names)
+            figures = next(row for row in self.rows(columns) if " Long " in row)
+            last = title.index("last") + len("last")
+            self.assertTrue(figures[:last].rstrip().endswith(figures[:last].split()[-1]))
+            self.assertEqual(figures[last : last + 1], " ")
+            self.assertNotEqual(figures[last - 1], " ")
+
     def test_a_position_without_a_stop_is_marked(self) -> None:
         self.assertEqual(self.protection(), "NO STOP")
         self.assertEqual(self.style_of("NO STOP"), "loss")
@@ -227,6 +248,16 @@ class ProtectionTests(ScreenTestCase):
     def test_a_stop_of_the_full_size_protects_a_position(self) -> None:
         self.stop(1)
         self.assertEqual(self.protection(), "stop")
+
+    def test_the_positions_without_a_stop_are_the_last_to_be_cut(self) -> None:
+        self.stop(1)
+        for number in range(6):
+            contract = f"CON.F.US.MES.{number}25"
+            self.receive("GatewayUserPosition", id=number, contractId=contract, size=1, type=1)
+        for columns, rows in ((60, 14), (80, 24), (120, 40)):
+            shown = [row for row in self.rows(columns, rows) if " Long " in row]
+            self.assertTrue(all("NO STOP" in row for row in shown[:3]), shown)
+            self.assertGreaterEqual(len(shown), 2)
 
     def test_stops_add_up_and_a_partial_stop_is_counted(self) -> None:
         self.stop(1, size=2)

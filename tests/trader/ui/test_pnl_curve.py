@@ -20,7 +20,7 @@ def curve_text(
     """Return the lines of a curve without styles and trailing blanks."""
     found = draw_curve(
         tuple(Decimal(total) for total in totals),
-        None if limit is None else LossLevel("limit", "daily loss", Decimal(-limit)),
+        None if limit is None else LossLevel("limit", "realized loss", Decimal(-limit)),
         width,
         height,
     )
@@ -45,7 +45,9 @@ class CurveTests(SynchronousTestCase):
     def test_neighbors_of_one_style_are_one_piece(self) -> None:
         # Each piece takes its time in every draw, and most of a line is blank.
         totals = tuple(map(Decimal, (100, -100, -300, 250)))
-        for line in draw_curve(totals, LossLevel("limit", "daily loss", Decimal(-200)), 100, 12):
+        for line in draw_curve(
+            totals, LossLevel("limit", "realized loss", Decimal(-200)), 100, 12
+        ):
             styles = [style for style, _ in line[1:]]
             self.assertNotIn(True, [one == other for one, other in pairwise(styles)], line)
 
@@ -90,7 +92,7 @@ class CurveTests(SynchronousTestCase):
     ) -> None:
         found = draw_curve(
             tuple(Decimal(total) for total in totals),
-            None if limit is None else LossLevel("limit", "daily loss", Decimal(-limit)),
+            None if limit is None else LossLevel("limit", "realized loss", Decimal(-limit)),
             width,
             height,
         )

@@ -70,11 +70,22 @@ class TradesPageTests(PageTestCase):
         self.assertIn("Side", self.row("Time"))
         self.assertNotIn("Side", self.row("Time", columns=60))
 
+    def test_an_opened_trade_has_every_column_on_a_narrow_screen(self) -> None:
+        self.lose()
+        self.file.publish(exit_(1, "-45.50", OrderSide.SELL, "20990.25", 1))
+        self.connect()
+        self.trade(2, 10.25)
+        self.change(row=1, is_open=True)
+        self.assertIn(
+            "MNQU5 Long 1 21013.00 20990.25 -$45.50", " ".join(self.shown(60, 14).split())
+        )
+
     def test_the_summary_counts_won_and_lost_trades(self) -> None:
         self.trade(1, -45.5)
         self.trade(2, 10.25)
         self.assertIn(
-            "Realized -$35.25   1 won, 1 lost   limit -$500.00, daily loss", self.shown()
+            "Realized -$35.25   1 won, 1 lost   P&L at the limit -$500.00 (realized loss)",
+            self.shown(),
         )
 
     def test_the_curve_shows_the_loss_limit(self) -> None:
