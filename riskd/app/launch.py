@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeVar
 
 from twisted.application.service import MultiService, Service
 from twisted.logger import FileLogObserver, ILogObserver, Logger, jsonFileLogObserver
@@ -27,6 +27,8 @@ from riskd.host.working_directory import check_directory_exists, check_writable
 from riskd.journal.state_directory import StateDirectory
 from riskd.rules.interface import IRule
 from riskd.rules.plugins import find_rules
+
+_Program = TypeVar("_Program", bound="Program")
 
 _MAX_PORT: Final = 65535
 _LOG_FORMATS: Final = ("text", "json")
@@ -164,6 +166,25 @@ def begin(options: Options) -> tuple[Any, Mapping[str, IRule], Settings]:
     return reactor, catalogue, settings
 
 
+def use_asyncio() -> None:
+    """Install Twisted's asyncio reactor, before twistd installs its own.
+
+    :raises UserError: another one is installed already.
+    """
+    # What is not asked for is not imported.
+    import asyncio  # noqa: PLC0415
+
+    from twisted.internet.asyncioreactor import AsyncioSelectorReactor, install  # noqa: PLC0415
+
+    installed = sys.modules.get("twisted.internet.reactor")
+    if installed is None:
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        install(loop)
+    elif not isinstance(installed, AsyncioSelectorReactor):
+        raise UserError("this runs on Twisted's asyncio reactor; leave out twistd's --reactor")
+
+
 def listen_at(options: Options, name: str, held: ExitStack) -> list[socket.socket]:
     """Return listening sockets at the port of an option, which ``held`` will close.
 
@@ -180,18 +201,13 @@ def listen_at(options: Options, name: str, held: ExitStack) -> list[socket.socke
     return [held.enter_context(listening) for listening in sockets]
 
 
-class Daemon(MultiService):
+class Program(MultiService):
     """A program's services.
 
-    :param state: the state directory, held for as long as the program runs.
     :ivar log_observer: the log's observer; ``None`` means twistd's own.
     """
 
     log_observer: FileLogObserver | None = None
-
-    def __init__(self, state: StateDirectory) -> None:
-        super().__init__()
-        self.state = state
 
     def setServiceParent(self, parent: Any) -> None:
         """Join twistd's application, and set its log observer."""
@@ -200,19 +216,27 @@ class Daemon(MultiService):
         super().setServiceParent(parent)
 
 
+class Daemon(Program):
+    """A program that holds a state directory for as long as it runs."""
+
+    def __init__(self, state: StateDirectory) -> None:
+        super().__init__()
+        self.state = state
+
+
 def finish(
-    daemon: Daemon, reactor: Any, options: Options, reload: Callable[[], None] | None = None
-) -> Daemon:
-    """Return ``daemon`` with handlers of signals and the wanted format of the log.
+    program: _Program, reactor: Any, options: Options, reload: Callable[[], None] | None = None
+) -> _Program:
+    """Return ``program`` with handlers of signals and the wanted format of the log.
 
     :param reload: called on SIGHUP.
     """
     twistd = options.parent
     is_detached = twistd is not None and not twistd.get("nodaemon", True)
-    Signals(reactor, reload, is_detached=is_detached).setServiceParent(daemon)
+    Signals(reactor, reload, is_detached=is_detached).setServiceParent(program)
     if options["log-format"] == "json" and twistd is not None:
-        daemon.log_observer = _json_log(twistd)
-    return daemon
+        program.log_observer = _json_log(twistd)
+    return program
 
 
 def _json_log(twistd: BaseOptions) -> FileLogObserver:

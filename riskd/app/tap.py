@@ -256,7 +256,7 @@ def assemble(
             gateway_identity(gateway.name, settings.gateway.rest_url, settings.gateway.user_name)
         )
     owner = cast(Owner, state.owner)
-    store = Store(state.path, owner)
+    store = Store(state.path, owner, has_outbox=settings.desk.outbox)
     journal = JournalService(reactor, store, DiskThread(reactor), utc_now, gateway.name)
     addresses = [listening.getsockname()[:2] for listening in sockets]
     factory = BroadcastServerFactory(
@@ -375,7 +375,7 @@ class Reloader:
         # Rules and accounts change in the running daemon; the other tables take effect only at a start.
         notes = [self._engine.reload(settings), *preset_warnings(settings, utc_now().date())]
         if _beyond_accounts(settings) != _beyond_accounts(self._started_with):
-            notes.append("changes of enforce, gateway, practice and server need a restart")
+            notes.append("changes of enforce, gateway, practice, server and desk need a restart")
         for note in filter(None, notes):
             _log.warn("{path}: {note}", path=self._path, note=note)
         _log.info("{path} is in force", path=self._path)
@@ -383,4 +383,10 @@ class Reloader:
 
 
 def _beyond_accounts(settings: Settings) -> tuple[object, ...]:
-    return (settings.enforce, settings.gateway, settings.practice, settings.server)
+    return (
+        settings.enforce,
+        settings.gateway,
+        settings.practice,
+        settings.server,
+        settings.desk,
+    )

@@ -294,6 +294,15 @@ class CommitmentSettings(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"loosen_after: {error}") from None
 
 
+class DeskTable(msgspec.Struct, frozen=True, kw_only=True):
+    """What riskd keeps for a desk; see :mod:`riskd.desk`.
+
+    :ivar outbox: whether events are kept until the desk has them.
+    """
+
+    outbox: bool = False
+
+
 class CommonSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings that are not about single accounts.
 
@@ -309,6 +318,7 @@ class CommonSettings(msgspec.Struct, frozen=True, kw_only=True):
     strict_mode: bool = False
     enforce: bool = True
     commitment: CommitmentSettings | None = None
+    desk: DeskTable = DeskTable()
 
 
 class Settings(CommonSettings, frozen=True, kw_only=True):

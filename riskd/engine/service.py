@@ -288,6 +288,7 @@ class EngineService(Service):
         if event.account_id is None:
             for each in self.accounts.values():
                 each.account.apply(event)
+        self._journal.note_event(event)
         self._broadcast(event)
         return succeed(None)
 

@@ -214,7 +214,7 @@ class TrackedAccount:
         if known is not None and says_the_same(known, data):
             return False
         if known is None or not is_same_on_wire(known, data):
-            self._broadcast(Event(self.account_id, on_wire(data)))
+            self._note_and_broadcast(on_wire(data))
         return True
 
     def update_found_position(self, position: BrokerPosition) -> bool:
@@ -259,9 +259,14 @@ class TrackedAccount:
         self._journal.changed()
         if known is None:
             self._match_exits(after_exit_trade(before, trade))
-            self._broadcast(Event(self.account_id, on_wire(trade)))
+            self._note_and_broadcast(on_wire(trade))
             return True
         return is_amended(known, trade)
+
+    def _note_and_broadcast(self, data: EventData) -> None:
+        event = Event(self.account_id, data)
+        self._journal.note_event(event)
+        self._broadcast(event)
 
     def _match_exits(self, unmatched: Mapping[str, Unmatched]) -> None:
         if unmatched != self.state.risk.unmatched:
@@ -376,6 +381,7 @@ class TrackedAccount:
         """
         self._pending += news
         for data in news:
+            self._journal.note_event(Event(self.account_id, data))
             if isinstance(data, _LOGGED) or _is_of_an_earlier_day(self.state, data):
                 self.log(_moment(data), Event(self.account_id, data).type, encode_data(data))
         if not any(type(data) in _DURABLE_FIRST for data in news):
@@ -488,7 +494,7 @@ class TrackedAccount:
         self._become(with_day_figures(merge(known, state)))
         # Clients that connected before could not read these in the published copy.
         for lockout in news:
-            self._broadcast(Event(self.account_id, lockout))
+            self._note_and_broadcast(lockout)
 
     def _change(self, **changes: Any) -> None:
         self._become(msgspec.structs.replace(self.state, **changes))

@@ -13,9 +13,11 @@ import msgspec
 
 from riskd.journal.differences import Statement, differences, equity_statement
 from riskd.journal.gateway_identity import DESK
+from riskd.journal.outbox import ADD_EVENT, OUTBOX_FACT, NotedEvent, rows_after
 from riskd.journal.schema import STATUS_OF_ACCOUNT, as_stamp
 from riskd.model.account import AccountState
 from riskd.model.equity import EquityMark
+from riskd.model.event_number import Number
 from riskd.model.events import DaemonStatus, Status
 from riskd.model.wire import encode_data
 
@@ -36,6 +38,8 @@ class Present(msgspec.Struct, frozen=True, kw_only=True):
     :ivar all_quotes: whether quotes are written even if some were within a second before.
     :ivar clock_offset: the fact of that name; see :data:`riskd.journal.schema.MIGRATIONS`.
     :ivar marks: the accounts' figures; kept once a minute, while the broker's time is known.
+    :ivar events: those to add to the outbox.
+    :ivar lost: how many events never come to it, before these; their numbers are left out.
     """
 
     states: tuple[AccountState, ...]
@@ -44,6 +48,8 @@ class Present(msgspec.Struct, frozen=True, kw_only=True):
     all_quotes: bool = True
     clock_offset: str | None = None
     marks: tuple[EquityMark, ...] = ()
+    events: tuple[NotedEvent, ...] = ()
+    lost: int = 0
 
     @property
     def at(self) -> datetime | None:
@@ -66,6 +72,7 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     :ivar marked: the latest minute whose figures it has, by account id.
     :ivar marks: the figures of the last write, for the copy.
     :ivar marks_at: the moment of these by the broker's clock.
+    :ivar number: of the last event in the outbox, or before the first of this run; ``None`` without an outbox.
     """
 
     accounts: dict[int, AccountState]
@@ -78,6 +85,7 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     marked: Mapping[int, datetime] = {}
     marks: tuple[EquityMark, ...] = ()
     marks_at: datetime | None = None
+    number: Number | None = None
 
     def known(self, state: AccountState) -> AccountState:
         """Return what the journal holds of the account of ``state``."""
@@ -116,6 +124,12 @@ def plan_write(content: Content, present: Present) -> Plan:
     if present.clock_offset is None and content.has_clock_offset:
         # That of an earlier run says nothing of this machine's clock now.
         statements.append((_DROP_CLOCK_OFFSET, [()]))
+    number = content.number
+    if number is not None and present.events:
+        number = number._replace(seq=number.seq + present.lost)
+        statements.append((ADD_EVENT, rows_after(number, present.events, now)))
+        number = number._replace(seq=number.seq + len(present.events))
+        facts[OUTBOX_FACT] = str(number)
     # as_of and commits come later: alone they are no reason for a write.
     if not statements and facts.items() <= content.facts.items():
         return Plan(statements=[], content=content, has_all_quotes=has_all_quotes)
@@ -143,6 +157,7 @@ def plan_write(content: Content, present: Present) -> Plan:
         marked=marked,
         marks=present.marks,
         marks_at=at,
+        number=number,
     )
     return Plan(statements=statements, content=after, has_all_quotes=has_all_quotes)
 

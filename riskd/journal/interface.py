@@ -9,6 +9,7 @@ from zope.interface import Interface
 
 from riskd.journal.store import Recovery
 from riskd.model.account import AccountState
+from riskd.model.events import Event
 
 
 class IJournal(Interface):
@@ -33,6 +34,12 @@ class IJournal(Interface):
 
     def changed(*, only_quotes: bool = False) -> None:
         """Schedule a write and a publication, because states have changed."""
+
+    def note_event(event: Event) -> None:
+        """Add an event that is no quote to the outbox, in the commit that writes its effect.
+
+        Without an outbox it does nothing.
+        """
 
     def make_durable() -> Deferred[str]:
         """Write the states now.

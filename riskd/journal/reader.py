@@ -136,6 +136,16 @@ def read_published(directory: Path, only: Collection[int] | None = None) -> Snap
         return _read_any(copy, version, only)
 
 
+def read_fact(directory: Path, name: str) -> str | None:
+    """Return a fact of the published copy in ``directory``; ``None`` if it does not have it.
+
+    :raises StateFileError: see :func:`read_published`.
+    """
+    with open_to_read(directory / PUBLISHED_NAME, "last known state", open_copy) as (copy, _):
+        found = copy.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return None if found is None else str(found[0])
+
+
 def read_journal(directory: Path, only: Collection[int] | None = None) -> Snapshot:
     """Return the content of the journal in ``directory``.
 

@@ -157,6 +157,17 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         PRIMARY KEY (account_id, name)
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE outbox (
+        epoch INTEGER NOT NULL,
+        seq INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        account_id INTEGER,
+        type TEXT NOT NULL,
+        data TEXT NOT NULL,
+        PRIMARY KEY (epoch, seq)
+    ) WITHOUT ROWID;
+    """,
 )
 """The SQL that makes each version of the schema from the version before; the first starts from nothing.
 
@@ -165,7 +176,8 @@ A released migration is never edited: journals on users' disks were made by it.
 ``facts`` holds single values: ``as_of``, by the wall clock; ``daemon_status``; ``clock_offset``, the seconds by
 which the broker's clock is ahead of the wall clock, such as ``-12.345``, absent while that is unknown;
 ``commits``, the number of commits so far, which shows whether the journal has lost what the published copy
-has; and those of :class:`riskd.journal.ownership.Record`: the gateway that the journal belongs to.  Rows of
+has; ``outbox`` and ``outbox_dropped``, see :mod:`riskd.journal.outbox`; and those of
+:class:`riskd.journal.ownership.Record`: the gateway that the journal belongs to.  Rows of
 ``enforcement`` and ``log`` are never deleted, and those of ``results`` and ``equity`` are kept for two years; the
 other tables hold the present state.  ``equity`` has the figures of each minute, as they were when they were first
 written in it; in the copy it has those of the last write.  ``results.data`` is a
@@ -179,6 +191,9 @@ FIRST_WITH_LOG: Final = 2
 
 FIRST_WITH_HISTORY: Final = 4
 """The first version of the schema that keeps executions and equity for reports."""
+
+FIRST_WITH_OUTBOX: Final = 6
+"""The first version of the schema that keeps events for a desk."""
 
 PUBLISHED_TABLES: Final = (
     "facts",
@@ -196,7 +211,15 @@ PUBLISHED_TABLES: Final = (
 )
 """The tables, in the newest version, whose rows are published."""
 
-PRIVATE_TABLES: Final = ("rule_memory", "charges", "results", "flattenings", "log", "settings")
+PRIVATE_TABLES: Final = (
+    "rule_memory",
+    "charges",
+    "results",
+    "flattenings",
+    "log",
+    "settings",
+    "outbox",
+)
 """The tables whose rows only the daemon may read; in the published copy they are empty."""
 
 _APPLICATION_ID: Final = 0x7269736B

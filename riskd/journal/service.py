@@ -28,13 +28,21 @@ from riskd.host.disk_thread import DiskThread
 from riskd.host.errors import UserError
 from riskd.host.timing import lasting_loop
 from riskd.journal.interface import IJournal
+from riskd.journal.outbox import PRUNED_EVERY, NotedEvent, noted
 from riskd.journal.reader import StateFileError, read_published
 from riskd.journal.store import Recovery, Store
 from riskd.model.account import AccountState
 from riskd.model.equity import EquityMark, equity_mark, with_lasting_closes
+from riskd.model.events import Event
 
 WRITE_BEHIND_SECONDS: Final = 0.5
 """How long a change may wait for further changes before it is written and published."""
+
+OUTBOX_SECONDS: Final = 0.1
+"""The same with an outbox, whose events wait for the write before they travel."""
+
+MOST_UNWRITTEN: Final = 5_000
+"""How many events wait for a disk that cannot be written; later ones do not come to the outbox."""
 
 QUOTES_WRITTEN_EVERY: Final = 1.0
 QUOTES_PUBLISHED_EVERY: Final = 5.0
@@ -122,6 +130,12 @@ class JournalService(Service):
         self._report: Callable[[str], None] = lambda _problem: None
         self._found: Callable[[Recovery], None] = lambda _recovery: None
         self._problem = ""
+        self._behind = OUTBOX_SECONDS if store.has_outbox else WRITE_BEHIND_SECONDS
+        # The events that are not in the outbox yet.
+        self._events: list[NotedEvent] = []
+        self._events_lost = 0
+        self._pruned_at = -inf
+        self._is_pruning = False
         self._is_recovered = False
         self._unpublished = _Unpublished.STATES
         self._published_at = -inf
@@ -179,11 +193,21 @@ class JournalService(Service):
         """Schedule a write and a publication, because states have changed."""
         if not only_quotes:
             self._unpublished = _Unpublished.STATES
-            self._write_within(WRITE_BEHIND_SECONDS)
+            self._write_within(self._behind)
         elif self._unpublished is _Unpublished.NOTHING:
             # Otherwise a write is scheduled or in progress already.
             self._unpublished = _Unpublished.QUOTES
             self._write_within(QUOTES_WRITTEN_EVERY)
+
+    def note_event(self, event: Event) -> None:
+        """Add an event to the outbox, if there is one, with the next write."""
+        if not self._store.has_outbox:
+            return
+        if len(self._events) < MOST_UNWRITTEN:
+            # Here and not at each attempt to write it.
+            self._events.append(noted(event))
+        else:
+            self._events_lost += 1
 
     def make_durable(self) -> Deferred[str]:
         """Write the states now.
@@ -245,7 +269,8 @@ class JournalService(Service):
         return Deferred.fromCoroutine(self._finish())
 
     async def _finish(self) -> None:
-        # The thread runs calls in order, so this comes after a write in progress.
+        # The thread runs calls in order: what a write in progress has written must not be written again.
+        await self._thread.run(lambda: None)
         last = _Write(
             writers=self._writers, clients=self._clients, publishes=True, takes_all_quotes=True
         )
@@ -280,9 +305,10 @@ class JournalService(Service):
 
     def _is_publication_due(self) -> bool:
         age = self._clock.seconds() - self._published_at
-        return self._unpublished is _Unpublished.STATES or (
-            self._unpublished is _Unpublished.QUOTES and age >= QUOTES_PUBLISHED_EVERY
-        )
+        if self._unpublished is _Unpublished.STATES:
+            # Writes for an outbox come more often; a copy each time would delay the next one.
+            return not self._store.has_outbox or age >= WRITE_BEHIND_SECONDS
+        return self._unpublished is _Unpublished.QUOTES and age >= QUOTES_PUBLISHED_EVERY
 
     def _write_within(self, seconds: float) -> None:
         """Schedule a write in so many seconds, unless an earlier one is scheduled."""
@@ -327,6 +353,10 @@ class JournalService(Service):
         # What has come up during the write.
         if self._writers or self._clients:
             self._write_now()
+            return
+        self._prune()
+        if self._events:
+            self._write_within(self._behind)
         elif self._unpublished is _Unpublished.STATES:
             self._write_within(WRITE_BEHIND_SECONDS)
         elif self._unpublished is _Unpublished.QUOTES:
@@ -342,12 +372,13 @@ class JournalService(Service):
         """
         now, begun, clock_offset = self._now(), self._clock.seconds(), self.clock_offset()
         # Before the recovery the states are empty, and would wipe out the locks in the journal.
-        may_write, is_written = self._is_recovered, False
+        may_write, is_written, added = self._is_recovered, False, 0
+        events, lost = tuple(self._events), self._events_lost
 
         def work(
             states: tuple[AccountState, ...], marks: tuple[EquityMark, ...]
         ) -> Recovery | bool:
-            nonlocal is_written
+            nonlocal is_written, added
             if not self._store.is_open:
                 return self._store.open(self._account_ids, now)
             if may_write:
@@ -358,9 +389,11 @@ class JournalService(Service):
                     all_quotes=write.takes_all_quotes,
                     clock_offset=clock_offset,
                     marks=marks,
+                    events=events,
+                    lost=lost,
                 )
                 # What follows may fail for itself.
-                is_written = True
+                is_written, added = True, len(events)
                 return write.publishes and self._store.publish()
             return False
 
@@ -381,6 +414,8 @@ class JournalService(Service):
             self._write_within(RETRY_SECONDS)
             self._report_problem(f"The state file cannot be written: {error}")
             return "" if is_written else str(error) or type(error).__name__
+        finally:
+            self._note_added(added, lost)
         if write.publishes and may_write:
             self._published_at = self._clock.seconds()
             # A problem is over once a copy was made in time for a handshake.
@@ -388,6 +423,37 @@ class JournalService(Service):
             if is_over and not replaced:
                 self._report_problem("")
         return "" if may_write else None
+
+    def _note_added(self, events: int, lost: int) -> None:
+        """Note how many events have come to the outbox with a write, and how many before them did not."""
+        if events:
+            del self._events[:events]
+            self._events_lost -= lost
+            self._report_dropped(lost)
+
+    def _report_dropped(self, events: int) -> None:
+        if events:
+            _log.error("{events} events were dropped that no desk has got", events=events)
+
+    def _prune(self) -> None:
+        """Remove from the outbox what needs not be kept, once a minute, while no write waits."""
+        is_due = self._clock.seconds() >= self._pruned_at + PRUNED_EVERY
+        if not (is_due and self._store.has_outbox and self._is_recovered) or self._is_pruning:
+            return
+        now, seconds = self._now(), self._clock.seconds()
+
+        def pruned(has_more: bool) -> None:
+            self._is_pruning, self._pruned_at = False, -inf if has_more else seconds
+            self._report_dropped(self._store.take_dropped())
+
+        def failed(failure: Failure) -> None:
+            self._is_pruning, self._pruned_at = False, seconds
+            _log.failure("the outbox cannot be pruned, which is tried again", failure)
+
+        self._is_pruning = True
+        self._thread.run(lambda: self._store.prune_outbox(now, seconds)).addCallbacks(
+            pruned, failed
+        )
 
     def _report_replacement(self) -> bool:
         """Report what others have done to the journal; return whether they have."""

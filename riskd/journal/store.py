@@ -20,6 +20,15 @@ from riskd.host.files import open_regular, sync
 from riskd.journal.audit_log import JOURNAL
 from riskd.journal.content import Content, Plan, Present, plan_write
 from riskd.journal.database import check_files, check_opened, check_whole, restrict
+from riskd.journal.outbox import (
+    OUTBOX_FACT,
+    NotedEvent,
+    Pruning,
+    first_number,
+    forget,
+    number_in,
+    read_acknowledged,
+)
 from riskd.journal.outdated import OutdatedError, check_current
 from riskd.journal.ownership import OtherGatewayError, Owner, Record
 from riskd.journal.publication import Publication
@@ -28,6 +37,7 @@ from riskd.journal.reader import (
     Snapshot,
     StateFileError,
     may_pass,
+    read_fact,
     read_published,
     read_snapshot,
     words_of,
@@ -44,6 +54,7 @@ from riskd.journal.schema import (
 from riskd.journal.watch import JournalWatch
 from riskd.model.account import AccountState, with_risk
 from riskd.model.equity import EquityMark
+from riskd.model.event_number import Number
 
 _NEW_NAME: Final = f"{JOURNAL_NAME}.new"
 
@@ -69,11 +80,16 @@ class Store:
     :param directory: an existing directory.
     :param owner: the gateway that the directory belongs to, which the journal records; without it, each
         write records the kind alone.
+    :param has_outbox: whether it keeps events for a desk; see :mod:`riskd.journal.outbox`.
     :ivar has_all_quotes: whether the last write took all quotes; if not, a later write must follow.
     """
 
-    def __init__(self, directory: Path, owner: Owner | None = None) -> None:
+    def __init__(
+        self, directory: Path, owner: Owner | None = None, *, has_outbox: bool = False
+    ) -> None:
         self.directory = directory
+        self.has_outbox = has_outbox
+        self._pruning = Pruning(directory)
         self._owner = owner
         self._path = directory / JOURNAL_NAME
         self._connection: sqlite3.Connection | None = None
@@ -115,6 +131,7 @@ class Store:
             facts={},
             commits=snapshot.commits,
             has_clock_offset=snapshot.clock_offset is not None,
+            number=self._begin_outbox(now),
         )
         self._watch.note(self._journal)
         return Recovery(snapshot.accounts)
@@ -128,6 +145,8 @@ class Store:
         all_quotes: bool = False,
         clock_offset: str | None = None,
         marks: Iterable[EquityMark] = (),
+        events: Iterable[NotedEvent] = (),
+        lost: int = 0,
     ) -> bool:
         """Write ``states`` to the journal; when this returns they are on disk.
 
@@ -144,6 +163,8 @@ class Store:
             all_quotes=all_quotes,
             clock_offset=clock_offset,
             marks=tuple(marks),
+            events=tuple(events),
+            lost=lost,
         )
         plan = plan_write(self._content, present)
         change = self._begin() if plan.statements else self.change()
@@ -154,6 +175,7 @@ class Store:
             has_written = self._commit(plan)
         if has_written:
             self._watch.note_write()
+            self._pruning.added(len(present.events))
         return has_written
 
     def _begin(self) -> str:
@@ -197,6 +219,26 @@ class Store:
         self._content = plan.content
         self._publication.is_current = False
         return True
+
+    def prune_outbox(self, now: datetime, seconds: float) -> bool:
+        """Remove from the outbox what needs not be kept, a part of it; return whether there may be more.
+
+        :param seconds: by a steady clock.
+        :raises sqlite3.Error: it failed; the next call tries again.
+        """
+        if not (self.has_outbox and self._connection):
+            return False
+        dropped = self._pruning.dropped
+        has_more = self._pruning.prune(self._journal, now, seconds)
+        self._watch.note_write()
+        if self._pruning.dropped > dropped:
+            self._publication.is_current = False
+        return has_more
+
+    def take_dropped(self) -> int:
+        """Return how many unacknowledged events were dropped since the last call."""
+        dropped, self._pruning.dropped = self._pruning.dropped, 0
+        return dropped
 
     def publish(self) -> bool:
         """Publish a copy of the journal's content, unless it is published already.
@@ -298,15 +340,36 @@ class Store:
         try:
             self._open_whole(new)
             self._record_owner()
+            self._content = msgspec.structs.replace(self._content, number=self._begin_outbox(now))
             kind = self._owner.gateway.kind if self._owner else ""
             self._write(Present(states=tuple(accounts.values()), gateway_name=kind, now=now))
         finally:
             # Closing checkpoints the log, so that all of it is in the one file.
             self.close()
         self._put_in_place(new, now, "damaged")
+        if self.has_outbox:
+            outcome += "; events that no desk has got yet may be lost"
         return Recovery(
             accounts, f"The journal {self._path} is damaged ({why}) and was set aside; {outcome}"
         )
+
+    def _begin_outbox(self, now: datetime) -> Number | None:
+        """Return the number before the first event of this run; ``None`` without an outbox."""
+        fact = self._stored_facts().get(OUTBOX_FACT)
+        if not self.has_outbox:
+            if fact is not None:
+                forget(self._journal)
+            return None
+        self._pruning.begin(self._journal)
+        known = (number_in(fact), self._published_number(), read_acknowledged(self.directory))
+        return first_number(now, *known)
+
+    def _published_number(self) -> Number | None:
+        """Return the number that the copy knows of; ``None`` if it cannot be read."""
+        try:
+            return number_in(read_fact(self.directory, OUTBOX_FACT))
+        except StateFileError:
+            return None
 
     def change(self) -> str:
         """Return what others have done to the journal's files, as a clause."""
@@ -361,6 +424,8 @@ class Store:
             raise
         # Only now: SQLite removes no file of a journal that has moved.
         old.close()
+        if self.has_outbox:
+            self._pruning.begin(self._journal)
         self._publication.is_current = False
         self._problem = f"{problem}; riskd has written it again, and no lock is lost"
 

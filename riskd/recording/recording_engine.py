@@ -271,6 +271,10 @@ class RecordingEngine(Environment, Service):
         """Notify the journal."""
         self._journal.changed(only_quotes=only_quotes)
 
+    def note_event(self, event: Event) -> None:
+        """Add an event to the outbox."""
+        self._journal.note_event(event)
+
     # Turns.
 
     def _receive(self, received: Input) -> None:

@@ -119,6 +119,9 @@ class Environment:
     def state_changed(self, *, only_quotes: bool) -> None:
         """Note that the journal has something to write."""
 
+    def note_event(self, event: Event) -> None:
+        """Receive an event for the journal's outbox."""
+
 
 class Sandbox:
     """Lets an engine act, one turn at a time.
@@ -311,6 +314,10 @@ class _SandboxJournal:
     def changed(self, *, only_quotes: bool = False) -> None:
         """Report that the states have changed."""
         self._sandbox.environment.state_changed(only_quotes=only_quotes)
+
+    def note_event(self, event: Event) -> None:
+        """Pass on an event for the outbox."""
+        self._sandbox.environment.note_event(event)
 
     def make_durable(self) -> Deferred[str]:
         """Request the writing of the states."""

@@ -26,7 +26,7 @@ from riskd.journal.state_directory import StateDirectory
 from riskd.journal.store import Recovery
 from riskd.model.account import AccountState
 from riskd.model.broker import BrokerPosition
-from riskd.model.events import MarketQuote, PositionType
+from riskd.model.events import Event, MarketQuote, PositionType
 from riskd.practice.gateway import PracticeGateway
 from riskd.testing import unguarded_settings
 
@@ -51,6 +51,9 @@ class NoJournal(JournalService):
 
     def changed(self, *, only_quotes: bool = False) -> None:
         """Ignore the change."""
+
+    def note_event(self, event: Event) -> None:
+        """Keep nothing."""
 
     def make_durable(self) -> Deferred[str]:
         return succeed("")

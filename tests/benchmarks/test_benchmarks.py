@@ -108,7 +108,7 @@ class JournalTests(SynchronousTestCase):
 
     def test_each_event_is_broadcast(self) -> None:
         told: list[Event] = []
-        journal: Any = SimpleNamespace(changed=lambda **_: None)
+        journal: Any = SimpleNamespace(changed=lambda **_: None, note_event=lambda _: None)
         source = Source(TrackedAccount(123, [], journal, told.append, utc_now, Clock().seconds))
         for _ in range(200):
             source.emit()

@@ -175,7 +175,7 @@ loss_limit = -5
             ),
             (
                 "riskd.toml, line 1: strict_mode: expected true or false, got 1",
-                "riskd.toml, line 2: colour: unknown key; known are gateway, practice, server, strict_mode, enforce, commitment, accounts, defaults, rules, files",
+                "riskd.toml, line 2: colour: unknown key; known are gateway, practice, server, strict_mode, enforce, commitment, desk, accounts, defaults, rules, files",
                 'riskd.toml, line 4: gateway.kind: expected one of "practice", "projectx", got "projectxx"; did you mean projectx?',
                 "riskd.toml, line 5: rules.max_contract: there is no such rule; did you mean max_contracts?",
                 "riskd.toml, line 7: rules.max_contracts.limit: expected a whole number above 0 up to 10000, got 0",

@@ -31,6 +31,9 @@ class StubJournal:
     def changed(self, *, only_quotes: bool = False) -> None:
         """Write nothing."""
 
+    def note_event(self, event: object) -> None:
+        """Keep nothing."""
+
     def make_durable(self) -> object:
         return succeed(None)
 

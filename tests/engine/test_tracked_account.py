@@ -35,9 +35,13 @@ class FakeJournal:
         self.writes: list[Deferred[None]] = []
         self.copies: list[Deferred[None]] = []
         self.changes: list[bool] = []
+        self.noted: list[Any] = []
 
     def changed(self, *, only_quotes: bool = False) -> None:
         self.changes.append(only_quotes)
+
+    def note_event(self, event: Any) -> None:
+        self.noted.append(event)
 
     def make_durable(self) -> Deferred[None]:
         self.writes.append(Deferred())
@@ -140,6 +144,17 @@ class AnnouncementTests(TrackedAccountTestCase):
             self.assertEqual(set(self.state.lockouts), locks)
             self.assertEqual(set(self.account.state_with_pending.lockouts), {"RULE-003"})
         self.assertEqual(self.told, [lock(), cleared(), lock()])
+
+    def test_all_but_quotes_is_noted_for_the_outbox_with_the_write_of_its_effect(self) -> None:
+        self.take(order(1), position(MNQ, 2), trade(3, "-10"))
+        self.account.announce(action(), lock())
+        self.assertEqual([event.data for event in self.journal.noted[:-2]], self.told)
+        self.assertEqual([event.data for event in self.journal.noted[-2:]], [action(), lock()])
+        self.journal.writes[0].callback(None)
+        self.account.update_quote(quote(MNQ, "21000").data)
+        self.assertEqual(len(self.told), 6)
+        self.assertEqual([event.data for event in self.journal.noted], self.told[:-1])
+        self.assertEqual({event.account_id for event in self.journal.noted}, {ACCOUNT})
 
     def test_events_of_the_gateway_do_not_wait_for_the_disk(self) -> None:
         self.account.announce(lock())

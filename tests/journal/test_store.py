@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from riskd.journal import schema
 from riskd.journal import store as store_module
+from riskd.journal.outbox import noted
 from riskd.journal.reader import published_mark, read_published
 from riskd.journal.replacement import set_aside
 from riskd.journal.schema import JOURNAL_NAME, PUBLISHED_NAME, NewerSchemaError
@@ -252,6 +253,12 @@ class PublishTests(StoreTestCase):
         self.assertEqual(limits, full_state().limits)
 
     def test_no_private_row_is_in_the_copy(self) -> None:
+        self.store.close()
+        self.store = Store(self.directory, has_outbox=True)
+        self.store.open([123], NOON)
+        self.addCleanup(self.store.close)
+        event = noted(make_event("daemon_status", {"message": PRIVATE}))
+        self.store.write([full_state()], "practice", NOON, events=[event])
         self.assertEqual(self.publish(full_state()).accounts[123], as_published(full_state()))
         copy = sqlite3.connect(self.published)
         self.addCleanup(copy.close)

@@ -79,6 +79,7 @@ class FakeJournal:
     def __init__(self) -> None:
         self.durable: Deferred[str] = Deferred()
         self.changes: list[bool] = []
+        self.noted: list[Any] = []
 
     def recover(self, account_ids: Any, states: Any, found: Any, report: Any) -> Deferred[None]:
         self.account_ids, self.states, self.found, self.report = account_ids, states, found, report
@@ -86,6 +87,9 @@ class FakeJournal:
 
     def changed(self, *, only_quotes: bool = False) -> None:
         self.changes.append(only_quotes)
+
+    def note_event(self, event: Any) -> None:
+        self.noted.append(event)
 
     def make_durable(self) -> Deferred[str]:
         return self.durable
