@@ -1,4 +1,4 @@
-"""What an uplink takes from riskd's broadcast: quotes, and whether riskd is there."""
+"""What an uplink takes from riskd's broadcast: quotes, and that riskd is there."""
 
 from __future__ import annotations
 
