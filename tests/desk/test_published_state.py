@@ -7,9 +7,31 @@ from typing import Any
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.desk.messages import MessageError, PublishedState
+from riskd.desk.copy_rows import read_states
+from riskd.desk.messages import MessageError, PublishedState, decode_state, encode_state
 from riskd.desk.published_state import digest, read_state
 from riskd.journal.schema import MIGRATIONS, PRIVATE_TABLES, PUBLISHED_TABLES
+from riskd.model.account import AccountState
+from tests.support.journal import StoreTestCase, as_published, full_state
+
+
+class RoundTripTests(StoreTestCase):
+    """A state arrives as it was published."""
+
+    def test_each_account_arrives_as_it_is_in_the_copy(self) -> None:
+        states = (full_state(), AccountState(account_id=456))
+        self.publish(*states)
+        sent = read_states(self.directory)
+        for state in states:
+            received = decode_state(encode_state(sent[state.account_id]))
+            snapshot = read_state(received, "anna", state.account_id)
+            # How the daemon is, the relay knows by heartbeats and events.
+            expected = msgspec.structs.replace(as_published(state), daemon=None)
+            found = snapshot.accounts[state.account_id]
+            self.assertEqual(found, msgspec.structs.replace(expected, contracts=found.contracts))
+            self.assertLessEqual(expected.contracts.items(), found.contracts.items())
+            self.assertEqual(snapshot.gateway_name, "practice")
+
 
 ACCOUNT = [123, "1.50", 2, None, None, None, None, None]
 

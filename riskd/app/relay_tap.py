@@ -1,0 +1,127 @@
+"""``twistd riskd-relay``: serves a desk's accounts to this machine's consoles."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from contextlib import ExitStack
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+from twisted.application.service import Service
+from twisted.logger import Logger
+
+from riskd.app import launch
+from riskd.app.launch import Daemon
+from riskd.desk.settings import DeskSettings, load_desk
+from riskd.host.core_dumps import forbid_core_dumps
+from riskd.host.errors import UserError
+from riskd.journal.default_state import open_default
+from riskd.journal.gateway_identity import DESK, GatewayIdentity
+from riskd.journal.state_directory import StateDirectory
+
+_USER: Final = "relay"
+"""The name of the relay among the users of a desk's servers."""
+
+_log = Logger()
+
+
+class Options(launch.Options):
+    """The command line of ``twistd riskd-relay``."""
+
+    program = "riskd-relay"
+    longdesc = (
+        "Follow the riskd of every trader of a desk, over NATS, and broadcast their events to every console on this "
+        "machine, as riskd itself does. It only shows: each riskd enforces alone, and nothing goes back to it."
+    )
+    optParameters: Sequence[Sequence[Any]] = [
+        launch.port_option(8765),
+        launch.INTERFACE_OPTION,
+        launch.path_option("config", "TOML file that riskctl desk has written: desk.toml.", "c"),
+        launch.path_option(
+            "state",
+            "Directory of the relay's journal and state file, of one desk "
+            "[default: that of --config, or one in riskd in the XDG state directory].",
+        ),
+        launch.LOG_FORMAT_OPTION,
+    ]
+
+    def postOptions(self) -> None:
+        """Choose the reactor, before twistd does."""
+        try:
+            launch.use_asyncio()
+        except UserError as error:
+            self.refuse(*error.problems)
+
+
+def makeService(options: Options) -> Service:
+    """Assemble the relay from its options."""
+    forbid_core_dumps()
+    try:
+        settings = read_settings(options)
+        # Resources first, while a refusal is still a line on the terminal; twistd detaches afterwards.
+        with ExitStack() as held:
+            sockets = launch.listen_at(options, "port", held)
+            state = open_state(options["state"] or settings.relay_state, settings.desk)
+            held.callback(state.release)
+            relay = _assemble(settings, sockets, state, options)
+            # Nothing is refused from here on, so nothing is released again.
+            held.pop_all()
+    except UserError as error:
+        options.refuse(*error.problems)
+    return relay
+
+
+def read_settings(options: Options) -> DeskSettings:
+    """Return the settings.
+
+    :raises UserError: nats-py is missing, or the file is wrong.
+    """
+    if find_spec("nats") is None:
+        raise UserError("this needs nats-py; install it with pip install 'riskd[desk]'")
+    if options["config"] is None:
+        raise UserError("expected --config with the file desk.toml that riskctl desk has written")
+    return load_desk(options["config"])
+
+
+def open_state(path: Path | None, desk: str) -> StateDirectory:
+    """Return the state directory of the relay of a desk.
+
+    :param path: ``None`` takes the default one.
+    :raises UserError: it cannot be used, or belongs to another desk, or to a riskd.
+    """
+    identity = GatewayIdentity(DESK, login=desk)
+    if path is None:
+        state, notes = open_default(identity)
+    else:
+        state = StateDirectory(path)
+        try:
+            notes = state.claim(identity)
+        except UserError:
+            state.release()
+            raise
+    for note in notes:
+        _log.warn("{note}", note=note)
+    return state
+
+
+def _assemble(
+    settings: DeskSettings,
+    sockets: list[socket.socket],
+    state: StateDirectory,
+    options: Options,
+) -> Daemon:
+    # Only now, because twistd installs a reactor first, and nats-py is an optional dependency.
+    from twisted.internet import reactor  # noqa: PLC0415
+
+    from riskd.app.relay_services import relay_services  # noqa: PLC0415
+    from riskd.desk.connection import client_context  # noqa: PLC0415
+    from riskd.host.timing import use_steady_clock  # noqa: PLC0415
+
+    use_steady_clock(reactor)
+    context = client_context(settings)
+    daemon = Daemon(state)
+    for service in relay_services(reactor, settings, context, _USER, sockets, state):
+        service.setServiceParent(daemon)
+    return launch.finish(daemon, reactor, options)

@@ -1,0 +1,79 @@
+"""``twistd riskd-relay``: what it refuses, each in one line, and whose its state directory is."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from twisted.python.monkey import MonkeyPatcher
+from twisted.trial.unittest import SynchronousTestCase
+
+from riskd.app import relay_tap
+from riskd.app.relay_tap import Options, open_state, read_settings
+from riskd.host.errors import UserError
+from tests.support.directories import temporary_directory
+
+WHOLE = """
+desk = "alpha"
+servers = ["tls://desk.example:4222"]
+certificate = "relay.pem"
+key = "relay.key"
+ca = "ca.pem"
+"""
+
+
+class OptionsTests(SynchronousTestCase):
+    def refusal(self, config: Path | None) -> str:
+        options = Options()
+        options["config"] = config
+        return str(self.assertRaises(UserError, read_settings, options))
+
+    def test_it_needs_a_file(self) -> None:
+        self.assertIn("expected --config with the file desk.toml", self.refusal(None))
+
+    def test_a_mistake_in_the_file_is_named(self) -> None:
+        file = temporary_directory(self) / "desk.toml"
+        self.assertIn(f"{file}: cannot be read", self.refusal(file))
+        file.write_text(WHOLE.replace('"alpha"', "1"))
+        self.assertIn(f"{file}, line 2: desk: expected a name", self.refusal(file))
+
+    def test_the_relay_has_no_instance(self) -> None:
+        file = temporary_directory(self) / "desk.toml"
+        file.write_text(WHOLE)
+        options = Options()
+        options["config"] = file
+        self.assertIsNone(read_settings(options).instance)
+
+    def test_without_nats_py_it_says_what_to_install(self) -> None:
+        self.patch(relay_tap, "find_spec", lambda _name: None)
+        self.assertIn("pip install 'riskd[desk]'", self.refusal(None))
+
+    def test_another_reactor_is_refused_in_one_line(self) -> None:
+        name = "twisted.internet.reactor"
+        patcher = MonkeyPatcher((sys, "modules", {**sys.modules, name: object()}))
+        patcher.patch()
+        self.addCleanup(patcher.restore)
+        refusal = self.assertRaises(SystemExit, Options().parseOptions, [])
+        self.assertEqual(
+            str(refusal.code),
+            "riskd-relay: this runs on Twisted's asyncio reactor; leave out twistd's --reactor",
+        )
+
+
+class StateTests(SynchronousTestCase):
+    def test_a_named_directory_is_of_its_desk_alone(self) -> None:
+        directory = temporary_directory(self) / "state"
+        open_state(directory, "alpha").release()
+        refusal = str(self.assertRaises(UserError, open_state, directory, "beta"))
+        self.assertIn("belongs to the desk alpha", refusal)
+
+    def test_the_default_one_is_where_consoles_look(self) -> None:
+        home = temporary_directory(self)
+        patcher = MonkeyPatcher((os, "environ", {**os.environ, "XDG_STATE_HOME": str(home)}))
+        patcher.patch()
+        self.addCleanup(patcher.restore)
+        state = open_state(None, "alpha")
+        state.release()
+        self.assertEqual(state.path.parent, home / "riskd")
+        self.assertTrue(state.path.name.startswith("desk-"))
