@@ -51,7 +51,7 @@ class Stream:
         return None if self._received_at is None else self._seconds() - self._received_at
 
     def take_quotes(self) -> dict[tuple[int, str], bytes]:
-        """Return the latest quote of each account and contract since the last call, as on the wire."""
+        """Return the latest quote of each account and contract since the last call."""
         quotes, self._quotes = self._quotes, {}
         return quotes
 

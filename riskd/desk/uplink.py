@@ -1,4 +1,4 @@
-"""The uplink: publishes to a desk what one riskd has journaled, and that it is alive.
+"""The uplink: publishes to a desk what one riskd has journaled.
 
 It is a process of its own beside riskd, and only reads: the outbox in the journal, the published copy, and the
 broadcast.  riskd does not know of it, and nothing comes back.

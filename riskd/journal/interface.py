@@ -36,9 +36,9 @@ class IJournal(Interface):
         """Schedule a write and a publication, because states have changed."""
 
     def note_event(event: Event) -> None:
-        """Add an event that is no quote to the outbox, in the commit that writes its effect.
+        """Add an event to the outbox, in the commit that writes its effect.
 
-        Without an outbox it does nothing.
+        Without an outbox it does nothing.  Quotes do not come here.
         """
 
     def make_durable() -> Deferred[str]:

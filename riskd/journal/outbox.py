@@ -1,6 +1,6 @@
-"""Events that wait in the journal until a desk has stored them; ``riskd.desk`` sends them.
+"""Events that wait in the journal until a desk has stored them.
 
-The daemon adds each event that is no quote in the commit that writes its effect.  Another program reads them, and writes
+``riskd.desk`` sends them.  The daemon adds each event that is no quote in the commit that writes its effect.  Another program reads them, and writes
 down in a file of its own how far the desk has acknowledged them: nobody but the daemon writes to the journal.  What is
 acknowledged stays for some minutes, because a server that loses its power may lose what it has acknowledged.
 """
@@ -131,7 +131,7 @@ class Pruning:
         self._count += events
 
     def prune(self, journal: sqlite3.Connection, now: datetime, seconds: float) -> bool:
-        """Remove up to :data:`PRUNED_AT_ONCE` of the oldest; return whether there may be more to remove.
+        """Remove some of the oldest; return whether there may be more to remove.
 
         :param now: by the wall clock.
         :param seconds: by a steady clock.

@@ -137,7 +137,7 @@ def read_published(directory: Path, only: Collection[int] | None = None) -> Snap
 
 
 def read_fact(directory: Path, name: str) -> str | None:
-    """Return a fact of the published copy in ``directory``; ``None`` if it does not have it.
+    """Return a fact of the published copy; ``None`` if it does not have it.
 
     :raises StateFileError: see :func:`read_published`.
     """

@@ -425,7 +425,7 @@ class JournalService(Service):
         return "" if may_write else None
 
     def _note_added(self, events: int, lost: int) -> None:
-        """Note how many events have come to the outbox with a write, and how many before them did not."""
+        """Note how many events have come to the outbox, and how many were lost."""
         if events:
             del self._events[:events]
             self._events_lost -= lost
@@ -436,7 +436,7 @@ class JournalService(Service):
             _log.error("{events} events were dropped that no desk has got", events=events)
 
     def _prune(self) -> None:
-        """Remove from the outbox what needs not be kept, once a minute, while no write waits."""
+        """Prune the outbox once a minute, while no write waits."""
         is_due = self._clock.seconds() >= self._pruned_at + PRUNED_EVERY
         if not (is_due and self._store.has_outbox and self._is_recovered) or self._is_pruning:
             return

@@ -221,7 +221,7 @@ class Store:
         return True
 
     def prune_outbox(self, now: datetime, seconds: float) -> bool:
-        """Remove from the outbox what needs not be kept, a part of it; return whether there may be more.
+        """Prune a part of the outbox; return whether there may be more to prune.
 
         :param seconds: by a steady clock.
         :raises sqlite3.Error: it failed; the next call tries again.
@@ -354,7 +354,7 @@ class Store:
         )
 
     def _begin_outbox(self, now: datetime) -> Number | None:
-        """Return the number before the first event of this run; ``None`` without an outbox."""
+        """Return the number before this run's first event; ``None`` without an outbox."""
         fact = self._stored_facts().get(OUTBOX_FACT)
         if not self.has_outbox:
             if fact is not None:

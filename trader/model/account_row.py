@@ -248,7 +248,7 @@ def _end_of_lock(row: AccountRow, end: datetime | None, now: datetime) -> list[s
 
 
 def _day_and_time(moment: datetime, now: datetime) -> tuple[str, str]:
-    """Return the day, empty for today, and the time, without seconds if they are zero."""
+    """Return the day, empty for today, and the time without zero seconds."""
     day, _, time = until(moment, now).rpartition(" ")
     return day, time.removesuffix(":00")
 

@@ -89,7 +89,7 @@ def gauge_line(view: View, usage: LimitUsage, width: int) -> StyledLine:
 def _narrow_cells(
     usage: LimitUsage, percent: tuple[str, str, int], style: str, used: str, width: int
 ) -> list[tuple[str, str, int]]:
-    """Return per cent, name and words, with the bar unless the name would be cut for it."""
+    """Return per cent, name and words, and the bar where the name is whole."""
     words, is_warned = _words(usage), usage.level not in _UNWARNED
     if not is_warned and usage.floor is not None:
         words = ""

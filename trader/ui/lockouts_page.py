@@ -58,7 +58,7 @@ def heading(
 
 
 def _lockouts(view: View, now: datetime, columns: int, room: int) -> list[StyledLine]:
-    """Return why the account is locked, with as many trades as have room, but one at least."""
+    """Return why the account is locked, with the trades that have room."""
     locks = sorted(view.account.lockouts.values(), key=end_of_lock, reverse=True)
     if not locks:
         return [

@@ -133,7 +133,7 @@ def _heading_and_rows(
     columns: int,
     rows: int,
 ) -> tuple[list[StyledLine], list[StyledLine]]:
-    """Return the fixed lines and the rows; all but the title are rows if the screen is too low for it."""
+    """Return the fixed lines and the rows; on a low screen only the title is fixed."""
     width = columns - MARK_WIDTH
     listed = rows_of(view, ui_state, now, width)
     heading = page.heading(view, ui_state, now, columns, rows)

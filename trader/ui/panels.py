@@ -88,7 +88,7 @@ def pnl(view: View, now: datetime, width: int) -> list[StyledLine]:
 
 
 def _net(view: View, now: datetime, *, is_certain: bool) -> StyledLine:
-    """Return the P&L after fees, which limits and floors go by; nothing if it is unknown."""
+    """Return the P&L after fees, by which limits go; nothing if it is unknown."""
     is_known = view.account.balance.agreed is not None and view.events_only_since is None
     if not is_known or unknown_open_pnl(view, now):
         return []
