@@ -58,6 +58,7 @@ class Instance:
         self.clock_offset: timedelta | None = None
         self._link = Link(now)
         self._older_beats = 0
+        self._doubted: tuple[Status, str] | None = None
         self._refusals: dict[int | None, str] = {}
         # Until when each sentence is shown.
         self._notes: dict[str, float] = {}
@@ -82,13 +83,19 @@ class Instance:
         self._older_beats = self._older_beats + 1 if is_older else 0
         return self._older_beats >= _OLDER_BEATS
 
+    def receive_status(self, status: DaemonStatus) -> None:
+        """Take a status that the daemon has broadcast."""
+        self.daemon, self._doubted = status, None
+
     def _take_status(self, beat: Heartbeat) -> None:
         """Take the daemon's status of a heartbeat, unless an event has a later one."""
         last, known = self.ordering.last, self.daemon
         if beat.status is None or (known and last not in (None, beat.number)):
             return
         status = DaemonStatus(status=beat.status, message=beat.message, timestamp=beat.at)
-        if known is None or _words(known) != _words(status):
+        # It is from the published copy, which may be a moment older than an event: two of them must say the same.
+        is_doubted, self._doubted = _words(status) != self._doubted, _words(status)
+        if known is None or (_words(known) != _words(status) and not is_doubted):
             self.daemon = status
 
     def begin_anew(self, now: Now) -> None:

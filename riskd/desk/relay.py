@@ -188,7 +188,7 @@ class Relay:
             if event is None:
                 continue
             if isinstance(event.data, DaemonStatus):
-                instance.daemon = event.data
+                instance.receive_status(event.data)
                 self._accounts.note_delivered(instance.name, number)
                 events += self._look(instance, now, is_said=True)
                 continue

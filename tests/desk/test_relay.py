@@ -251,9 +251,19 @@ class LinkTests(DeskTestCase):
         self.event(ANNA, status("No prices", "ERROR"))
         self.assertEqual(self.statuses()[-1], (Status.ERROR, "anna: No prices"))
 
-    def test_a_status_that_only_a_heartbeat_has_is_taken_from_it(self) -> None:
+    def test_a_status_that_only_heartbeats_have_is_taken_from_the_second(self) -> None:
+        self.beat(ANNA, status=Status.ERROR, message="No prices")
+        self.assertEqual(self.statuses(), [])
         self.beat(ANNA, status=Status.ERROR, message="No prices")
         self.assertEqual(self.statuses(), [(Status.ERROR, "anna: No prices")])
+
+    def test_a_heartbeat_from_an_older_copy_ends_no_error(self) -> None:
+        self.event(ANNA, status("No prices", "ERROR"))
+        self.statuses()
+        self.beat(ANNA)
+        self.beat(ANNA, status=Status.ERROR, message="No prices")
+        self.assertEqual(self.statuses(), [])
+        self.assertEqual(self.shown(), ANNA_WRONG)
 
     def test_nothing_is_said_of_an_instance_before_it_is_known(self) -> None:
         relay = Relay()
