@@ -35,6 +35,9 @@ _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,32}")
 """The name of a desk, or of an instance: one riskd at the desk."""
 
+RELAY: Final = "relay"
+"""The name of the relay among the users of a desk's server; no instance has it."""
+
 ALL_ACCOUNTS: Final = "all"
 """In place of an account id, in the subject of what is about the daemon."""
 

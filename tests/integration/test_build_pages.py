@@ -77,6 +77,8 @@ def test_the_page_shows_each_command(built: Path) -> None:
     [
         ("riskctl chec", ["check-config"]),
         ("riskctl lock --un", ["--until"]),
+        ("riskctl desk re", ["revoke"]),
+        ("riskctl desk init --tr", ["--trader"]),
         ("trader-console --theme color", ["colorblind"]),
     ],
 )

@@ -17,7 +17,7 @@ _IMPORTED = re.compile(r"^import time:.*\| +(\S+)$", re.MULTILINE)
 OTHER_PROGRAMS = (
     *("apprise", "prometheus_client", "pytest", "treq", "riskd.testing"),
     *("jinja2", "leather", "riskd.report"),
-    *("nats", "riskd.desk"),
+    *("nats", "riskd.desk", "riskd.app.riskctl.desk.certificates"),
 )
 C_PARSER = ("autobahn.nvx", "cffi.cparser", "pycparser")
 HTTP = ("jwt", "riskd.host.bounded_site", "twisted.web", "twisted.spread")

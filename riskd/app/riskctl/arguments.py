@@ -9,39 +9,18 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import Any, Final
 
 from riskd import __version__
+from riskd.app.riskctl.desk.arguments import add_desk
+from riskd.app.riskctl.later import Later
 from riskd.app.riskctl.times import day, seconds_of_minutes, since, until
 
 _AMOUNT: Final = re.compile(r"-?[0-9]{1,9}(\.[0-9]{1,2})?", re.ASCII)
-
-
-class Later:
-    """A function that is imported at its first call.
-
-    :param module: its module.
-    :param name: its name there.
-    """
-
-    def __init__(self, module: str, name: str) -> None:
-        self._name = f"{module}:{name}"
-
-    @property
-    def function(self) -> Callable[..., Any]:
-        """The function itself."""
-        found: Callable[..., Any] = resolve_name(self._name)
-        return found
-
-    def __call__(self, *arguments: Any) -> Any:
-        """Import and call it."""
-        return self.function(*arguments)
 
 
 _online = partial(Later, "riskd.app.riskctl.online")
@@ -148,6 +127,7 @@ def make_parser(now: datetime | None = None) -> argparse.ArgumentParser:
         )
 
     _add_report(commands, account, now)
+    add_desk(commands)
 
     commands.add_parser(
         "unlock", help="end all locks of an account", parents=[account, reason]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
@@ -12,10 +13,22 @@ import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd import __version__
-from riskd.app.riskctl.arguments import Later, make_parser
+from riskd.app.riskctl.arguments import make_parser
+from riskd.app.riskctl.later import Later
 from riskd.app.riskctl.main import main, parse
 from tests.support.control import NOW
 from tests.support.directories import temporary_directory
+
+
+def commands_of(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """Yield the parser of each command, in place of a command with steps those of its steps."""
+    groups = [action for action in parser._actions if action.nargs == argparse.PARSER]
+    for group in groups:
+        assert isinstance(group.choices, dict)
+        for command in group.choices.values():
+            yield from commands_of(command)
+    if not groups:
+        yield parser
 
 
 class CommandLineTests(SynchronousTestCase):
@@ -42,6 +55,12 @@ class CommandLineTests(SynchronousTestCase):
             "floor 123 nan",
             "floor 123 4850000000",
             "floor 123 48500 --reason x",
+            "desk",
+            "desk init",
+            "desk init alpha",
+            "desk init alpha --server",
+            "desk add alpha",
+            "desk revoke",
         ):
             self.assert_usage(words.split())
         self.assert_usage(["lock", "123", "--reason", "  "])
@@ -79,16 +98,12 @@ class CommandLineTests(SynchronousTestCase):
 
     def test_each_command_finds_the_functions_that_it_runs(self) -> None:
         """They are named and imported late, so that a misspelled one would only show when it runs."""
-        commands = next(
-            action for action in make_parser(NOW)._actions if action.nargs == argparse.PARSER
-        )
-        assert isinstance(commands.choices, dict)
-        for name, command in commands.choices.items():
+        for command in commands_of(make_parser(NOW)):
             named = [*command._defaults.values(), *(each.const for each in command._actions)]
             functions = [each for each in named if isinstance(each, Later)]
-            self.assertTrue(functions, name)
+            self.assertTrue(functions, command.prog)
             for each in functions:
-                self.assertTrue(callable(each.function), name)
+                self.assertTrue(callable(each.function), command.prog)
 
 
 class TerminalTests(SynchronousTestCase):
