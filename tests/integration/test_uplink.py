@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from riskd.journal.outbox import read_outbox
 
+from riskd.journal.outbox import read_outbox
 from riskd.journal.reader import read_published
 from riskd.model.event_number import Number
 from riskd.model.events import Status
