@@ -63,7 +63,7 @@ class Machine:
         self.uplink.wait()
 
     def stop(self) -> None:
-        for process in (self.riskd and self.riskd.process, self.uplink):
+        for process in (self.riskd.process if self.riskd else None, self.uplink):
             if process is not None:
                 process.terminate()
                 process.wait(DEADLINE_SECONDS)
