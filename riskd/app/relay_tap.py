@@ -7,22 +7,20 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from twisted.application.service import Service
 from twisted.logger import Logger
 
 from riskd.app import launch
 from riskd.app.launch import Daemon
+from riskd.desk.messages import RELAY
 from riskd.desk.settings import DeskSettings, load_desk
 from riskd.host.core_dumps import forbid_core_dumps
 from riskd.host.errors import UserError
 from riskd.journal.default_state import open_default
 from riskd.journal.gateway_identity import DESK, GatewayIdentity
 from riskd.journal.state_directory import StateDirectory
-
-_USER: Final = "relay"
-"""The name of the relay among the users of a desk's servers."""
 
 _log = Logger()
 
@@ -122,6 +120,6 @@ def _assemble(
     use_steady_clock(reactor)
     context = client_context(settings)
     daemon = Daemon(state)
-    for service in relay_services(reactor, settings, context, _USER, sockets, state):
+    for service in relay_services(reactor, settings, context, RELAY, sockets, state):
         service.setServiceParent(daemon)
     return launch.finish(daemon, reactor, options)

