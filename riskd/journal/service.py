@@ -144,6 +144,7 @@ class JournalService(Service):
         self._clients: list[Deferred[None]] = []
         self._in_progress: _Write | None = None
         self._timer: IDelayedCall | None = None
+        self._marks: dict[int, tuple[AccountState, EquityMark | None]] = {}
         self._watch = lasting_loop(clock, self._look_at_files, _log)
         self._is_looking = False
 
@@ -362,6 +363,14 @@ class JournalService(Service):
         elif self._unpublished is _Unpublished.QUOTES:
             self._write_within(QUOTES_WRITTEN_EVERY)
 
+    def _mark(self, state: AccountState) -> EquityMark | None:
+        """Return the figures of an account, which are computed once for each state."""
+        known = self._marks.get(state.account_id)
+        # By identity: most of many accounts have not changed since the last write.
+        if known is None or known[0] is not state:
+            known = self._marks[state.account_id] = (state, equity_mark(state))
+        return known[1]
+
     async def _perform(self, write: _Write) -> str | None:
         """Carry out ``write``; open the journal instead if it is closed.
 
@@ -400,7 +409,7 @@ class JournalService(Service):
         try:
             states = tuple(self._states())
             # Here and not in the thread: the open P&L is kept from one call to the next.
-            marks = tuple(mark for mark in map(equity_mark, states) if mark is not None)
+            marks = tuple(mark for mark in map(self._mark, states) if mark is not None)
             outcome = await self._thread.run(lambda: work(states, marks))
             if isinstance(outcome, Recovery):
                 self._take_over(outcome)

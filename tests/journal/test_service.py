@@ -12,12 +12,14 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
+from riskd.journal import service
 from riskd.journal.audit_log import read_log
 from riskd.journal.reader import Snapshot, StateFileError, read_published
 from riskd.journal.schema import JOURNAL_NAME, PUBLISHED_NAME
 from riskd.journal.service import WATCHED_EVERY, JournalService
 from riskd.journal.store import Recovery, Store
 from riskd.model.account import AccountState, LogEntry, RiskState, apply
+from riskd.model.equity import EquityMark, equity_mark
 from riskd.model.events import Event
 from riskd.testing import make_event
 from tests.support.directories import temporary_directory
@@ -90,6 +92,24 @@ class ServiceTestCase(SynchronousTestCase):
 
     def snapshot(self) -> Snapshot:
         return read_published(self.directory)
+
+
+class MarkTests(ServiceTestCase):
+    """The figures of an account are computed once for each of its states."""
+
+    def test_what_has_not_changed_is_not_computed_again(self) -> None:
+        computed: list[AccountState] = []
+
+        def count(state: AccountState) -> EquityMark | None:
+            computed.append(state)
+            return equity_mark(state)
+
+        self.patch(service, "equity_mark", count)
+        for _ in range(3):
+            self.apply("GatewayUserTrade")
+            for _ in range(3):
+                self.successResultOf(self.service.make_durable())
+        self.assertEqual(len(computed), 3)
 
 
 class RhythmTests(ServiceTestCase):
