@@ -67,13 +67,13 @@ def _program(settings: DeskSettings, options: Options) -> Program:
     # Only now, because twistd installs a reactor first, and nats-py is an optional dependency.
     from twisted.internet import reactor  # noqa: PLC0415
 
-    from riskd.desk.connection import DeskConnection, client_context  # noqa: PLC0415
+    from riskd.desk.connection import DeskConnection, client_context, id_secret  # noqa: PLC0415
     from riskd.desk.stream import Stream, stream_service  # noqa: PLC0415
     from riskd.desk.uplink import Uplink  # noqa: PLC0415
 
     clock: Any = reactor
     stream = Stream(clock.seconds)
-    uplink = Uplink(settings, stream, launch.utc_now)
+    uplink = Uplink(settings, stream, launch.utc_now, id_secret(settings))
     name = settings.instance or ""
     connection = DeskConnection(settings, name, client_context(settings), uplink.use)
     program = Program()

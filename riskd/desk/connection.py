@@ -11,6 +11,7 @@ import random
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from hashlib import sha256
 from typing import Any, Final
 
 import nats.errors
@@ -71,6 +72,14 @@ def client_context(settings: DeskSettings) -> ssl.SSLContext:
             f"{settings.certificate} and {settings.key}: expected a certificate and its key: {_words(error)}"
         ) from None
     return context
+
+
+def id_secret(settings: DeskSettings) -> bytes:
+    """Return what makes the ids of this machine's messages: a digest of its key.
+
+    :raises UserError: the key cannot be used.
+    """
+    return sha256(read_private_file(settings.key, "a key", _MAX_KEY_BYTES)).digest()
 
 
 class DeskConnection(Service):

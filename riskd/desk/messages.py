@@ -22,6 +22,7 @@ from __future__ import annotations
 import re
 import zlib
 from datetime import datetime
+from hashlib import blake2b
 from typing import Final, TypeVar
 
 import msgspec
@@ -43,6 +44,8 @@ ALL_ACCOUNTS: Final = "all"
 
 MAX_STATE_BYTES: Final = 32 * 1024 * 1024
 """A state that is longer than this, decompressed, is refused."""
+
+_DIGEST_BYTES: Final = 16
 
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_-]")
 
@@ -145,9 +148,14 @@ def inbox_prefix(name: str) -> str:
     return f"_INBOX_{name}"
 
 
-def message_id(instance: str, account_id: int | None, number: Number) -> str:
-    """Return the id by which the server drops an event that is published again."""
-    return f"{instance}.{ALL_ACCOUNTS if account_id is None else account_id}.{number}"
+def message_id(instance: str, account_id: int | None, number: Number, secret: bytes) -> str:
+    """Return the id by which the server drops an event that is published again.
+
+    :param secret: known to the instance alone.  An id that others can guess they could publish first, and the server
+        would drop the event.
+    """
+    place = f"{instance}.{ALL_ACCOUNTS if account_id is None else account_id}.{number}"
+    return f"{blake2b(place.encode(), key=secret, digest_size=_DIGEST_BYTES).hexdigest()}.{place}"
 
 
 def number_of(id_: str) -> Number:

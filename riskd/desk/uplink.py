@@ -94,16 +94,22 @@ class Uplink:
     :param settings: with an instance.
     :param stream: riskd's broadcast.
     :param now: returns the time of day, aware.
+    :param secret: makes the ids of messages.
     """
 
     def __init__(
-        self, settings: DeskSettings, stream: Stream, now: Callable[[], datetime]
+        self,
+        settings: DeskSettings,
+        stream: Stream,
+        now: Callable[[], datetime],
+        secret: bytes,
     ) -> None:
         self._desk = settings.desk
         self._instance = settings.instance or ""
         self._directory = settings.uplink_state
         self._stream = stream
         self._now = now
+        self._secret = secret
         self._last = Number(0, 0)
         self._states: dict[int, PublishedState] = {}
         self._problems: dict[str, str] = {}
@@ -174,7 +180,9 @@ class Uplink:
                     # Another stream that takes these subjects is not the desk's.
                     stream=events_stream(self._desk),
                     headers={
-                        "Nats-Msg-Id": message_id(self._instance, event.account_id, event.number)
+                        "Nats-Msg-Id": message_id(
+                            self._instance, event.account_id, event.number, self._secret
+                        )
                     },
                 )
                 for event in events

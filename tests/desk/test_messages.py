@@ -52,7 +52,14 @@ class SubjectTests(SynchronousTestCase):
     @given(st.integers(0, 10**15 - 1), st.integers(0, 10**15 - 1), st.none() | st.integers())
     def test_an_id_has_the_number(self, epoch: int, seq: int, account_id: int | None) -> None:
         number = Number(epoch, seq)
-        self.assertEqual(number_of(message_id("anna", account_id, number)), number)
+        self.assertEqual(number_of(message_id("anna", account_id, number, b"secret")), number)
+
+    def test_an_id_is_the_same_again_and_another_machines_is_not(self) -> None:
+        one, again, other = (
+            message_id("anna", 123, Number(1, 2), secret) for secret in (b"a", b"a", b"b")
+        )
+        self.assertEqual(one, again)
+        self.assertNotEqual(one, other)
 
     def test_what_is_no_id_is_named(self) -> None:
         for wrong in ("", "anna", "anna.1.x", "1.2.-3", "anna.1.\u00b2"):

@@ -68,7 +68,7 @@ class RelayServiceTestCase(SynchronousTestCase):
         self, seq: int, event: Event, name: str = "anna", payload: bytes | None = None
     ) -> None:
         subject = event_subject("alpha", name, event.type, event.account_id)
-        id_ = message_id(name, event.account_id, Number(1, seq))
+        id_ = message_id(name, event.account_id, Number(1, seq), b"secret")
         self.relay.receive_event(subject, id_, payload or encode(event), seq)
 
     def beat(self, seq: int) -> None:
