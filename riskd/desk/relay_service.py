@@ -140,6 +140,11 @@ class RelayService(Service):
         """Note that the connection to the desk's servers is there, or lost."""
         problem = "" if is_connected else _NO_SERVER
         self._send(self._relay.note_server(problem, self._moment()))
+        # With accounts, it is a matter of their links.
+        is_own = not (is_connected or self._relay.account_ids)
+        self.report_problem(
+            "server", f"{_NO_SERVER[:1].upper()}{_NO_SERVER[1:]}" if is_own else ""
+        )
 
     def _recover(self, recovery: Recovery) -> None:
         if recovery.problem:

@@ -60,6 +60,8 @@ class RelayServiceTestCase(SynchronousTestCase):
         self.journal.startService()
         self.relay.startService()
         self.clock.advance(0)
+        self.relay.note_connection(is_connected=True)
+        self.sent.clear()
 
     def now(self) -> datetime:
         return NOON + timedelta(seconds=self.clock.seconds())
@@ -167,6 +169,18 @@ class BroadcastTests(RelayServiceTestCase):
         data = self.sent[-1].data
         assert isinstance(data, DaemonStatus)
         self.assertEqual(data.status, Status.STOPPING)
+
+    def test_without_a_server_and_accounts_the_relay_says_so_itself(self) -> None:
+        self.relay.note_connection(is_connected=False)
+        self.assertEqual(self.statuses(), ["The relay has no connection to the desk's server"])
+        self.sent.clear()
+        self.relay.note_connection(is_connected=True)
+        self.receive(1, LOCK)
+        # With accounts, their links say so.
+        self.relay.note_connection(is_connected=False)
+        self.assertFalse([each for each in self.statuses() if each.startswith("The relay")])
+        self.clock.pump([1] * 15)
+        self.assertIn("the relay has no connection to the desk's server", self.statuses()[-1])
 
     def test_new_accounts_are_announced(self) -> None:
         self.receive(1, LOCK)
