@@ -70,6 +70,7 @@ QUOTE_SECONDS: Final = 0.25
 """How often heartbeats are sent, and at most states and each contract's quotes."""
 
 _LOOK_SECONDS: Final = 0.1
+_FIRST_LOOK_SECONDS: Final = 2.0
 _RETRY_SECONDS: Final = 1.0
 
 _NUMBER_SECONDS: Final = 10.0
@@ -154,6 +155,8 @@ class Uplink:
                     lambda mark=mark: _journal_mark(directory) != mark, seconds=_LOST_WAKE_SECONDS
                 )
                 continue
+            # All of a run are stored before the first of the next: a later run ends the wait for an earlier one's.
+            events = [each for each in events if each.number.epoch == events[0].number.epoch]
             self._last = max(self._last, events[-1].number)
             await self._publish(server, events)
             after = events[-1].number
@@ -244,6 +247,8 @@ class Uplink:
             await asyncio.sleep(QUOTE_SECONDS)
 
     async def _send_beats(self, client: Client) -> None:
+        # The first one should not say that riskd is gone only because nobody has looked yet.
+        await _until(lambda: self._stream.is_open, seconds=_FIRST_LOOK_SECONDS)
         while True:
             await client.publish(
                 beat_subject(self._desk, self._instance), encode_beat(self._beat())
