@@ -20,7 +20,17 @@ from tests.support.nats_server import NatsServer, free_ports, new_desk
 from tests.support.twistd import Twistd
 from tests.support.waiting import DEADLINE_SECONDS, wait_until
 
-PRACTICE = Path(__file__).parents[2] / "riskd/config/practice.toml"
+CONFIG = """
+[[accounts]]
+id = 123
+
+[[accounts]]
+id = 456
+
+[desk]
+outbox = true
+"""
+"""Without rules: a lock would end the events."""
 
 
 class Machine:
@@ -31,8 +41,7 @@ class Machine:
         self.state = directory / "state"
         self._config = config
         (self._port,) = free_ports(1)
-        outbox = "[desk]\noutbox = true\n"
-        (directory / "riskd.toml").write_text(f"{PRACTICE.read_text()}\n{outbox}")
+        (directory / "riskd.toml").write_text(CONFIG)
         with config.open("a") as file:
             file.write(f'\n[uplink]\nurl = "ws://localhost:{self._port}"\n')
         self.riskd: Twistd | None = None
