@@ -6,14 +6,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from riskd.journal.reader import read_published
-from riskd.model.account import AccountState, RiskState
 from riskd.model.events import LINK_LOST, Status
 from tests.integration.programs import run
-from tests.support.desk_machines import DeskMachine, Recorder, TraderMachine, is_part
+from tests.support.desk_machines import DeskMachine, Recorder, TraderMachine, is_part, published
 from tests.support.nats_server import NatsServer, new_desk
 from tests.support.twistd import twistd_command
 from tests.support.waiting import wait_until
@@ -54,14 +52,6 @@ def shown(state: Path) -> dict[int, Status | None]:
     """Return the status that each account of a published copy shows."""
     return {
         key: each.daemon and each.daemon.status
-        for key, each in read_published(state).accounts.items()
-    }
-
-
-def published(state: Path) -> dict[int, AccountState]:
-    """Return the accounts of a published copy, without quotes and the daemon's status."""
-    return {
-        key: msgspec.structs.replace(each, daemon=None, quotes={}, risk=RiskState())
         for key, each in read_published(state).accounts.items()
     }
 

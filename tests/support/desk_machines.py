@@ -12,9 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import websocket
 
 from riskd.journal.outbox import read_outbox
+from riskd.journal.reader import read_published
+from riskd.model.account import AccountState, RiskState
 from riskd.model.event_number import Number
 from tests.support.nats_server import free_ports
 from tests.support.twistd import Twistd
@@ -35,25 +38,38 @@ class TraderMachine:
     """A trader's machine: riskd on paper with an outbox, and an uplink.
 
     :param config: ``desk.toml`` of the uplink.
+    :param settings: the rest of ``riskd.toml``; by default that of riskd without one.
+    :param seed: of the practice gateway; without one it keeps its accounts over a restart.
     """
 
-    def __init__(self, directory: Path, config: Path) -> None:
+    def __init__(
+        self, directory: Path, config: Path, settings: str = "", seed: int | None = 7
+    ) -> None:
         self.state = directory / "state"
         self._directory = directory
         self._config = config
-        (self._port,) = free_ports(1)
+        self._seed = () if seed is None else ("--practice-seed", str(seed))
+        (self.port,) = free_ports(1)
         directory.mkdir()
         outbox = "[desk]\noutbox = true\n"
-        (directory / "riskd.toml").write_text(f"{PRACTICE.read_text()}\n{outbox}")
+        (directory / "riskd.toml").write_text(f"{settings or PRACTICE.read_text()}\n{outbox}")
         with config.open("a") as file:
-            file.write(f'\n[uplink]\nurl = "ws://localhost:{self._port}"\n')
+            file.write(f'\n[uplink]\nurl = "ws://localhost:{self.port}"\n')
         self.riskd: Twistd | None = None
         self.uplink: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start both."""
-        arguments = ("--config", "riskd.toml", "--port", str(self._port), "--practice-seed", "7")
+        self.start_riskd()
+        self.start_uplink()
+
+    def start_riskd(self) -> None:
+        """Start riskd; wait until it is RUNNING."""
+        arguments = ("--config", "riskd.toml", "--port", str(self.port), *self._seed)
         self.riskd = Twistd(self._directory, *arguments, f"--state={self.state}")
+
+    def start_uplink(self) -> None:
+        """Start the uplink."""
         self.uplink = start(
             self._directory / "uplink.log", "riskd-uplink", f"--config={self._config}"
         )
@@ -69,6 +85,18 @@ class TraderMachine:
     def _signal_uplink(self, number: signal.Signals) -> None:
         assert self.uplink is not None
         self.uplink.send_signal(number)
+
+    def kill_riskd(self) -> None:
+        """End riskd as a power cut would."""
+        assert self.riskd is not None
+        self.riskd.process.kill()
+        self.riskd.wait()
+
+    def kill_uplink(self) -> None:
+        """End the uplink likewise."""
+        assert self.uplink is not None
+        self.uplink.kill()
+        self.uplink.wait()
 
     def stop_riskd(self) -> None:
         """End riskd in order."""
@@ -127,6 +155,12 @@ class DeskMachine:
         assert process.poll() is None, self.log
 
     @property
+    def pid(self) -> int:
+        """The relay's process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def log(self) -> str:
         """What it has logged since its last start."""
         return self._log.read_text()
@@ -179,6 +213,14 @@ class Recorder:
         """Disconnect."""
         self._socket.close()
         self._thread.join(DEADLINE_SECONDS)
+
+
+def published(state: Path) -> dict[int, AccountState]:
+    """Return the accounts of a published copy, without quotes and the daemon's status."""
+    return {
+        key: msgspec.structs.replace(each, daemon=None, quotes={}, risk=RiskState())
+        for key, each in read_published(state).accounts.items()
+    }
 
 
 def is_part(events: Sequence[Told], of: Sequence[Told]) -> bool:

@@ -40,6 +40,7 @@ class DeskStreams:
     def __init__(self, config: Path) -> None:
         self._settings = load_desk(config)
         self.name = self._settings.desk
+        self.servers = self._settings.servers
 
     def make(self) -> None:
         """Make the streams, as the relay does."""
@@ -74,6 +75,15 @@ class DeskStreams:
                 (number_of((each.headers or {})["Nats-Msg-Id"]), each.subject, each.data)
                 for each in found
             ]
+
+        return self._do(work)
+
+    def leader(self) -> str:
+        """Return the name of the server that leads the stream of events; empty without one."""
+
+        async def work(server: JetStreamContext) -> str:
+            cluster = (await server.stream_info(events_stream(self.name))).cluster
+            return (cluster and cluster.leader) or ""
 
         return self._do(work)
 
