@@ -147,9 +147,11 @@ class Uplink:
     async def _send_events(self, server: JetStreamContext, directory: Path) -> None:
         acknowledged = read_acknowledged(directory, self._whose) or Number(0, 0)
         after = await self._read("outbox", _begin, directory, acknowledged, self._now())
+        # The first of a connection alone: nats-py makes it wait until answers can be received, and later ones pass it.
+        limit = 1
         while True:
             mark = _journal_mark(directory)
-            events = await self._read("outbox", read_outbox, directory, after, BATCH)
+            events = await self._read("outbox", read_outbox, directory, after, limit)
             if not events:
                 await _until(
                     lambda mark=mark: _journal_mark(directory) != mark, seconds=_LOST_WAKE_SECONDS
@@ -159,7 +161,7 @@ class Uplink:
             events = [each for each in events if each.number.epoch == events[0].number.epoch]
             self._last = max(self._last, events[-1].number)
             await self._publish(server, events)
-            after = events[-1].number
+            after, limit = events[-1].number, BATCH
             if after > acknowledged:
                 acknowledged = after
                 await self._write_acknowledged(directory, acknowledged)
