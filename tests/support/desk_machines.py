@@ -74,6 +74,11 @@ class TraderMachine:
             self._directory / "uplink.log", "riskd-uplink", f"--config={self._config}"
         )
 
+    @property
+    def is_followed(self) -> bool:
+        """Whether the uplink has met riskd, which tells it where the outbox is."""
+        return "riskd is there" in (self._directory / "uplink.log").read_text()
+
     def pull_link(self) -> None:
         """Let nothing get from here to the desk."""
         self._signal_uplink(signal.SIGSTOP)

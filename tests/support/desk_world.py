@@ -226,6 +226,8 @@ class DeskWorld:
 
     def settle(self) -> None:
         """Stop the daemons in order; wait until all that they have written has come."""
+        # An uplink that meets no riskd sends nothing until there is one again.
+        wait_until(lambda: all(machine.is_followed for machine in self.machines))
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             list(pool.map(TraderMachine.stop_riskd, self.machines))
         self.look()
