@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Sequence
 from contextlib import ExitStack
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,10 @@ from twisted.application.service import Service
 from twisted.logger import Logger
 
 from riskd.app import launch
+from riskd.app.desk_options import CONFIG_OPTION, DeskOptions, read_settings
 from riskd.app.launch import Daemon
 from riskd.desk.messages import RELAY
-from riskd.desk.settings import DeskSettings, load_desk
+from riskd.desk.settings import DeskSettings
 from riskd.host.core_dumps import forbid_core_dumps
 from riskd.host.errors import UserError
 from riskd.journal.default_state import open_default
@@ -25,7 +25,7 @@ from riskd.journal.state_directory import StateDirectory
 _log = Logger()
 
 
-class Options(launch.Options):
+class Options(DeskOptions):
     """The command line of ``twistd riskd-relay``."""
 
     program = "riskd-relay"
@@ -36,7 +36,7 @@ class Options(launch.Options):
     optParameters: Sequence[Sequence[Any]] = [
         launch.port_option(8765),
         launch.INTERFACE_OPTION,
-        launch.path_option("config", "TOML file that riskctl desk has written: desk.toml.", "c"),
+        CONFIG_OPTION,
         launch.path_option(
             "state",
             "Directory of the relay's journal and state file, of one desk "
@@ -45,19 +45,12 @@ class Options(launch.Options):
         launch.LOG_FORMAT_OPTION,
     ]
 
-    def postOptions(self) -> None:
-        """Choose the reactor, before twistd does."""
-        try:
-            launch.use_asyncio()
-        except UserError as error:
-            self.refuse(*error.problems)
-
 
 def makeService(options: Options) -> Service:
     """Assemble the relay from its options."""
     forbid_core_dumps()
     try:
-        settings = read_settings(options)
+        settings = read_settings(options["config"])
         # Resources first, while a refusal is still a line on the terminal; twistd detaches afterwards.
         with ExitStack() as held:
             sockets = launch.listen_at(options, "port", held)
@@ -69,18 +62,6 @@ def makeService(options: Options) -> Service:
     except UserError as error:
         options.refuse(*error.problems)
     return relay
-
-
-def read_settings(options: Options) -> DeskSettings:
-    """Return the settings.
-
-    :raises UserError: nats-py is missing, or the file is wrong.
-    """
-    if find_spec("nats") is None:
-        raise UserError("this needs nats-py; install it with pip install 'riskd[desk]'")
-    if options["config"] is None:
-        raise UserError("expected --config with the file desk.toml that riskctl desk has written")
-    return load_desk(options["config"])
 
 
 def open_state(path: Path | None, desk: str) -> StateDirectory:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import Any
 
 from twisted.application.service import Service
 
 from riskd.app import launch
+from riskd.app.desk_options import CONFIG_OPTION, DeskOptions, read_settings
 from riskd.app.launch import Program
-from riskd.desk.settings import DeskSettings, load_desk
+from riskd.desk.settings import DeskSettings
 from riskd.host.core_dumps import forbid_core_dumps
 from riskd.host.errors import UserError
 
 
-class Options(launch.Options):
+class Options(DeskOptions):
     """The command line of ``twistd riskd-uplink``."""
 
     program = "riskd-uplink"
@@ -24,38 +24,27 @@ class Options(launch.Options):
         "alive. Nothing comes back, and riskd does not depend on it."
     )
     optParameters: Sequence[Sequence[Any]] = [
-        launch.path_option("config", "TOML file that riskctl desk has written: desk.toml.", "c"),
+        CONFIG_OPTION,
         launch.LOG_FORMAT_OPTION,
     ]
-
-    def postOptions(self) -> None:
-        """Choose the reactor, before twistd does."""
-        try:
-            launch.use_asyncio()
-        except UserError as error:
-            self.refuse(*error.problems)
 
 
 def makeService(options: Options) -> Service:
     """Assemble the uplink from its options."""
     forbid_core_dumps()
     try:
-        settings = read_settings(options)
+        settings = uplink_settings(options)
         return _program(settings, options)
     except UserError as error:
         options.refuse(*error.problems)
 
 
-def read_settings(options: Options) -> DeskSettings:
-    """Return the settings.
+def uplink_settings(options: Options) -> DeskSettings:
+    """Return the settings, with an instance.
 
-    :raises UserError: nats-py is missing, or the file is wrong.
+    :raises UserError: see :func:`read_settings`; or the instance is missing.
     """
-    if find_spec("nats") is None:
-        raise UserError("this needs nats-py; install it with pip install 'riskd[desk]'")
-    if options["config"] is None:
-        raise UserError("expected --config with the file desk.toml that riskctl desk has written")
-    settings = load_desk(options["config"])
+    settings = read_settings(options["config"])
     if settings.instance is None:
         raise UserError(
             f"{options['config']}: instance: missing; expected the desk's name for this riskd"

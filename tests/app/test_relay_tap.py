@@ -9,8 +9,9 @@ from pathlib import Path
 from twisted.python.monkey import MonkeyPatcher
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.app import relay_tap
-from riskd.app.relay_tap import Options, open_state, read_settings
+from riskd.app import desk_options
+from riskd.app.desk_options import read_settings
+from riskd.app.relay_tap import Options, open_state
 from riskd.host.errors import UserError
 from tests.support.directories import temporary_directory
 
@@ -25,9 +26,7 @@ ca = "ca.pem"
 
 class OptionsTests(SynchronousTestCase):
     def refusal(self, config: Path | None) -> str:
-        options = Options()
-        options["config"] = config
-        return str(self.assertRaises(UserError, read_settings, options))
+        return str(self.assertRaises(UserError, read_settings, config))
 
     def test_it_needs_a_file(self) -> None:
         self.assertIn("expected --config with the file desk.toml", self.refusal(None))
@@ -41,12 +40,10 @@ class OptionsTests(SynchronousTestCase):
     def test_the_relay_has_no_instance(self) -> None:
         file = temporary_directory(self) / "desk.toml"
         file.write_text(WHOLE)
-        options = Options()
-        options["config"] = file
-        self.assertIsNone(read_settings(options).instance)
+        self.assertIsNone(read_settings(file).instance)
 
     def test_without_nats_py_it_says_what_to_install(self) -> None:
-        self.patch(relay_tap, "find_spec", lambda _name: None)
+        self.patch(desk_options, "find_spec", lambda _name: None)
         self.assertIn("pip install 'riskd[desk]'", self.refusal(None))
 
     def test_another_reactor_is_refused_in_one_line(self) -> None:

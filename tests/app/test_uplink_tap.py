@@ -8,7 +8,7 @@ from pathlib import Path
 from twisted.python.monkey import MonkeyPatcher
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.app.uplink_tap import Options, read_settings
+from riskd.app.uplink_tap import Options, uplink_settings
 from riskd.host.errors import UserError
 from tests.support.directories import temporary_directory
 
@@ -26,7 +26,7 @@ class OptionsTests(SynchronousTestCase):
     def refusal(self, config: Path | None) -> str:
         options = Options()
         options["config"] = config
-        return str(self.assertRaises(UserError, read_settings, options))
+        return str(self.assertRaises(UserError, uplink_settings, options))
 
     def test_it_needs_a_file(self) -> None:
         self.assertIn("expected --config with the file desk.toml", self.refusal(None))
@@ -44,7 +44,7 @@ class OptionsTests(SynchronousTestCase):
         file.write_text(WHOLE)
         options = Options()
         options["config"] = file
-        self.assertEqual(read_settings(options).instance, "anna")
+        self.assertEqual(uplink_settings(options).instance, "anna")
 
     def test_another_reactor_is_refused_in_one_line(self) -> None:
         name = "twisted.internet.reactor"
