@@ -7,10 +7,12 @@ it.  The time between two looks for events is how long a turn has held the react
 from __future__ import annotations
 
 import os
+import resource
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from twisted.internet import reactor
@@ -22,38 +24,81 @@ _RESET_PEAK: Final = "5"
 """Source: proc(5), ``/proc/pid/clear_refs``."""
 
 
+class Turn(NamedTuple):
+    """How one turn held the reactor, or a sum of that.
+
+    :ivar in_all: seconds.
+    :ivar waited: seconds of them in which other programs had the core.
+    :ivar cpu: seconds of them in which this thread computed; neither the host's pauses count nor those in which the
+        thread waits for a disk or for another thread.
+    :ivar switches: how often it has begun to wait for one of those.
+    """
+
+    in_all: float = 0.0
+    waited: float = 0.0
+    cpu: float = 0.0
+    switches: int = 0
+
+    def since(self, before: Turn) -> Turn:
+        """Return the difference to an earlier sum."""
+        return Turn(
+            self.in_all - before.in_all,
+            self.waited - before.waited,
+            self.cpu - before.cpu,
+            self.switches - before.switches,
+        )
+
+    @property
+    def held(self) -> float:
+        """The seconds without those in which other programs had the core."""
+        return self.in_all - self.waited
+
+
 class TimedPoller:
     """Measures how long the reactor is busy between two polls.
 
-    :ivar longest: seconds, without those in which other programs had the core.
-    :ivar longest_in_all: seconds, with those.
+    :param poller: the reactor's.
+    :param spent: returns what this thread has spent so far.
+    :ivar longest: the turn that held the reactor longest, without the time of other programs.
+    :ivar longest_in_all: seconds, with that time.
+    :ivar most_cpu: the most seconds of computing in one turn.
     """
 
-    def __init__(self, poller: Any) -> None:
+    def __init__(self, poller: Any, spent: Callable[[], Turn]) -> None:
         self._poller = poller
-        self._schedule = os.open("/proc/thread-self/schedstat", os.O_RDONLY)
-        self._returned = self._times()
+        self._spent = spent
+        self._returned = spent()
         self.forget()
 
-    def _times(self) -> tuple[float, float]:
-        """Return the time, and for how long this thread has waited for a core."""
-        _ran, waited, _turns = os.pread(self._schedule, 100, 0).split()
-        return time.perf_counter(), int(waited) / 1e9
-
     def forget(self) -> None:
-        self.longest = self.longest_in_all = 0.0
+        self.longest = Turn()
+        self.longest_in_all = self.most_cpu = 0.0
 
     def poll(self, *arguments: Any) -> Any:
-        (at, waited), (now, waited_now) = self._returned, self._times()
-        self.longest_in_all = max(self.longest_in_all, now - at)
-        self.longest = max(self.longest, now - at - (waited_now - waited))
+        turn = self._spent().since(self._returned)
+        self.longest_in_all = max(self.longest_in_all, turn.in_all)
+        self.most_cpu = max(self.most_cpu, turn.cpu)
+        if turn.held > self.longest.held:
+            self.longest = turn
         try:
             return self._poller.poll(*arguments)
         finally:
-            self._returned = self._times()
+            self._returned = self._spent()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._poller, name)
+
+
+def thread_meter() -> Callable[[], Turn]:
+    """Return a function that returns what this thread has spent so far."""
+    schedule = os.open("/proc/thread-self/schedstat", os.O_RDONLY)
+
+    def spent() -> Turn:
+        _ran, waited, _turns = os.pread(schedule, 100, 0).split()
+        switches = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+        return Turn(time.perf_counter(), int(waited) / 1e9, time.thread_time(), switches)
+
+    return spent
 
 
 class Orders(LineOnlyReceiver):
@@ -78,8 +123,11 @@ class Orders(LineOnlyReceiver):
         figures = {
             "rss": memory["VmRSS"],
             "peak": memory["VmHWM"],
-            "longest": self._poller.longest,
+            "longest": self._poller.longest.held,
+            "longest_cpu": self._poller.longest.cpu,
+            "longest_switches": self._poller.longest.switches,
             "longest_in_all": self._poller.longest_in_all,
+            "most_cpu": self._poller.most_cpu,
             "cpu": time.process_time(),
         }
         self.sendLine(msgspec.json.encode(figures))
@@ -87,7 +135,7 @@ class Orders(LineOnlyReceiver):
 
 
 def begin() -> None:
-    poller = reactor._poller = TimedPoller(reactor._poller)
+    poller = reactor._poller = TimedPoller(reactor._poller, thread_meter())
     StandardIO(Orders(poller))
 
 

@@ -286,3 +286,12 @@ class LinkTests(SynchronousTestCase):
             outcome = Outcome()
             link.add(outcome, scenario, "plain", [*results, last])
             self.assertEqual([goal.is_met for goal in outcome.goals], met)
+
+    def test_requests_beyond_the_usual_are_named(self) -> None:
+        usual = ["close", "search"]
+        requests = [usual, ["search", "close"], [*usual, "search"], usual, [*usual, "b", "a"]]
+        self.assertEqual(link.more_than_usual(requests), {("search",): 1, ("a", "b"): 1})
+        scenario = link.Scenario("one", ("MES", 6), 1.3, 1.6, requests=2)
+        outcome = Outcome()
+        link.add(outcome, scenario, "TLS", [link.Measured(1.3, 2.5, each) for each in requests])
+        self.assertEqual(outcome.notes[0], "one, TLS: search beyond the usual, 1 of 5")

@@ -37,8 +37,8 @@ from tests.support.websocket_frames import (
     PING,
     TEXT,
     handshake_answer,
-    read_client_frames,
     server_frame,
+    split_client_frames,
 )
 
 LOCALHOST = "127.0.0.1"
@@ -46,6 +46,7 @@ ACCOUNT = 123
 
 _PIECE = b" " * 65536
 _API = "/api/"
+_END_OF_HEAD = b"\r\n\r\n"
 
 Answer = Callable[[Request], None]
 """Answers a request."""
@@ -137,7 +138,7 @@ class HostileBroker:
         self.site = practice_site(reactor, self.practice)
         self.site.resource = _Requests(self.site.resource, self)
         self._rest = reactor.listenTCP(0, self.site, interface=LOCALHOST)
-        hubs = Factory.forProtocol(_MarketHub)
+        hubs = Factory.forProtocol(MarketHub)
         hubs.noisy = False
         hubs.broker = self
         self._hub = reactor.listenTCP(0, hubs, interface=LOCALHOST)
@@ -148,7 +149,7 @@ class HostileBroker:
         self.requests: dict[str, int] = {}
         self.sent_at = self.closed_at = 0.0
         self.flooded = 0
-        self.hubs: set[_MarketHub] = set()
+        self.hubs: set[MarketHub] = set()
         self.practice.start()
         self.site._feed.subscribe(self._note_sent, Topic(POSITION, ACCOUNT))
         self._contracts = {one.root: one.id for one in self.practice._market.contracts}
@@ -296,7 +297,7 @@ class _Requests(Resource):
 
 
 @implementer(IPushProducer)
-class _MarketHub(Protocol):
+class MarketHub(Protocol):
     """A market hub that accepts every subscription, and sends what the test says.
 
     :ivar is_full: whether the client does not read as fast as the hub sends.
@@ -310,15 +311,16 @@ class _MarketHub(Protocol):
     def dataReceived(self, data: bytes) -> None:
         self._begun += data
         if not self._is_open:
-            if not self._begun.endswith(b"\r\n\r\n"):
+            head, found, rest = self._begun.partition(_END_OF_HEAD)
+            if not found:
                 return
-            self._is_open = True
-            self.transport.write(handshake_answer(self._begun))
-        else:
-            for opcode, payload in read_client_frames(self._begun):
-                if opcode == TEXT:
-                    self._receive(payload)
-        self._begun = b""
+            self._is_open, self._begun = True, rest
+            self.transport.write(handshake_answer(head + found))
+        # TCP may bring a frame in parts.
+        frames, self._begun = split_client_frames(self._begun)
+        for opcode, payload in frames:
+            if opcode == TEXT:
+                self._receive(payload)
 
     def _receive(self, payload: bytes) -> None:
         if payload == HANDSHAKE_REQUEST:

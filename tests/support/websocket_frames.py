@@ -91,12 +91,22 @@ def handshake_answer(request: bytes, *headers: str) -> bytes:
 
 def read_client_frames(data: bytes) -> list[tuple[int, bytes]]:
     """Return the opcode and payload of each small masked frame of a client."""
+    frames, rest = split_client_frames(data)
+    assert not rest, "a part of a frame"
+    return frames
+
+
+def split_client_frames(data: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
+    """Return the same, and the part of a frame with which the bytes end."""
     frames = []
-    while data:
+    while len(data) >= 2:
         assert data[1] & 0x80, "an unmasked frame of a client"
         length = data[1] & 0x7F
         assert length < 126
-        mask, body = data[2:6], data[6 : 6 + length]
+        end = 6 + length
+        if len(data) < end:
+            break
+        mask, body = data[2:6], data[6:end]
         frames.append((data[0] & 0x0F, bytes(byte ^ mask[i % 4] for i, byte in enumerate(body))))
-        data = data[6 + length :]
-    return frames
+        data = data[end:]
+    return frames, data

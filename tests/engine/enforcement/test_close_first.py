@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import datetime
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -107,6 +108,27 @@ class RequestTests(CloseFirstTestCase):
             self.assertEqual(self.names, [CLOSE, CLOSE, CANCEL, CANCEL, *READS])
             details = self.daemon.actions[-1].details
             self.assertEqual((details.positions_closed, details.orders_canceled), (2, 2))
+
+    def test_a_request_for_the_brokers_time_is_the_only_one_beside_them(self) -> None:
+        """Answers are dated in whole seconds, and requests at equal intervals all come at the same fraction of one."""
+        network = self.daemon.gateway._network
+
+        def report_clock(shown: datetime, shown_at: float) -> None:
+            delay = self.daemon.clock.seconds() - shown_at
+            self.daemon.engine.clock_reported(shown.replace(microsecond=0), 1.0, delay)
+
+        self.patch(network, "_report_clock", report_clock)
+        self.daemon.gateway.faults = Faults(latency_seconds=0.08, position_delay_seconds=0.1)
+        self.daemon.advance(603)
+        beside: list[int] = []
+        for _ in range(10):
+            self.requests.clear()
+            self.trade_directly(BUY, 3)
+            self.daemon.advance(6, step=0.05)
+            others = Counter(self.names) - Counter([CLOSE, *READS])
+            self.assertLessEqual(set(others), {"Account/search"})
+            beside.append(others.total())
+        self.assertEqual(set(beside), {0, 1})
 
     def test_all_commands_leave_before_any_is_answered(self) -> None:
         self.daemon.move(ES, "5800")
