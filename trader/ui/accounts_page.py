@@ -150,6 +150,12 @@ def _source(row: AccountRow, now: datetime, _width: int) -> Cell:
     return ("dim", _source_and_age(row, now))
 
 
+def _age(row: AccountRow, now: datetime, _width: int) -> Cell:
+    """Return the age alone: the header has the source."""
+    words = _source_and_age(row, now)
+    return ("dim", words if words == _NO_DATA else words.partition(" ")[2] or UNKNOWN)
+
+
 def _source_and_age(row: AccountRow, now: datetime) -> str:
     if row.source is Source.LIVE and not row.is_current:
         # The age would be that of the daemon's error.
@@ -178,23 +184,31 @@ _MIDDLE_COLUMNS: Final = (
     Column("", -5, _percent),
 )
 _WIDE_COLUMNS: Final = (
+    Column("may trade", 18, _standing),
+    Column("net today", -10, _net),
+    Column("open", -10, _open),
+    Column("held", -4, _contracts),
+    Column("", 5, _bar),
+    Column("used", -5, _percent),
+    Column("nearest limit", 24, _limit),
+    Column("above floor", -11, _headroom),
+    Column("age", 7, _age),
+)
+_WIDER_COLUMNS: Final = (
     Column("may trade", 29, _standing),
     Column("net today", -11, _net),
     Column("open", -11, _open),
     Column("held", -4, _contracts),
-    Column("nearest limit", 13, _bar),
-    Column("", -5, _percent),
+    Column("", 13, _bar),
+    Column("used", -5, _percent),
+    Column("nearest limit", 24, _limit),
     Column("above floor", -11, _headroom),
     Column("source", 11, _source),
 )
-_WIDEST_COLUMNS: Final = (
-    *_WIDE_COLUMNS[:6],
-    Column("", 22, _limit),
-    *_WIDE_COLUMNS[6:],
-    Column("why", 34, _why),
-)
+_WIDEST_COLUMNS: Final = (*_WIDER_COLUMNS, Column("why", 34, _why))
 _TABLES: Final = (
     (180, _WIDEST_COLUMNS),
+    (143, _WIDER_COLUMNS),
     (118, _WIDE_COLUMNS),
     (76, _MIDDLE_COLUMNS),
     (0, _NARROW_COLUMNS),

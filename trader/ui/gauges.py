@@ -61,9 +61,9 @@ def gauge_line(view: View, usage: LimitUsage, width: int) -> StyledLine:
     style = current_style(view, LEVEL_STYLES[usage.level])
     name = (current_style(view, "strong"), usage.name)
     if usage.share is None or usage.is_of_last_trade:
-        state = _without_bar(usage)
+        state, size = _without_bar(usage), text_width(usage.name)
         room, least = width - text_width(state) - 1, _NAME if width >= _MIDDLE else _SHORT_NAME
-        size = max(least, min(text_width(usage.name), room))
+        size = max(min(least, max(room, size)), min(size, room))
         return table_row([(*name, size), (style, state, max(1, width - size - 1))])
     percent = (style, f"{usage.share * 100:.0f} %", -_PERCENT)
     words = _words(usage)
@@ -83,7 +83,24 @@ def gauge_line(view: View, usage: LimitUsage, width: int) -> StyledLine:
             # The figures matter more than the bar and the end of the name.
             size, cells = max(1, min(_SHORT_NAME, width - text_width(figures) - 1)), []
         return table_row([(*name, size), *cells, (style, figures, text_width(figures))])
-    return table_row([(*name, _NAME), *_wide_cells(usage, usage.share, style, width)])
+    # A longer name takes its room from the bar.
+    more = max(0, min(text_width(usage.name) - _NAME, _BAR - _SHORT_BAR))
+    cells = _wide_cells(usage, usage.share, style, width, _BAR - more)
+    return table_row([(*name, _NAME + more), *cells])
+
+
+def gauge_lines(view: View, usage: LimitUsage, width: int) -> list[StyledLine]:
+    """Return a limit beside the tables, in more lines where one has too little room."""
+    style, size = current_style(view, LEVEL_STYLES[usage.level]), text_width(usage.name)
+    if usage.share is None or usage.is_of_last_trade:
+        below, is_whole = _without_bar(usage), size + 1 + text_width(_without_bar(usage)) <= width
+        first = table_row([(current_style(view, "strong"), usage.name, min(size, width - 1))])
+    else:
+        below, is_warned = _words(usage), usage.level not in _UNWARNED
+        is_whole = not is_warned or _PERCENT + size + text_width(below) + 2 <= width
+        percent = (style, f"{usage.share * 100:.0f} %", -_PERCENT)
+        first = table_row([percent, (style, usage.name, min(size, width - _PERCENT - 2))])
+    return [gauge_line(view, usage, width)] if is_whole else [first, *wrap(style, below, width)]
 
 
 def _narrow_cells(
@@ -107,7 +124,7 @@ def _narrow_cells(
 
 
 def _wide_cells(
-    usage: LimitUsage, share: Decimal, style: str, width: int
+    usage: LimitUsage, share: Decimal, style: str, width: int, bar_width: int
 ) -> list[tuple[str, str, int]]:
     """Return bar, per cent, figures, words, and from 100 columns on what is left."""
     words, left = _words(usage), left_words(usage)
@@ -119,7 +136,7 @@ def _wide_cells(
     elif text_width(words) > _WORDS:
         words, end = usage.level.value, f"{left}, {words}"
     return [
-        (style, bar(share, _BAR), _BAR),
+        (style, bar(share, bar_width), bar_width),
         (style, f"{share * 100:.0f} %", -_PERCENT),
         (style, figures, _FIGURES),
         (style, words, _WORDS),

@@ -12,7 +12,7 @@ from trader.model.ui_state import UiState
 from trader.model.view import Source, View, unknown_reason
 from trader.ui import panels
 from trader.ui.disconnected import data_age, unknown_line
-from trader.ui.gauges import close_lines, gauge_line, no_limits_reason
+from trader.ui.gauges import close_lines, gauge_line, gauge_lines, no_limits_reason
 from trader.ui.pnl_curve import pnl_curve
 from trader.ui.styled_text import GAP, StyledLine, fit, panel_title, side_by_side, truncate
 
@@ -85,7 +85,7 @@ def _right(view: View, now: datetime, width: int, rows: int) -> list[StyledLine]
     lines = [panel_title("Limits, nearest first", width, age)]
     usages = nearest_first(limit_usages(view, now))
     for usage in usages:
-        lines += [gauge_line(view, usage, width), *close_lines(view, usage, width)]
+        lines += [*gauge_lines(view, usage, width), *close_lines(view, usage, width)]
     if not usages:
         lines.append([("dim", f"{UNKNOWN} {no_limits_reason(view)}")])
     lines = truncate(lines, rows - _CURVE_ROWS - 1)

@@ -46,25 +46,23 @@ Rows = Callable[[View, UiState, datetime, int], list[StyledLine]]
 class Page(msgspec.Struct, frozen=True):
     """A page.
 
-    :ivar short: its name where there is little room.
-    :ivar shortest: its name on the narrowest screen.
+    :ivar short: the beginning of its name, for a narrow screen.
     :ivar rows: ``None`` on a page without rows.
     """
 
     name: str
     short: str
-    shortest: str
     heading: Heading
     rows: Rows | None = None
 
 
 PAGES: Final = (
-    Page("Overview", "Overview", "Over", overview_page.heading),
-    Page("Trades", "Trades", "Trades", trades_page.heading, trades_page.rows),
-    Page("Limits", "Limits", "Limits", limits_page.heading, limits_page.rows),
-    Page("Lockouts", "Locks", "Locks", lockouts_page.heading, lockouts_page.rows),
-    Page("Activity", "Activity", "Feed", activity_page.heading, activity_page.rows),
-    Page("Connection", "Link", "Link", connection_page.heading),
+    Page("Overview", "Over", overview_page.heading),
+    Page("Trades", "Trades", trades_page.heading, trades_page.rows),
+    Page("Limits", "Limits", limits_page.heading, limits_page.rows),
+    Page("Lockouts", "Lockouts", lockouts_page.heading, lockouts_page.rows),
+    Page("Activity", "Activ", activity_page.heading, activity_page.rows),
+    Page("Connection", "Conn", connection_page.heading),
 )
 """The pages in the order of their keys."""
 

@@ -230,14 +230,17 @@ def _tabs_and_end(ui_state: UiState, columns: int) -> tuple[StyledLine, StyledLi
     With the longest names that fit.  They come before the keys, and what the trader has switched before both.
     """
     modes, keys = _modes(ui_state), _keys_shown(ui_state)
-    shortest = [page.shortest for page in PAGES]
-    for names, end in (
-        ([page.name for page in PAGES], f"{modes}{keys}"),
-        ([page.short for page in PAGES], f"{modes}{keys}"),
-        (shortest, f"{modes}{_HELP}"),
-        ([page.shortest if page is PAGES[ui_state.page] else "" for page in PAGES], f"{modes}?"),
+    whole, short = [page.name for page in PAGES], [page.short for page in PAGES]
+    only_shown = [page.short if page is PAGES[ui_state.page] else "" for page in PAGES]
+    for names, gap, end in (
+        (whole, " ", f"{modes}{keys}"),
+        (whole, "", f"{modes}{keys}"),
+        (whole, "", f"{modes}{_HELP}"),
+        (whole, "", f"{modes}?"),
+        (short, "", f"{modes}{_HELP}"),
+        (only_shown, " ", f"{modes}?"),
     ):
-        tabs = [_tab(number, name, ui_state) for number, name in enumerate(names)]
+        tabs = [_tab(number, name, gap, ui_state) for number, name in enumerate(names)]
         if length(tabs) + len(end) < columns:
             return tabs, [("dim", end)]
     return [], []
@@ -247,9 +250,9 @@ def _keys_shown(ui_state: UiState) -> str:
     return _HELP if ui_state.is_page else _HELP + _QUIT
 
 
-def _tab(number: int, name: str, ui_state: UiState) -> tuple[str | None, str]:
+def _tab(number: int, name: str, gap: str, ui_state: UiState) -> tuple[str | None, str]:
     label = f"{number + 1} {name}".strip()
-    return ("select", f"[{label}]") if number == ui_state.page else ("dim", f" {label} ")
+    return ("select", f"[{label}]") if number == ui_state.page else ("dim", f" {label}{gap}")
 
 
 def _modes(ui_state: UiState) -> str:

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.model.account import AccountState
 from tests.support.console import BEGIN
 from trader.model.account_row import AccountList, AccountRow, Standing
+from trader.model.limit_usage import LimitUsage
 from trader.model.ui_state import UiState
 from trader.model.view import Source, View
 from trader.ui.accounts_page import accounts_body
@@ -64,8 +65,20 @@ class AccountsPageTests(SynchronousTestCase):
         for columns, height in SIZES:
             shown = self.shown(unknown, columns=columns, height=height)
             table = next(line for line in shown.splitlines() if line.startswith("> "))
-            self.assertNotIn("0", table.replace("LIVE 0 s", ""))
+            # The age alone is known.
+            self.assertNotIn("0", table.replace(" 0 s", ""))
             self.assertIn("- no file", shown)
+
+    def test_the_nearest_limit_is_named_in_its_row_from_120_columns_on(self) -> None:
+        for name in ("net daily loss", "realized loss after fees", "entries and exits, week"):
+            nearest = LimitUsage(
+                rule_id="RULE-003", name=name, limit=Decimal(500), current=Decimal(400), unit="$"
+            )
+            for columns in (120, 143, 145, 182, 200):
+                shown = self.shown(row(4417003, nearest=nearest), columns=columns)
+                table = next(line for line in shown.splitlines() if line.startswith("> "))
+                self.assertRegex(table, f"█+░+ +80 % {name} ")
+                self.assertIn("4417003", table)
 
     @given(st.decimals(-(10**9), 10**9, places=2))
     def test_an_amount_is_never_cut(self, amount: Decimal) -> None:

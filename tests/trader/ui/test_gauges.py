@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 
 from riskd.model.account import Limit
 from riskd.model.balance import Balance
+from riskd.rules.registry import RULES
 from tests.support.console import at
 from tests.support.screen import PageTestCase
+from trader.model.limit_usage import limit_usages
+
+_SETTINGS = {
+    "max_contracts_per_instrument": {"limits": {"MNQ": 3}},
+    "daily_realized_loss": {"loss_limit": 500, "include_fees": True},
+    "daily_unrealized_loss": {"loss_limit": 300, "scope": "per_position"},
+    "maximum_loss": {"drawdown": 2000, "starting_balance": 50000},
+    "weekly_limits": {
+        "loss_limit": 1000,
+        "profit_target": 900,
+        "max_entries_and_exits": {"week": 100, "day": 1},
+    },
+    "daily_profit_target": {"target": 500},
+    "consistency": {"share": 40, "stop_for_today": True},
+}
+"""Of rules whose longest names need other settings than the defaults."""
 
 
 class GaugeLineTests(PageTestCase):
@@ -108,3 +126,30 @@ class GaugeLineTests(PageTestCase):
             shown = self.shown(columns, 24)
             self.assertIn("entries and exits, week", shown)
             self.assertIn("entries and exits, day", shown)
+
+    def test_no_name_or_text_of_a_limit_is_cut_at_120_columns(self) -> None:
+        limits = {
+            rule.rule_id: Limit(rule.key, json.dumps(_SETTINGS.get(rule.key, {})))
+            for rule in RULES
+        }
+        balance = Balance(
+            agreed=Decimal(50000), first=Decimal(50000), earlier_close=Decimal(49000)
+        )
+        self.file.publish(limits=limits, balance=balance)
+        self.connect()
+        self.receive("GatewayUserPosition", size=4, type=1)
+        # Their numbers are unknown before the first quote, and known after it.
+        for has_quote in (False, True):
+            if has_quote:
+                self.receive("MarketQuote", last=20960, timestamp=at(0))
+            usages = limit_usages(self.session.view(), self.now)
+            self.assertGreater(len(usages), len(RULES))
+            self.turn("Limits")
+            listed = self.shown(120, 60)
+            self.turn("Overview")
+            beside = " ".join(row[82:].strip() for row in self.rows(120, 90))
+            for shown in (listed, beside):
+                self.assertNotIn("…", shown)
+                for usage in usages:
+                    self.assertIn(usage.name, shown)
+                    self.assertIn(usage.unknown, shown)

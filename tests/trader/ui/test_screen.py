@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from functools import partial
 
@@ -245,12 +246,25 @@ class HelpTests(PageTestCase):
             }
         self.assertEqual(seen, {label for label, _effect in keys})
 
-    def test_all_pages_keep_their_names_on_the_narrowest_screen(self) -> None:
-        for number, page in enumerate(PAGES):
-            self.change(page=number)
-            text = self.rows(60, 14)[-1]
-            self.assertTrue(all(each.shortest in text for each in PAGES), text)
-            self.assertIn(f"[{number + 1} {page.shortest}]", text)
+    def test_all_pages_keep_their_names(self) -> None:
+        """On a narrow screen, the beginning of each."""
+        for page in PAGES:
+            self.assertTrue(page.name.startswith(page.short), page)
+        for columns, keys in (
+            *((60, "? help"), (66, "? help"), (67, "?"), (72, "? help"), (79, "? help")),
+            *((80, "? help  q quit"), (120, "? help  q quit")),
+        ):
+            names = [page.name if columns > 66 else page.short for page in PAGES]
+            for number in range(len(PAGES)):
+                self.change(page=number)
+                text = self.rows(columns, 24)[-1]
+                self.assertEqual(re.findall("[A-Z][a-z]+", text), names)
+                self.assertIn(f"[{number + 1} {names[number]}]", text)
+                self.assertTrue(text.endswith(keys), text)
+
+    def test_what_is_switched_comes_before_the_keys(self) -> None:
+        self.change(is_muted=True)
+        self.assertRegex(self.rows(80, 24)[-1], r"6 Connection +muted  \? help$")
 
 
 class RedrawThrottleTests(SynchronousTestCase):
