@@ -16,7 +16,7 @@ from riskd.model.reduce_only import REDUCE_ONLY
 from riskd.testing import make_event
 from tests.support.accounts import Copy, account, running, unread
 from tests.support.console import BEGIN, at
-from trader.cli.console import KEYS
+from trader.cli.keys import KEYS
 from trader.model.all_accounts import AllAccounts
 from trader.model.session import Session
 from trader.model.ui_state import UiState

@@ -32,7 +32,7 @@ from riskd.model.events import Event, GatewayUserTrade, OrderSide
 from riskd.model.wire import decode, encode
 from riskd.testing import make_event
 from tests.support.console import BEGIN, StateFile
-from trader.cli.console import KEYS
+from trader.cli.keys import KEYS
 from trader.model.session import Session
 from trader.model.ui_state import UiState
 from trader.ui.screen import Screen, compose

@@ -99,7 +99,7 @@ def test_the_garbage_collector_ignores_the_objects_of_the_start(
     terminal: PseudoTerminal, dead_url: str
 ) -> None:
     count = "import gc; from trader.cli import console; is_watched = console.Console._begin"
-    note = "self._session.note(f'{len(gc.get_objects()) // 50000} of 50,000 objects are watched')"
+    note = "self.navigation.session.note(f'{len(gc.get_objects()) // 50000} of 50,000 objects are watched')"
     begin = f"console.Console._begin = lambda self: (is_watched(self), {note})"
     terminal.start("123", "--url", dead_url, script=f"{count}; {begin}; {MAIN}")
     terminal.wait_for("0 of 50,000 objects are watched")

@@ -4,5 +4,6 @@
   ``console.toml``.
 - :mod:`~trader.cli.console` runs the screen: terminal, keys, session and client; :mod:`~trader.cli.alarm` is
   the bell and the hook.
+- :mod:`~trader.cli.navigation` is what the trader chooses to see, :mod:`~trader.cli.keys` by which keys.
 - :mod:`~trader.cli.headless` runs without a screen and writes events as lines.
 """

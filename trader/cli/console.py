@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import gc
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
-from fractions import Fraction
-from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-import msgspec
 import urwid
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorNotRunning
@@ -24,31 +20,22 @@ from riskd.model.events import Event, LockoutSet
 from trader.cli.alarm import Alarm
 from trader.cli.congestion import Congestion
 from trader.cli.display import Display, terminal_display
+from trader.cli.keys import BROWSER_KEYS, KEYS, action_of
+from trader.cli.navigation import Navigation, machine_time
 from trader.cli.row_work import ROWS_AT_ONCE, RowWork
 from trader.client import DaemonClient, UnreadEvent
-from trader.model.account_row import ORDERS, AccountList
 from trader.model.all_accounts import AllAccounts
 from trader.model.followed_daemon import FollowedDaemon
-from trader.model.formatting import terminal_text
 from trader.model.guard_watch import GuardChange, GuardWatch
 from trader.model.session import Session
-from trader.model.ui_state import FILTERS, UiState
+from trader.model.ui_state import UiState
 from trader.model.view import View
 from trader.ui.accounts_page import (
-    found_rows,
     in_sight,
-    selected_account_text,
-    selected_row,
 )
-from trader.ui.pages import PAGES, Body
-from trader.ui.palette import MONO, THEMES
 from trader.ui.screen import (
     RedrawThrottle,
     Screen,
-    all_body,
-    page_at,
-    page_body,
-    text_to_copy,
 )
 from trader.ui.terminal import Terminal
 from trader.ui.window_title import title_of_all, window_title
@@ -62,16 +49,6 @@ _KEEPALIVE_SECONDS: Final = 5.0
 _ENDING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 """The signals that end the program in order; by default, some of them would leave the terminal as it is."""
 
-_LONGEST_SEARCH: Final = 30
-
-_NO_SCREENS: Final = Fraction(0)
-_HALF: Final = Fraction(1, 2)
-
-_NOTHING_OPEN: Final = dict.fromkeys(("is_help", "is_open", "is_glance", "is_typing"), False)
-
-_WHILE_TYPING: Final = ("enter", "esc", "up", "down", "page up", "page down")
-"""The keys that mean the same while a text is typed."""
-
 
 class Console:
     """The client, the session that it feeds and the screen, on one reactor.
@@ -83,6 +60,7 @@ class Console:
     :param bell: whether the terminal's bell rings on an alarm.
     :param display: what the screen is drawn on; ``None`` for the terminal.
     :param names: the trader's names of accounts, by account id.
+    :ivar navigation: what the trader has chosen to see.
     """
 
     def __init__(
@@ -99,11 +77,8 @@ class Console:
     ) -> None:
         self._reactor = reactor
         self._followed = followed
-        self._ui_state = ui_state or UiState()
-        self._choose(is_all=account_id is None)
-        self._opened = account_id
         self._accounts = AllAccounts(
-            _now,
+            machine_time,
             self._note_change,
             followed,
             self._alarm_of_account,
@@ -126,16 +101,26 @@ class Console:
         self._display = display or terminal_display(reactor)
         self._event_loop = self._display.event_loop
         self._terminal = self._display.screen
-        self._colors = self._terminal.colors
-        keys = KEYS if isinstance(self._terminal, Terminal) else BROWSER_KEYS
+        ui_state = ui_state or UiState()
+        keys = BROWSER_KEYS if ui_state.is_page else KEYS
         self._actions = {name: key.action for key in keys for name in key.names}
-        self._help = [(key.label, key.effect) for key in keys]
+        keys_shown = [(key.label, key.effect) for key in keys]
+        self.navigation = Navigation(
+            ui_state,
+            account_id,
+            self._accounts,
+            self._terminal,
+            self._view_of,
+            self._follow_all,
+            self._note,
+            keys_shown,
+        )
         self._screen = Screen(
-            self._view,
-            lambda: self._ui_state,
-            _now,
-            self._help,
-            self._listed,
+            self.navigation.view,
+            lambda: self.navigation.ui_state,
+            machine_time,
+            keys_shown,
+            self.navigation.listed,
         )
         self._main_loop = urwid.MainLoop(
             self._screen,
@@ -144,13 +129,15 @@ class Console:
             unhandled_input=self._handle_input,
             handle_mouse=False,
         )
-        self._apply_theme()
+        self.navigation.apply_theme()
         self._throttle = RedrawThrottle(reactor.seconds)
         self._next_draw: IDelayedCall | None = None
         self._draw = self._display.guard(self._draw_now)
         self._tick = self._display.guard(self._tick_now)
         self._work = RowWork(
-            reactor, self._display.guard(self._work_on_rows), lambda: self._accounts.has_work
+            reactor,
+            self._display.guard(self._work_on_rows),
+            lambda: self.navigation.ui_state.is_all and self._accounts.has_work,
         )
         self._ticking = LoopingCall(self._tick)
         self._ticking.clock = reactor
@@ -213,11 +200,11 @@ class Console:
 
     def _note(self, text: str, style: str = "alert") -> None:
         """Show a line of the program itself."""
-        if self._ui_state.is_all:
+        if self.navigation.ui_state.is_all:
             self._accounts.note(text, style)
             self._schedule_draw(important=True)
         else:
-            self._session.note(text, style)
+            self.navigation.session.note(text, style)
 
     def _handle_signals(self, terminal: Terminal) -> None:
         """Handle signals from here on: one may arrive before the reactor runs."""
@@ -233,21 +220,22 @@ class Console:
             self._reactor.stop()
 
     def _begin(self) -> None:
-        self._terminal.set_mouse_tracking(self._ui_state.has_mouse)
+        self._terminal.set_mouse_tracking(self.navigation.ui_state.has_mouse)
         self._client.connect()
         self._ticking.start(_TICK_SECONDS)
 
-    @property
-    def _session(self) -> Session:
-        """The session of the account that is opened."""
-        assert self._opened is not None  # noqa: S101  # where none is, all are shown
-        return self._accounts.sessions[self._opened]
+    def _follow_all(self) -> None:
+        self._accounts.follow_all()
+        self._client.take_all_accounts()
 
     def _receive_status(self, event_type: str, status: dict[str, Any]) -> None:
         self._accounts.receive_status(event_type, status)
-        if self._opened is not None and self._opened not in self._accounts.sessions:
+        if (
+            self.navigation.opened is not None
+            and self.navigation.opened not in self._accounts.sessions
+        ):
             # riskd follows it no more.
-            self.show_all()
+            self.navigation.show_all()
         self._guard_watch.connection(
             self._accounts.daemon, is_connected=status["connected"], reason=status["reason"]
         )
@@ -261,8 +249,8 @@ class Console:
             self._guard_watch.status(self._accounts.daemon)
 
     def _note_change(self, account_id: int, is_important: bool) -> None:
-        if not self._ui_state.is_all:
-            if account_id == self._opened:
+        if not self.navigation.ui_state.is_all:
+            if account_id == self.navigation.opened:
                 self._schedule_draw(is_important)
         elif is_important:
             self._schedule_draw(important=True)
@@ -271,21 +259,26 @@ class Console:
 
     def _work_on_rows(self) -> None:
         _columns, rows = self._terminal.get_cols_rows()
-        self._accounts.work(in_sight(self._listed(), self._ui_state, _now(), rows), ROWS_AT_ONCE)
+        self._accounts.work(
+            in_sight(self.navigation.listed(), self.navigation.ui_state, machine_time(), rows),
+            ROWS_AT_ONCE,
+        )
         self._schedule_draw(important=False)
 
     def _alarm_of_account(self, event: Event) -> None:
-        is_elsewhere = not self._ui_state.is_all and event.account_id != self._opened
+        is_elsewhere = (
+            not self.navigation.ui_state.is_all and event.account_id != self.navigation.opened
+        )
         if is_elsewhere and isinstance(event.data, LockoutSet) and self._accounts.flash:
             # The feed of the open account is where the trader sees it.
-            self._session.flash(self._accounts.flash)
-        if self._ui_state.is_all:
+            self.navigation.session.flash(self._accounts.flash)
+        if self.navigation.ui_state.is_all:
             # Its row was drawn before it flashed.
             self._schedule_draw(important=True)
         self._raise_alarm(event)
 
     def _raise_alarm(self, change: GuardChange) -> None:
-        self._alarm.handle(change, is_muted=self._ui_state.is_muted)
+        self._alarm.handle(change, is_muted=self.navigation.ui_state.is_muted)
 
     def _ring(self) -> None:
         if self._terminal.started:
@@ -295,13 +288,10 @@ class Console:
 
     def _tick_now(self) -> None:
         self._accounts.take_turn()
-        if self._ui_state.is_all:
+        if self.navigation.ui_state.is_all:
             self._work.begin()
         # Ages and countdowns change without an event.
         self._schedule_draw(important=False)
-
-    def _view(self) -> View:
-        return self._view_of(self._session)
 
     def _view_of(self, session: Session) -> View:
         client, retry_at = self._client, self._client.retry_at
@@ -313,9 +303,6 @@ class Console:
             is_dry_run=client.is_dry_run,
             silent_for=client.silent_seconds,
         )
-
-    def _listed(self) -> AccountList:
-        return self._accounts.listed(self._ui_state.order)
 
     def _schedule_draw(self, important: bool) -> None:
         """Draw as soon as the throttle allows; an important change may be drawn at once."""
@@ -333,17 +320,19 @@ class Console:
         self._cancel_draw()
         self._throttle.record()
         # A malformed quote adds a line to the feed, which schedules a draw; that must not start within one.
-        if self._ui_state.is_all:
+        if self.navigation.ui_state.is_all:
             self._accounts.catch_up()
         else:
-            self._session.read_quotes()
+            self.navigation.session.read_quotes()
         self._screen.redraw()
         if self._terminal.started:
             self._main_loop.draw_screen()
             if self._display.set_title is not None:
-                is_all = self._ui_state.is_all
+                is_all = self.navigation.ui_state.is_all
                 self._display.set_title(
-                    title_of_all(self._listed()) if is_all else window_title(self._view())
+                    title_of_all(self.navigation.listed())
+                    if is_all
+                    else window_title(self.navigation.view())
                 )
 
     def _cancel_draw(self) -> None:
@@ -354,279 +343,8 @@ class Console:
     # Input.
 
     def _handle_input(self, key: Any) -> None:
-        if isinstance(key, tuple):
-            action = _mouse_action(key)
-        elif self._ui_state.is_typing and key not in _WHILE_TYPING:
-            action = partial(Console.type_search, key=key)
-        else:
-            action = self._actions.get(key)
+        is_typing = self.navigation.ui_state.is_typing
+        action = action_of(key, self._actions, is_typing=is_typing)
         if action is not None:
-            action(self)
+            action(self.navigation)
             self._schedule_draw(important=True)
-
-    def _choose(self, **choices: Any) -> None:
-        """Change fields of the UI state."""
-        self._ui_state = msgspec.structs.replace(self._ui_state, **choices)
-
-    def click(self, column: int, row: int) -> None:
-        """Show the page whose name was clicked in the last row of the screen."""
-        columns, rows = self._terminal.get_cols_rows()
-        is_footer = row == rows - 1 and not self._ui_state.is_all
-        page = page_at(self._ui_state, columns, column) if is_footer else None
-        if page is not None:
-            self.show_page(page)
-
-    def quit(self) -> None:
-        """End the program.
-
-        :raises urwid.ExitMainLoop: always; it ends urwid's loop.
-        """
-        raise urwid.ExitMainLoop
-
-    def show_page(self, number: int) -> None:
-        """Show the page ``number``; past the last page, begin with the first again.
-
-        Where all accounts are shown, it is that of the selected one.
-        """
-        if self._ui_state.is_all and not self._open_account():
-            return
-        self._choose(page=number % len(PAGES), row=0, scroll=0, search="", **_NOTHING_OPEN)
-
-    def turn_page(self, pages: int) -> None:
-        """Show the page so many further."""
-        if not self._ui_state.is_all:
-            self.show_page(self._ui_state.page + pages)
-
-    def move(self, rows: int = 0, screens: Fraction = _NO_SCREENS) -> None:
-        """Select the row so many further down, or scroll what has no rows."""
-        ui_state, body = self._ui_state, self._body()
-        rows += int(screens * body.height) or (screens > 0) - (screens < 0)
-        if ui_state.is_all and not ui_state.is_help:
-            self._select_account(rows)
-            return
-        place = "scroll" if ui_state.is_help or PAGES[ui_state.page].rows is None else "row"
-        begin = min(getattr(ui_state, place), body.places - 1)
-        self._choose(**{place: max(0, min(begin + rows, body.places - 1))})
-
-    def _select_account(self, rows: int, *, turns: bool = False) -> None:
-        """Select the account so many rows further down.
-
-        :param turns: whether the first row comes after the last one.
-        """
-        found = found_rows(self._listed(), self._ui_state, _now())
-        if found:
-            place = selected_row(found, self._ui_state) + rows
-            place = place % len(found) if turns else max(0, min(place, len(found) - 1))
-            self._choose(account=found[place].account_id)
-
-    def next_found(self, rows: int) -> None:
-        """Select the found row ``rows`` further down; after the last, the first."""
-        if self._ui_state.is_all:
-            self._select_account(rows, turns=bool(self._ui_state.search))
-            return
-        body = self._body()
-        if self._ui_state.search and PAGES[self._ui_state.page].rows is not None and body.places:
-            self._choose(row=(self._ui_state.row + rows) % body.places)
-        else:
-            self.move(rows)
-
-    def _body(self) -> Body:
-        columns, rows = self._terminal.get_cols_rows()
-        if self._ui_state.is_all:
-            return all_body(self._listed(), self._ui_state, _now(), columns, rows, self._help)
-        now = self._session.now()
-        return page_body(self._view(), self._ui_state, now, columns, rows, self._help)
-
-    def open_row(self) -> None:
-        """Keep the search that is being typed, or show the selected row in full."""
-        if self._ui_state.is_typing:
-            self._choose(is_typing=False)
-        elif self._ui_state.is_all:
-            self._open_account()
-        elif PAGES[self._ui_state.page].rows is not None and self._body().places:
-            self._choose(is_open=True, is_help=False)
-
-    def _open_account(self) -> bool:
-        """Show the selected account; return whether there is one."""
-        found = found_rows(self._listed(), self._ui_state, _now())
-        if not found:
-            return False
-        self._opened = found[selected_row(found, self._ui_state)].account_id
-        self._work.stop()
-        # The place among all stays for the way back.
-        self._choose(is_all=False, account=self._opened)
-        self.show_page(0)
-        return True
-
-    def show_all(self) -> None:
-        """Show all accounts."""
-        if self._ui_state.is_all:
-            return
-        self._accounts.follow_all()
-        self._client.take_all_accounts()
-        self._choose(is_all=True, account=self._opened, scroll=0, search="", **_NOTHING_OPEN)
-        self._opened = None
-
-    def change_order(self) -> None:
-        """Put all accounts in the next order."""
-        if self._ui_state.is_all:
-            self._choose(order=(self._ui_state.order + 1) % len(ORDERS))
-
-    def close(self) -> None:
-        """Close what is open: the help or a row, else the search, else the account."""
-        ui_state = self._ui_state
-        if ui_state.is_help or ui_state.is_open or ui_state.is_glance:
-            self._choose(is_help=False, is_open=False, is_glance=False, scroll=0)
-        elif ui_state.search or ui_state.is_typing or not self._accounts.are_all:
-            self._choose(search="", is_typing=False, scroll=0)
-        else:
-            self.show_all()
-
-    def show_help(self) -> None:
-        """Show the keys, or close them."""
-        self._choose(is_help=not self._ui_state.is_help, scroll=0)
-
-    def begin_search(self) -> None:
-        """Search for the text that is typed from now on."""
-        self._choose(search="", row=0, scroll=0, **{**_NOTHING_OPEN, "is_typing": True})
-
-    def type_search(self, key: str) -> None:
-        """Add a letter to the text of the search, or take the last one away."""
-        text = self._ui_state.search
-        if key == "backspace":
-            text = text[:-1]
-        elif len(key) == 1 and key.isprintable():
-            text += key
-        self._choose(search=text[:_LONGEST_SEARCH], row=0, scroll=0)
-
-    def filter_feed(self) -> None:
-        """Show the activity; if it is shown already, filter it by the next kind."""
-        if self._ui_state.page == _ACTIVITY:
-            following = (self._ui_state.filter + 1) % len(FILTERS)
-            self._choose(filter=following, row=0, **_NOTHING_OPEN)
-        else:
-            self.show_page(_ACTIVITY)
-
-    def pause_feed(self) -> None:
-        """Show the activity, and pause it or let it run again."""
-        self.show_page(_ACTIVITY)
-        self._choose(paused_feed=self._view().feed if self._ui_state.paused_feed is None else None)
-
-    def change_theme(self) -> None:
-        """Show the next theme."""
-        names = list(THEMES)
-        self._choose(theme=names[(names.index(self._ui_state.theme) + 1) % len(names)])
-        self._apply_theme()
-        self._terminal.clear()
-
-    def _apply_theme(self) -> None:
-        theme = self._ui_state.theme
-        self._terminal.set_terminal_properties(colors=1 if theme == MONO else self._colors)
-        self._terminal.register_palette(THEMES[theme])
-
-    def toggle(self, choice: str) -> None:
-        """Negate a boolean field of the UI state."""
-        self._choose(**{choice: not getattr(self._ui_state, choice)})
-
-    def toggle_glance(self) -> None:
-        """Show or leave the large figures of one account; the list of all has none."""
-        if not self._ui_state.is_all:
-            self.toggle("is_glance")
-
-    def toggle_mouse(self) -> None:
-        """Take the mouse from the terminal, or give it back."""
-        self.toggle("has_mouse")
-        self._terminal.set_mouse_tracking(self._ui_state.has_mouse)
-
-    def copy(self) -> None:
-        """Copy the selected row to the terminal's clipboard."""
-        text = self._selected_text()
-        if text and not self._terminal.is_congested:
-            self._terminal.copy_to_clipboard(terminal_text(text))
-            self._note(f"Copied: {text}", "dim")
-
-    def _selected_text(self) -> str:
-        if self._ui_state.is_all:
-            return selected_account_text(self._listed(), self._ui_state, _now())
-        columns, rows = self._terminal.get_cols_rows()
-        return text_to_copy(self._view(), self._ui_state, self._session.now(), columns, rows)
-
-
-Action = Callable[[Console], None]
-
-
-class Key(NamedTuple):
-    """A key.
-
-    :ivar names: urwid's names of the keys that have this effect.
-    :ivar label: the name in the help.
-    :ivar effect: the effect, in the help.
-    """
-
-    names: tuple[str, ...]
-    label: str
-    effect: str
-    action: Action
-
-
-_ALL_ROWS: Final = 1_000_000
-"""More than any list has."""
-
-_WHEEL_ROWS: Final = {4: -3, 5: 3}
-"""The rows to move, by the button that urwid reports for the wheel."""
-
-_ACTIVITY: Final = [page.name for page in PAGES].index("Activity")
-
-KEYS: Final = (
-    *(
-        Key((str(number),), str(number), page.name, partial(Console.show_page, number=number - 1))
-        for number, page in enumerate(PAGES, 1)
-    ),
-    Key(("0",), "0", "all accounts", Console.show_all),
-    Key(("o",), "o", "sort accounts", Console.change_order),
-    Key(("tab",), "Tab", "next page", partial(Console.turn_page, pages=1)),
-    Key(("shift tab",), "Shift-Tab", "previous page", partial(Console.turn_page, pages=-1)),
-    Key(("down", "j"), "Down, j", "next row", partial(Console.move, rows=1)),
-    Key(("up", "k"), "Up, k", "previous row", partial(Console.move, rows=-1)),
-    Key(("page down",), "Page Down", "a screen down", partial(Console.move, screens=Fraction(1))),
-    Key(("page up",), "Page Up", "a screen up", partial(Console.move, screens=Fraction(-1))),
-    Key(("ctrl d",), "Ctrl-D", "half page down", partial(Console.move, screens=_HALF)),
-    Key(("ctrl u",), "Ctrl-U", "half page up", partial(Console.move, screens=-_HALF)),
-    Key(("home", "g"), "Home, g", "first row", partial(Console.move, rows=-_ALL_ROWS)),
-    Key(("end", "G"), "End, G", "last row", partial(Console.move, rows=_ALL_ROWS)),
-    Key(("enter",), "Enter", "open the row", Console.open_row),
-    Key(("/",), "/", "find rows by text", Console.begin_search),
-    Key(("n",), "n", "next found row", partial(Console.next_found, rows=1)),
-    Key(("N",), "N", "previous found row", partial(Console.next_found, rows=-1)),
-    Key(("esc",), "Esc", "close what is open", Console.close),
-    Key(("f",), "f", "next activity filter", Console.filter_feed),
-    Key(("p",), "p", "pause the activity", Console.pause_feed),
-    Key(("c",), "c", "copy the selected row", Console.copy),
-    Key(("z",), "z", "large figures", Console.toggle_glance),
-    Key(("t",), "t", "next theme", Console.change_theme),
-    Key(("a",), "a", "ASCII characters only", partial(Console.toggle, choice="is_ascii")),
-    Key(("m",), "m", "mouse on or off", Console.toggle_mouse),
-    Key(("b",), "b", "mute all but lockouts", partial(Console.toggle, choice="is_muted")),
-    Key(("?",), "?", "show the keys", Console.show_help),
-    Key(("q",), "q", "quit", Console.quit),
-)
-"""All keys on a terminal; the help is made of them."""
-
-_BROWSERS_OWN: Final = ("Ctrl-D", "Ctrl-U", "c", "m", "q")
-
-BROWSER_KEYS: Final = tuple(key for key in KEYS if key.label not in _BROWSERS_OWN)
-"""The keys on a page; the browser itself copies, uses the mouse and closes, and keeps its keys with Ctrl."""
-
-
-def _mouse_action(event: tuple[str, int, int, int]) -> Action | None:
-    """Return the effect of a wheel turn or a click; ``None`` for other mouse events."""
-    kind, button, column, row = event
-    if not kind.endswith("press"):
-        return None
-    if button in _WHEEL_ROWS:
-        return partial(Console.move, rows=_WHEEL_ROWS[button])
-    return partial(Console.click, column=column, row=row)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

@@ -42,5 +42,6 @@ class RowWork:
 
     def _go_on(self) -> None:
         self._call = None
-        self._work()
-        self.begin()
+        if self._is_needed():
+            self._work()
+            self.begin()

@@ -136,6 +136,7 @@ class Terminal(urwid.display.raw.Screen):
         self.output = output if isinstance(output, TerminalOutput) else None
         self._paste = PasteFilter()
         self._signal_keys: dict[int, signal.Signals] = {}
+        self._is_ring_due = False
 
     @property
     def is_congested(self) -> bool:
@@ -143,8 +144,9 @@ class Terminal(urwid.display.raw.Screen):
         return self.output is not None and self.output.is_congested
 
     def ring(self) -> None:
-        """Ring the bell, unless the terminal takes no output at present."""
-        if not self.is_congested:
+        """Ring the bell; where the terminal takes no output at present, with the next draw."""
+        self._is_ring_due = self.is_congested
+        if not self._is_ring_due:
             self.write("\a")
             self.flush()
 
@@ -217,6 +219,8 @@ class Terminal(urwid.display.raw.Screen):
         """
         if self.is_congested:
             return
+        if self._is_ring_due:
+            self.ring()
         if not isinstance(canvas, StyledCanvas):
             super().draw_screen(size, canvas)
             return

@@ -16,8 +16,9 @@ from riskd.model.events import Event
 from riskd.testing import make_event
 from tests.support.accounts import account, running, unread
 from tests.support.clocks import most_in_a_second
-from tests.trader.cli.test_console import FakeTerminal
-from trader.cli.console import KEYS, Console
+from tests.trader.cli.test_console import FakeTerminal, fake_display
+from trader.cli.console import Console
+from trader.cli.keys import KEYS
 from trader.client import DEFAULT_URL
 from trader.model.followed_daemon import FollowedDaemon
 
@@ -40,11 +41,9 @@ class AllAccountsConsoleTestCase(SynchronousTestCase):
         self.addCleanup(self.store.close)
         self.publish()
         followed = FollowedDaemon(self.account_id, DEFAULT_URL, self.state, self.state)
-        self.console = Console(self.account_id, followed, self.clock)
         self.terminal = FakeTerminal(self.clock)
-        self.console._main_loop.screen = self.terminal
-        self.console._terminal = self.terminal
-        self.console._colors = 16
+        display = fake_display(self.clock, self.terminal)
+        self.console = Console(self.account_id, followed, self.clock, display=display)
         self.status(connected=True)
 
     def publish(self) -> None:
@@ -165,7 +164,7 @@ class OpenTests(AllAccountsConsoleTestCase):
 
     def test_the_list_has_no_large_figures(self) -> None:
         self.press("z")
-        self.assertFalse(self.console._ui_state.is_glance)
+        self.assertFalse(self.console.navigation.ui_state.is_glance)
 
     def test_esc_closes_what_is_open_in_the_account_first(self) -> None:
         self.press("enter", "?", "esc")
@@ -283,5 +282,5 @@ class CrowdTests(AllAccountsConsoleTestCase):
         self.receive("MarketQuote", 150, last=21100, bid=21100, ask=21100)
         for _ in range(100):
             self.clock.advance(0.03)
-        row = next(row for row in self.console._listed().rows if row.account_id == 150)
+        row = next(row for row in self.console.navigation.listed().rows if row.account_id == 150)
         self.assertEqual(row.open_pnl, 200)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import tempfile
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ from riskd.model.wire import decode, encode
 from riskd.testing import make_event
 from tests.support.accounts import unread
 from tests.support.clocks import most_in_a_second
-from trader.cli.console import KEYS, Console
+from trader.cli.console import Console
+from trader.cli.display import Display
+from trader.cli.keys import KEYS
 from trader.client import DEFAULT_URL
 from trader.model.followed_daemon import FollowedDaemon
 from trader.model.formatting import clock
@@ -46,6 +49,9 @@ class FakeTerminal:
     colors = 16
     has_mouse = False
     is_congested = False
+
+    def hook_event_loop(self, *_: object) -> None:
+        """Watch nothing: keys are handled by the tests."""
 
     def register_palette(self, palette: Any) -> None:
         """Record the palette."""
@@ -91,6 +97,12 @@ class FakeTerminal:
         return self.drawn[-1][1]
 
 
+def fake_display(clock: Any, terminal: FakeTerminal) -> Display:
+    """Return a display that is drawn as the terminal is, and records it."""
+    loop = urwid.TwistedEventLoop(clock)
+    return Display(terminal, loop, partial(loop.handle_exit, enable_idle=False))
+
+
 class ConsoleTestCase(SynchronousTestCase):
     """A console on a clock, without a daemon and with an empty state directory."""
 
@@ -99,12 +111,10 @@ class ConsoleTestCase(SynchronousTestCase):
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
         self.state = Path(directory.name)
-        self.console = Console(123, self.followed(123), self.clock)
         self.terminal = FakeTerminal(self.clock)
-        self.console._main_loop.screen = self.terminal
-        self.console._terminal = self.terminal
-        self.console._colors = 16
-        self.session = self.console._session
+        display = fake_display(self.clock, self.terminal)
+        self.console = Console(123, self.followed(123), self.clock, display=display)
+        self.session = self.console.navigation.session
         self.begin()
 
     def followed(self, account_id: int) -> FollowedDaemon:
@@ -290,9 +300,8 @@ class LastKnownTests(ConsoleTestCase):
 
     def test_an_account_missing_from_the_file_is_reported(self) -> None:
         self.publish()
-        console = Console(999, self.followed(999), self.clock)
-        console._main_loop.screen = self.terminal
-        console._terminal = self.terminal
+        display = fake_display(self.clock, self.terminal)
+        console = Console(999, self.followed(999), self.clock, display=display)
         console._tick()
         self.clock.advance(1)
         self.assertIn(
@@ -314,10 +323,10 @@ class KeyTests(ConsoleTestCase):
         self.assertRaises(urwid.ExitMainLoop, self.console._handle_input, "q")
 
     def test_other_keys_have_no_effect(self) -> None:
-        before = self.console._ui_state
+        before = self.console.navigation.ui_state
         for key in ("x", "Q", "f1", "ctrl l", ("mouse press", 1, 0, 0)):
             self.console._handle_input(key)
-        self.assertEqual(self.console._ui_state, before)
+        self.assertEqual(self.console.navigation.ui_state, before)
 
     def test_each_number_shows_its_page(self) -> None:
         titles = ("P&L seen", "Trades seen", "Limits in", "Lockouts", "Activity: ", "Connection")
@@ -327,9 +336,9 @@ class KeyTests(ConsoleTestCase):
     def test_tab_turns_through_the_pages_and_shift_tab_back(self) -> None:
         for number in (1, 2, 3, 4, 5, 0):
             self.press("tab")
-            self.assertEqual(self.console._ui_state.page, number)
+            self.assertEqual(self.console.navigation.ui_state.page, number)
         self.press("shift tab")
-        self.assertEqual(self.console._ui_state.page, len(PAGES) - 1)
+        self.assertEqual(self.console.navigation.ui_state.page, len(PAGES) - 1)
 
     def test_the_effect_of_a_key_is_drawn_at_once(self) -> None:
         self.session.note("draw")
@@ -364,11 +373,11 @@ class KeyTests(ConsoleTestCase):
         for number in range(3):
             self.receive("GatewayUserTrade", id=number, profitAndLoss=number)
         self.press("2", "down", "j")
-        self.assertEqual(self.console._ui_state.row, 2)
+        self.assertEqual(self.console.navigation.ui_state.row, 2)
         self.press("page down")
-        self.assertEqual(self.console._ui_state.row, 2)
+        self.assertEqual(self.console.navigation.ui_state.row, 2)
         self.press("up", "k", "k", "page up")
-        self.assertEqual(self.console._ui_state.row, 0)
+        self.assertEqual(self.console.navigation.ui_state.row, 0)
 
     def fill(self, trades: int = 60) -> None:
         """Report trades whose P&L are their numbers."""
@@ -378,18 +387,18 @@ class KeyTests(ConsoleTestCase):
     def test_a_list_is_scrolled_by_half_a_screen_by_one_and_to_its_ends(self) -> None:
         self.fill()
         self.press("2", "page down")
-        screen = self.console._ui_state.row
+        screen = self.console.navigation.ui_state.row
         self.assertIn("> ", self.press("page down"))
-        self.assertEqual(self.console._ui_state.row, 2 * screen)
+        self.assertEqual(self.console.navigation.ui_state.row, 2 * screen)
         self.press("page up", "ctrl d")
-        self.assertEqual(self.console._ui_state.row, screen + screen // 2)
+        self.assertEqual(self.console.navigation.ui_state.row, screen + screen // 2)
         self.press("ctrl u")
-        self.assertEqual(self.console._ui_state.row, screen)
+        self.assertEqual(self.console.navigation.ui_state.row, screen)
         for last, first in (("G", "g"), ("end", "home")):
             self.press(last)
-            self.assertEqual(self.console._ui_state.row, 59)
+            self.assertEqual(self.console.navigation.ui_state.row, 59)
             self.press(first)
-            self.assertEqual(self.console._ui_state.row, 0)
+            self.assertEqual(self.console.navigation.ui_state.row, 0)
 
     def test_a_page_without_rows_is_scrolled_to_its_last_line(self) -> None:
         self.fill()
@@ -405,9 +414,9 @@ class KeyTests(ConsoleTestCase):
         self.assertIn("/$5_   15 rows", self.press("backspace", "f2"))
         self.assertIn("/$5   15 rows; n next", self.press("enter"))
         self.press(*["n"] * 16)
-        self.assertEqual(self.console._ui_state.row, 1)
+        self.assertEqual(self.console.navigation.ui_state.row, 1)
         self.press("N", "N")
-        self.assertEqual(self.console._ui_state.row, 14)
+        self.assertEqual(self.console.navigation.ui_state.row, 14)
         self.assertNotIn("/$5", self.press("esc"))
 
     def test_enter_shows_a_row_in_full_and_esc_closes_it(self) -> None:
@@ -434,7 +443,7 @@ class KeyTests(ConsoleTestCase):
         for number in range(3):
             self.receive("GatewayUserTrade", id=number, profitAndLoss=number)
         self.press("2", "down", "5", "2")
-        self.assertEqual(self.console._ui_state.row, 0)
+        self.assertEqual(self.console.navigation.ui_state.row, 0)
 
     def test_the_feed_is_filtered_kind_by_kind(self) -> None:
         self.receive("GatewayUserTrade", profitAndLoss=-45.50)
@@ -456,7 +465,7 @@ class KeyTests(ConsoleTestCase):
     def test_the_theme_key_goes_through_all_themes(self) -> None:
         for name in (*list(THEMES)[1:], "dark"):
             self.press("t")
-            self.assertEqual(self.console._ui_state.theme, name)
+            self.assertEqual(self.console.navigation.ui_state.theme, name)
             self.assertEqual(self.terminal.colors, 1 if name == MONO else 16)
             self.assertEqual(self.terminal.palette, THEMES[name])
 
@@ -491,21 +500,21 @@ class MouseTests(ConsoleTestCase):
         self.session.note("draw")
         foot = self.terminal.picture.splitlines()[-1]
         self.console._handle_input(("mouse press", 1, foot.index("Limits"), 23))
-        self.assertEqual(self.console._ui_state.page, 2)
+        self.assertEqual(self.console.navigation.ui_state.page, 2)
 
     def test_clicks_elsewhere_and_releases_have_no_effect(self) -> None:
         for event in (("mouse press", 1, 30, 5), ("mouse release", 0, 30, 23)):
             self.console._handle_input(event)
-        self.assertEqual(self.console._ui_state.page, 0)
+        self.assertEqual(self.console.navigation.ui_state.page, 0)
 
     def test_the_wheel_moves_the_selection(self) -> None:
         for number in range(9):
             self.receive("GatewayUserTrade", id=number)
         self.console._handle_input("2")
         self.console._handle_input(("mouse press", 5, 3, 3))
-        self.assertEqual(self.console._ui_state.row, 3)
+        self.assertEqual(self.console.navigation.ui_state.row, 3)
         self.console._handle_input(("mouse press", 4, 3, 3))
-        self.assertEqual(self.console._ui_state.row, 0)
+        self.assertEqual(self.console.navigation.ui_state.row, 0)
 
 
 class BellTests(ConsoleTestCase):
@@ -542,8 +551,8 @@ class BellTests(ConsoleTestCase):
         self.assertEqual(self.terminal.written, ["\a"])
 
     def test_it_can_be_switched_off(self) -> None:
-        console = Console(123, self.followed(123), self.clock, bell=False)
-        console._main_loop.screen = console._terminal = self.terminal
+        display = fake_display(self.clock, self.terminal)
+        console = Console(123, self.followed(123), self.clock, bell=False, display=display)
         console._receive("lockout_set", unread(make_event("lockout_set", {})))
         self.assertEqual(self.terminal.written, [])
 

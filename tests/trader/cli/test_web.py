@@ -14,8 +14,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.host.loopback import ListenError
 from riskd.model.wire import decode, encode
 from riskd.testing import make_event
-from trader.cli.console import BROWSER_KEYS, KEYS, Console
+from trader.cli.console import Console
 from trader.cli.display import Display
+from trader.cli.keys import BROWSER_KEYS, KEYS
 from trader.cli.web import Tab, run_in_browsers
 from trader.client import DEFAULT_URL
 from trader.model.followed_daemon import FollowedDaemon
@@ -87,10 +88,10 @@ class TabTests(SynchronousTestCase):
     def test_a_page_has_the_keys_of_a_terminal_but_those_that_are_the_browsers(self) -> None:
         missing = {key.label for key in KEYS} - {key.label for key in BROWSER_KEYS}
         self.assertEqual(missing, {"c", "m", "q", "Ctrl-D", "Ctrl-U"})
-        before = self.consoles[0]._ui_state
+        before = self.consoles[0].navigation.ui_state
         for key in ("c", "m", "q", "ctrl d", "ctrl u"):
             self.press(key)
-        self.assertEqual(self.consoles[0]._ui_state, before)
+        self.assertEqual(self.consoles[0].navigation.ui_state, before)
         self.assertFalse(self.connection.is_closed)
         self.press("3")
         self.assertIn("[3 Limits]", self.connection.shown)

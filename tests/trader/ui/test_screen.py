@@ -16,7 +16,7 @@ from riskd.model.events import EVENT_TYPES
 from tests.support.clocks import most_in_a_second
 from tests.support.console import DAY, FILE_PROBLEMS, MNQ, at
 from tests.support.screen import CONTROL_CHARACTERS, SIZES, PageTestCase, ScreenTestCase
-from trader.cli.console import KEYS
+from trader.cli.keys import KEYS
 from trader.ui.pages import PAGES
 from trader.ui.screen import (
     MAX_DRAWS_A_SECOND,

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
+import pty
+import tty
 from typing import Any
 
 import pyte
@@ -15,6 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.golden.captures import in_utc
 from tests.golden.scenario import STATES, Scenario
 from trader.model.formatting import ascii_only, terminal_text
+from trader.ui.output import TerminalOutput
 from trader.ui.palette import THEMES
 from trader.ui.styled_text import StyledLine
 from trader.ui.terminal import Terminal, changed_spans, paint
@@ -211,3 +216,58 @@ class DrawingTests(SynchronousTestCase):
                         [row.rstrip() for row in drawn.screen.display],
                         [row.decode().rstrip() for row in canvas.text],
                     )
+
+
+class BellTests(SynchronousTestCase):
+    """A bell on a terminal that takes output, or none for a while."""
+
+    def setUp(self) -> None:
+        self.master, slave = pty.openpty()
+        self.addCleanup(os.close, self.master)
+        # Not a byte of what is written is changed, and reading never waits.
+        tty.setraw(slave)
+        os.set_blocking(self.master, False)
+        # Closing the file closes the slave.
+        file = os.fdopen(slave, "w", encoding="utf-8")
+        self.addCleanup(file.close)
+        self.output = TerminalOutput(file)
+        self.addCleanup(self.output.close)
+        self.terminal = Terminal(io.StringIO(), self.output)
+        self.terminal._started = True
+
+    def fill(self) -> None:
+        """Write more than the terminal takes."""
+        while not self.output.is_congested:
+            self.terminal.write("." * 4096)
+            self.terminal.flush()
+
+    def read(self) -> bytes:
+        """Read all that the terminal has, and what it takes then."""
+        taken = b""
+        with contextlib.suppress(BlockingIOError):
+            while piece := os.read(self.master, 65536):
+                taken += piece
+                self.output.flush()
+        return taken
+
+    def draw(self) -> None:
+        """Draw, as is done when the terminal takes output again."""
+        canvas = paint([[("text", "drawn")]], COLUMNS, ROWS, terminal_text)
+        self.terminal.draw_screen((COLUMNS, ROWS), canvas)
+
+    def test_it_rings_at_once(self) -> None:
+        self.terminal.ring()
+        self.assertEqual(self.read(), b"\a")
+        self.draw()
+        self.assertNotIn(b"\a", self.read())
+
+    def test_a_terminal_that_takes_nothing_rings_once_afterwards(self) -> None:
+        self.fill()
+        self.terminal.ring()
+        self.draw()
+        self.terminal.ring()
+        self.assertNotIn(b"\a", self.read())
+        self.draw()
+        self.assertEqual(self.read().count(b"\a"), 1)
+        self.draw()
+        self.assertNotIn(b"\a", self.read())
