@@ -24,6 +24,8 @@ from riskd.host.errors import UserError
 from riskd.host.loopback import check_interface, listen
 from riskd.host.timing import use_steady_clock
 from riskd.host.working_directory import check_directory_exists, check_writable
+from riskd.journal.default_state import open_default
+from riskd.journal.gateway_identity import GatewayIdentity
 from riskd.journal.state_directory import StateDirectory
 from riskd.rules.interface import IRule
 from riskd.rules.plugins import find_rules
@@ -199,6 +201,26 @@ def listen_at(options: Options, name: str, held: ExitStack) -> list[socket.socke
         return []
     sockets = listen(options[name], options["interface"], option=f"--{name}")
     return [held.enter_context(listening) for listening in sockets]
+
+
+def open_state(path: Path | None, gateway: GatewayIdentity) -> StateDirectory:
+    """Return the state directory of a gateway, or of a desk.
+
+    :param path: the directory; ``None`` takes the default one.
+    :raises UserError: it cannot be used, or belongs to another gateway or desk.
+    """
+    if path is None:
+        state, notes = open_default(gateway)
+    else:
+        state = StateDirectory(path)
+        try:
+            notes = state.claim(gateway)
+        except UserError:
+            state.release()
+            raise
+    for note in notes:
+        _log.warn("{note}", note=note)
+    return state
 
 
 class Program(MultiService):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 from twisted.application.service import Service
@@ -18,7 +17,6 @@ from riskd.desk.messages import RELAY
 from riskd.desk.settings import DeskSettings
 from riskd.host.core_dumps import forbid_core_dumps
 from riskd.host.errors import UserError
-from riskd.journal.default_state import open_default
 from riskd.journal.gateway_identity import DESK, GatewayIdentity
 from riskd.journal.state_directory import StateDirectory
 
@@ -54,7 +52,8 @@ def makeService(options: Options) -> Service:
         # Resources first, while a refusal is still a line on the terminal; twistd detaches afterwards.
         with ExitStack() as held:
             sockets = launch.listen_at(options, "port", held)
-            state = open_state(options["state"] or settings.relay_state, settings.desk)
+            directory = options["state"] or settings.relay_state
+            state = launch.open_state(directory, GatewayIdentity(DESK, login=settings.desk))
             held.callback(state.release)
             relay = _assemble(settings, sockets, state, options)
             # Nothing is refused from here on, so nothing is released again.
@@ -62,27 +61,6 @@ def makeService(options: Options) -> Service:
     except UserError as error:
         options.refuse(*error.problems)
     return relay
-
-
-def open_state(path: Path | None, desk: str) -> StateDirectory:
-    """Return the state directory of the relay of a desk.
-
-    :param path: ``None`` takes the default one.
-    :raises UserError: it cannot be used, or belongs to another desk, or to a riskd.
-    """
-    identity = GatewayIdentity(DESK, login=desk)
-    if path is None:
-        state, notes = open_default(identity)
-    else:
-        state = StateDirectory(path)
-        try:
-            notes = state.claim(identity)
-        except UserError:
-            state.release()
-            raise
-    for note in notes:
-        _log.warn("{note}", note=note)
-    return state
 
 
 def _assemble(

@@ -37,8 +37,7 @@ from riskd.host.core_dumps import forbid_core_dumps
 from riskd.host.directories import default_directory
 from riskd.host.disk_thread import DiskThread
 from riskd.host.errors import UserError
-from riskd.journal.default_state import open_default
-from riskd.journal.gateway_identity import PRACTICE, GatewayIdentity, gateway_identity
+from riskd.journal.gateway_identity import PRACTICE, gateway_identity
 from riskd.journal.ownership import Owner
 from riskd.journal.reader import known_accounts
 from riskd.journal.schema import PUBLISHED_NAME
@@ -127,7 +126,7 @@ def makeService(options: Options) -> Daemon:
             if options["state"] is None and options["config"] is not None:
                 root = default_directory()
                 check_gateway(root, root / identity.key, options["config"])
-            state = open_state(options["state"], identity)
+            state = launch.open_state(options["state"], identity)
             held.callback(state.release)
             if options["config"] is not None:
                 with suppress(OSError):
@@ -156,26 +155,6 @@ def makeService(options: Options) -> Daemon:
     # After the handlers of signals are installed, so that a signal during it ends the program in order.
     reactor.callWhenRunning(reactor.callLater, 0, freeze_garbage)
     return daemon
-
-
-def open_state(path: Path | None, gateway: GatewayIdentity) -> StateDirectory:
-    """Return the state directory of ``gateway``.
-
-    :param path: the directory; ``None`` takes the default one.
-    :raises UserError: it cannot be used, or belongs to another gateway.
-    """
-    if path is None:
-        state, notes = open_default(gateway)
-    else:
-        state = StateDirectory(path)
-        try:
-            notes = state.claim(gateway)
-        except UserError:
-            state.release()
-            raise
-    for note in notes:
-        _log.warn("{note}", note=note)
-    return state
 
 
 def check_ports(options: Options, gateway_kind: str) -> None:

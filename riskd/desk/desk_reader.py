@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -139,17 +139,7 @@ class DeskReader:
 
         if not stream.state.messages:
             has_all.set()
-        await server.subscribe(
-            "",
-            stream=stream.config.name,
-            cb=_taking(take),
-            ordered_consumer=True,
-            idle_heartbeat=HEARTBEAT_SECONDS,
-            config=ConsumerConfig(
-                deliver_policy=DeliverPolicy.LAST_PER_SUBJECT,
-                filter_subjects=stream.config.subjects,
-            ),
-        )
+        await _follow(server, stream, take, deliver_policy=DeliverPolicy.LAST_PER_SUBJECT)
         await asyncio.wait_for(has_all.wait(), _STATES_SECONDS)
         await self._receiver.read_states()
 
@@ -166,18 +156,8 @@ class DeskReader:
 
         if begin > last or not stream.state.messages:
             self._receiver.caught_up()
-        await server.subscribe(
-            "",
-            stream=stream.config.name,
-            cb=_taking(take),
-            ordered_consumer=True,
-            idle_heartbeat=HEARTBEAT_SECONDS,
-            config=ConsumerConfig(
-                deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
-                opt_start_seq=begin,
-                filter_subjects=stream.config.subjects,
-            ),
-        )
+        policy = DeliverPolicy.BY_START_SEQUENCE
+        await _follow(server, stream, take, deliver_policy=policy, opt_start_seq=begin)
 
     def _take_beat(self, message: Msg) -> None:
         self._receiver.receive_beat(message.subject, message.data)
@@ -193,6 +173,23 @@ async def _made(server: JetStreamContext, config: StreamConfig) -> StreamInfo:
     except NotFoundError:
         _log.info("making the stream {name}", name=config.name)
         return await server.add_stream(config)
+
+
+async def _follow(
+    server: JetStreamContext, stream: StreamInfo, take: Callable[[Msg], None], **begin: Any
+) -> None:
+    """Take a stream's messages in order.
+
+    :param begin: the consumer's fields that say where they begin.
+    """
+    await server.subscribe(
+        "",
+        stream=stream.config.name,
+        cb=_taking(take),
+        ordered_consumer=True,
+        idle_heartbeat=HEARTBEAT_SECONDS,
+        config=ConsumerConfig(filter_subjects=stream.config.subjects, **begin),
+    )
 
 
 def _taking(take: Callable[[Msg], None]) -> Callable[[Msg], Awaitable[None]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 from twisted.python.monkey import MonkeyPatcher
@@ -11,8 +10,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.app import desk_options
 from riskd.app.desk_options import read_settings
-from riskd.app.relay_tap import Options, open_state
+from riskd.app.launch import open_state
 from riskd.host.errors import UserError
+from riskd.journal.gateway_identity import DESK, GatewayIdentity
 from tests.support.directories import temporary_directory
 
 WHOLE = """
@@ -22,6 +22,11 @@ certificate = "relay.pem"
 key = "relay.key"
 ca = "ca.pem"
 """
+
+
+def desk(name: str) -> GatewayIdentity:
+    """Return what a state directory of a desk belongs to."""
+    return GatewayIdentity(DESK, login=name)
 
 
 class OptionsTests(SynchronousTestCase):
@@ -46,23 +51,12 @@ class OptionsTests(SynchronousTestCase):
         self.patch(desk_options, "find_spec", lambda _name: None)
         self.assertIn("pip install 'riskd[desk]'", self.refusal(None))
 
-    def test_another_reactor_is_refused_in_one_line(self) -> None:
-        name = "twisted.internet.reactor"
-        patcher = MonkeyPatcher((sys, "modules", {**sys.modules, name: object()}))
-        patcher.patch()
-        self.addCleanup(patcher.restore)
-        refusal = self.assertRaises(SystemExit, Options().parseOptions, [])
-        self.assertEqual(
-            str(refusal.code),
-            "riskd-relay: this runs on Twisted's asyncio reactor; leave out twistd's --reactor",
-        )
-
 
 class StateTests(SynchronousTestCase):
     def test_a_named_directory_is_of_its_desk_alone(self) -> None:
         directory = temporary_directory(self) / "state"
-        open_state(directory, "alpha").release()
-        refusal = str(self.assertRaises(UserError, open_state, directory, "beta"))
+        open_state(directory, desk("alpha")).release()
+        refusal = str(self.assertRaises(UserError, open_state, directory, desk("beta")))
         self.assertIn("belongs to the desk alpha", refusal)
 
     def test_the_default_one_is_where_consoles_look(self) -> None:
@@ -70,7 +64,7 @@ class StateTests(SynchronousTestCase):
         patcher = MonkeyPatcher((os, "environ", {**os.environ, "XDG_STATE_HOME": str(home)}))
         patcher.patch()
         self.addCleanup(patcher.restore)
-        state = open_state(None, "alpha")
+        state = open_state(None, desk("alpha"))
         state.release()
         self.assertEqual(state.path.parent, home / "riskd")
         self.assertTrue(state.path.name.startswith("desk-"))

@@ -18,8 +18,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.app import tap
 from riskd.app.daemon_file import DaemonFileService
-from riskd.app.launch import Daemon
-from riskd.app.tap import Options, Reloader, check_ports, gateway_of, makeService, open_state
+from riskd.app.launch import Daemon, open_state
+from riskd.app.tap import Options, Reloader, check_ports, gateway_of, makeService
 from riskd.config import presets
 from riskd.config.settings import GatewaySettings, Settings
 from riskd.engine.service import EngineService

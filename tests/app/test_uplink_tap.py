@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-from twisted.python.monkey import MonkeyPatcher
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.app.uplink_tap import Options, uplink_settings
@@ -45,17 +43,6 @@ class OptionsTests(SynchronousTestCase):
         options = Options()
         options["config"] = file
         self.assertEqual(uplink_settings(options).instance, "anna")
-
-    def test_another_reactor_is_refused_in_one_line(self) -> None:
-        name = "twisted.internet.reactor"
-        patcher = MonkeyPatcher((sys, "modules", {**sys.modules, name: object()}))
-        patcher.patch()
-        self.addCleanup(patcher.restore)
-        refusal = self.assertRaises(SystemExit, Options().parseOptions, [])
-        self.assertEqual(
-            str(refusal.code),
-            "riskd-uplink: this runs on Twisted's asyncio reactor; leave out twistd's --reactor",
-        )
 
     def test_a_wrong_option_is_refused_in_one_line(self) -> None:
         refusal = str(self.assertRaises(SystemExit, Options().parseOptions, ["--colour"]).code)
