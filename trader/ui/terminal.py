@@ -144,7 +144,7 @@ class Terminal(urwid.display.raw.Screen):
         return self.output is not None and self.output.is_congested
 
     def ring(self) -> None:
-        """Ring the bell; where the terminal takes no output at present, with the next draw."""
+        """Ring the bell; if the terminal takes no output now, with the next draw."""
         self._is_ring_due = self.is_congested
         if not self._is_ring_due:
             self.write("\a")
