@@ -25,17 +25,13 @@ _TABLES: Final = frozenset(PUBLISHED_TABLES) - {"facts"}
 
 _FACTS: Final = ("as_of", "gateway", "commits", "instance", "clock_offset")
 
-_OF_QUOTES: Final = ("quotes", "equity")
-"""The tables that each quote changes; quotes travel by themselves."""
-
 _MAX_VALUE: Final = 1024 * 1024
 """The longest text of a row, in bytes."""
 
 
 def digest(state: PublishedState) -> bytes:
-    """Return a value that two states share if only quotes make them differ."""
-    tables = {name: rows for name, rows in state.tables.items() if name not in _OF_QUOTES}
-    content = msgspec.json.encode((state.schema, state.number, tables))
+    """Return a value that two states share if they say the same of the account."""
+    content = msgspec.json.encode((state.schema, state.number, state.tables))
     return blake2b(content, digest_size=16).digest()
 
 

@@ -261,7 +261,7 @@ class RelayService(Service):
 
         def read() -> tuple[AccountState, Number] | None:
             state = decode_state(payload)
-            # Most states differ in quotes, and reading one takes some milliseconds.
+            # All come again with each connection, and reading one takes some milliseconds.
             known, now = self._digests.get((instance, account_id)), digest(state)
             if known == now:
                 return None

@@ -38,6 +38,7 @@ from riskd.desk.messages import (
     state_subject,
 )
 from riskd.desk.settings import DeskSettings
+from riskd.desk.state_schedule import StateSchedule
 from riskd.desk.stream import Stream
 from riskd.journal.database import SUFFIXES
 from riskd.journal.outbox import (
@@ -73,16 +74,10 @@ _LOOK_SECONDS: Final = 0.1
 _FIRST_LOOK_SECONDS: Final = 2.0
 _RETRY_SECONDS: Final = 1.0
 
-_NUMBER_SECONDS: Final = 10.0
-"""How long a state may have the number of an earlier event if nothing else of it has changed."""
-
 _LOST_WAKE_SECONDS: Final = 5.0
 """The journal is read so often, even if its files seem unchanged: times of files are coarse."""
 
 _LOCK_NAME: Final = "riskd-uplink.lock"
-
-_CHANGING_FACTS: Final = ("as_of", "commits", OUTBOX_FACT)
-"""Facts that each write changes."""
 
 _T = TypeVar("_T")
 
@@ -200,17 +195,15 @@ class Uplink:
         self, client: Client, server: JetStreamContext, directory: Path
     ) -> None:
         mark: object = None
-        sent: dict[int, tuple[PublishedState, float]] = {}
+        schedule, clock = StateSchedule(), asyncio.get_running_loop().time
         while True:
             found = published_mark(directory)
             if found is not None and found != mark:
                 mark = found
                 self._states = await self._read("copy", self._read_states, directory)
-                for account_id, state in self._states.items():
-                    now = asyncio.get_running_loop().time()
-                    if not _is_known(sent.get(account_id), state, now):
-                        await self._send_state(client, server, account_id, state)
-                        sent[account_id] = state, now
+                schedule.published(self._states, clock())
+            for account_id, state in schedule.take_due(clock()).items():
+                await self._send_state(client, server, account_id, state)
             await asyncio.sleep(STATE_SECONDS)
 
     async def _send_state(
@@ -345,23 +338,6 @@ def _begin(directory: Path, acknowledged: Number, now: datetime) -> Number:
 def _on_wire(event: OutboxEvent) -> bytes:
     data = msgspec.Raw(event.data.encode())
     return encode_json({"type": event.type, "account_id": event.account_id, "data": data})
-
-
-def _is_known(
-    sent: tuple[PublishedState, float] | None, state: PublishedState, now: float
-) -> bool:
-    """Return whether a state says nothing new.
-
-    Its number alone is none of the account's, and is repeated seldom.
-    """
-    if sent is None:
-        return False
-    known, at = sent
-    names = {*known.facts, *state.facts} - {*_CHANGING_FACTS}
-    is_same = known.tables == state.tables and all(
-        known.facts.get(name) == state.facts.get(name) for name in names
-    )
-    return is_same and (known.number == state.number or now - at < _NUMBER_SECONDS)
 
 
 def _status(fact: str | None) -> DaemonStatus | None:
