@@ -28,6 +28,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
 from itertools import combinations
+from operator import attrgetter, is_not
 from typing import Final
 
 import msgspec
@@ -56,6 +57,14 @@ _EARLIER: Final = 64
 _MOST_DOUBTFUL: Final = 8
 """How many doubtful amounts are tried in all combinations."""
 
+_NAMES_OF_DAY: Final = (
+    *("trades", "risk.charges", "risk.results", "day_began"),
+    *("balance.charges", "balance.entries_and_exits", "balance.high_realized"),
+)
+_PARTS_OF_DAY: Final = len(_NAMES_OF_DAY)
+# They are replaced and never changed, so identity tells whether they are others.
+_of_day: Final = attrgetter(*_NAMES_OF_DAY)
+
 
 class Balances:
     """Follows one account's balance.
@@ -83,6 +92,8 @@ class Balances:
         self._is_lowered = False
         # What voids of unknown trades may have done to the balance.
         self._doubtful: list[Decimal] = []
+        # What the day's figures follow from, and they themselves, when they were brought up to date last.
+        self._ordered: tuple[object, ...] = (None,) * _PARTS_OF_DAY
 
     # Executions.
 
@@ -266,8 +277,13 @@ class Balances:
 
     def order_day(self) -> None:
         """Bring the day's charges and its highest realized P&L up to date."""
-        if not self._account.state.risk.is_listing:
-            self._account.change_balance(with_day_figures(self._account.state).balance)
+        state = self._account.state
+        if state.risk.is_listing:
+            return
+        # Most reconciliations find no other executions, and to put all of a day in order takes long.
+        if any(map(is_not, _of_day(state), self._ordered)):
+            self._account.change_balance(with_day_figures(state).balance)
+            self._ordered = _of_day(self._account.state)
 
     @contextmanager
     def listing(self, began: float) -> Iterator[None]:

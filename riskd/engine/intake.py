@@ -123,7 +123,7 @@ def _dated(
 def _adds_nothing(state: AccountState, trade: BrokerTrade) -> bool:
     """Return whether the state has all that a listed trade says.
 
-    Each search lists the trades of a day again, and all but the latest are known.
+    Each search lists the trades of a day again, and of the day before; all but the latest are known.
     """
     risk, trade_id = state.risk, trade.id
     result = risk.results.get(trade_id)
@@ -134,12 +134,15 @@ def _adds_nothing(state: AccountState, trade: BrokerTrade) -> bool:
         or trade_id in risk.voided
     ):
         return False
-    known = state.trades.get(trade_id)
+    known, charge = state.trades.get(trade_id), risk.charges.get(trade_id)
+    executed = trade.execution_time
+    if known is None and charge is None and not is_placeholder(executed):
+        # Of a trade of an earlier day only the time is kept, for the windows of rules.
+        return not state.is_of_trading_day(executed) and with_earlier_trade(state, trade) is state
     if trade.is_full_turn:
         return known is not None and is_same_trade(trade, known)
     # Half of a round turn is kept as its charges alone.
-    charge = risk.charges.get(trade_id)
-    return known is None and charge == Charge(trade.execution_time, trade.charges)
+    return known is None and charge == Charge(executed, trade.charges)
 
 
 class Intake:

@@ -66,10 +66,11 @@ def ended_before_day(
     Their time was over while the daemon did not run or the machine slept.  A lock that ends with a day is
     ended by the reset (:func:`end_day`).
     """
+    if end_locks(account, now, is_dry_run=is_dry_run) is None:
+        return False
     began = schedule.day_start(now)
     ends = [lock.locked_until for lock in account.state_with_pending.lockouts.values()]
-    is_over = end_locks(account, now, is_dry_run=is_dry_run) is not None
-    return is_over and all(end is not None and end < began for end in ends)
+    return all(end is not None and end < began for end in ends)
 
 
 def end_day(

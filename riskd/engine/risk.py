@@ -402,7 +402,8 @@ class RiskEngine:
                 self.rules.release()
                 schedule = self.rules.limits.schedule
             # The day first: the rules are evaluated when locks end, and must not count its losses with the next one's.
-            self._free(end_day(account, schedule, now, ends_locks=not are_early), now)
+            if self.rules.day_of(now).key != counted:
+                self._free(end_day(account, schedule, now, ends_locks=not are_early), now)
             self._free(end_locks(account, now, is_dry_run=is_dry_run), now)
             # After the day: it ends by the reset that was in force.
             for wait in self.rules.end_waits(now, is_locked=self._is_locked()):

@@ -45,10 +45,11 @@ def locks_in_force(state: AccountState, now: datetime) -> tuple[LockoutSet, ...]
 
 def is_locked(state: AccountState, now: datetime) -> bool:
     """Return whether the account may not trade."""
-    # This is asked before every evaluation; usually there is no lock, and nothing to merge and sort.
-    if not state.lockouts and state.risk.flattening is None:
-        return False
-    return bool(locks_in_force(state, now))
+    # This is asked before every evaluation, and needs nothing merged or sorted.
+    plan = state.risk.flattening
+    return any(is_in_force(lock, now) for lock in state.lockouts.values()) or (
+        plan is not None and any(is_in_force(lock, now) for lock in plan.locks)
+    )
 
 
 def lock_of(state: AccountState, rule_id: str, now: datetime) -> LockoutSet | None:

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from twisted.python.monkey import MonkeyPatcher
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.engine import intake
+from riskd.engine import balances, intake
 from riskd.engine.guarded_account import GuardedAccount
+from riskd.model.account import AccountState, with_day_figures
 from riskd.model.broker import BrokerTrade
 from riskd.model.moments import NEVER
 from riskd.model.money import ZERO
@@ -102,3 +103,42 @@ class KnownTradesTests(SynchronousTestCase):
             self.assertEqual(list(dict.fromkeys(of_this)), versions)
             if versions == [known]:
                 self.assertEqual(len(of_this), 1)
+
+    def test_a_trade_of_the_day_before_that_is_listed_again_is_left_alone(self) -> None:
+        applied: list[int] = []
+        apply = intake.Intake._apply_trade
+
+        def note(
+            this: intake.Intake, guarded: GuardedAccount, trade: BrokerTrade, *, is_event: bool
+        ) -> None:
+            applied.append(trade.id)
+            apply(this, guarded, trade, is_event=is_event)
+
+        self.patch(intake.Intake, "_apply_trade", note)
+        before = MONDAY_NOON - timedelta(hours=30)
+        trades = [
+            msgspec.structs.replace(each, id=number, execution_time=before, timestamp=before)
+            for number, each in enumerate((_FULL, _HALF))
+        ]
+        state, *_rest = _what_follows((each, False) for each in trades)
+        self.assertEqual(applied, [0, 1])
+        assert isinstance(state, AccountState)
+        self.assertEqual(state.risk.earlier_trades, {0: before})
+
+    def test_the_executions_of_a_day_are_put_in_order_only_when_one_has_changed(self) -> None:
+        daemon = PracticeDaemon("[rules.daily_realized_loss]\nloss_limit = 8\n")
+        self.addCleanup(daemon.close)
+        daemon.advance(3)
+        ordered: list[AccountState] = []
+
+        def note(state: AccountState) -> AccountState:
+            ordered.append(state)
+            return with_day_figures(state)
+
+        self.patch(balances, "with_day_figures", note)
+        for fees in ("0.37", "0.37", "0.74"):
+            trade = msgspec.structs.replace(_FULL, fees=Decimal(fees))
+            daemon.engine._broker.apply(ACCOUNT, trade, daemon.clock.seconds())
+            daemon.engine.accounts[ACCOUNT].balances.order_day()
+            self.assertEqual(daemon.state.balance.charges, Decimal(fees))
+        self.assertEqual([each.balance.charges for each in ordered], [ZERO, Decimal("0.37")])
