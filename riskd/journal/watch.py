@@ -61,6 +61,8 @@ class JournalWatch:
     def change_of_files(self) -> str:
         """Return what others have done without SQLite; see :meth:`change`."""
         for suffix, seen in self._seen.items():
+            if seen is None:
+                continue
             done = _change(seen, _status(self._files[suffix]), is_shared=suffix == _SHARED)
             if done:
                 name = Path(self._files[suffix]).name
@@ -79,10 +81,8 @@ class JournalWatch:
         return _BY_ANOTHER
 
 
-def _change(seen: stat_result | None, found: stat_result | None, *, is_shared: bool) -> str:
+def _change(seen: stat_result, found: stat_result | None, *, is_shared: bool) -> str:
     done = ""
-    if seen is None:
-        return done
     if found is None:
         done = "was deleted"
     elif not stat.S_ISREG(found.st_mode):
