@@ -95,8 +95,8 @@ class PayloadFaults:
 
     def _noisy(self, trade: Payload) -> Payload:
         is_noisy = self._happens(self._injector.faults.binary_noise)
-        steps = self._random.randint(1, _MAX_NOISE_STEPS)
-        towards = self._random.choice((-math.inf, math.inf))
+        steps = 1 + _drawn_below(_MAX_NOISE_STEPS, self._random)
+        towards = math.inf if _drawn_below(2, self._random) else -math.inf
         if not is_noisy or trade.get("profitAndLoss") is None:
             return trade
         amount = float(trade["profitAndLoss"])
@@ -133,8 +133,7 @@ class QuoteFaults:
         is_wild = draw() < faults.wild_last_prices
         is_old = draw() < faults.old_quote_stamps
         is_repeated = draw() < faults.repeated_quotes
-        part = random.choice((-1, 1)) * random.uniform(*_WILD_PARTS)
-        age, choice = random.uniform(*_OLD_SECONDS), draw()
+        is_above, wildness, oldness, choice = _drawn_below(2, random), draw(), draw(), draw()
         if freezes and not was_frozen:
             self._frozen_until = seconds + faults.freeze_seconds
         if was_frozen:
@@ -145,11 +144,31 @@ class QuoteFaults:
         if is_zero:
             quote = {**quote, "lastPrice": Decimal(0)}
         elif is_wild:
-            quote = {**quote, "lastPrice": _wild(quote, part)}
+            part = _between(_WILD_PARTS, wildness)
+            quote = {**quote, "lastPrice": _wild(quote, part if is_above else -part)}
         if is_old:
-            stamp = datetime.fromisoformat(quote["timestamp"]) - timedelta(seconds=age)
+            age = timedelta(seconds=_between(_OLD_SECONDS, oldness))
+            stamp = datetime.fromisoformat(quote["timestamp"]) - age
             quote = {**quote, "timestamp": stamp.isoformat(), "lastUpdated": stamp.isoformat()}
         return [quote, *repeated]
+
+
+def _drawn_below(number: int, random: Random) -> int:
+    """Return what ``random.randrange(number)`` does, in a third of its time.
+
+    Each search draws for all trades of a day.
+    """
+    bits = number.bit_length()
+    drawn = random.getrandbits(bits)
+    while drawn >= number:
+        drawn = random.getrandbits(bits)
+    return drawn
+
+
+def _between(ends: tuple[float, float], drawn: float) -> float:
+    """Return the number of a range that a draw between 0 and 1 stands for."""
+    low, high = ends
+    return low + (high - low) * drawn
 
 
 def _wild(quote: Payload, part: float) -> Decimal:
