@@ -45,10 +45,7 @@ class SteppingClock(SortedClock):
 
     def advance(self, amount: float) -> None:
         end = self.rightNow + amount
-        while True:
-            self._sortCalls()
-            if not self.times or self.times[0] > end:
-                break
+        while self.times and self.times[0] <= end:
             super().advance(max(0.0, self.times[0] - self.rightNow))
         self.rightNow = max(self.rightNow, end)
 

@@ -34,23 +34,29 @@ def most_in_a_second(moments: list[float]) -> int:
 
 
 class MovableCall(DelayedCall):
-    """A call that reports each new time of it; Twisted's own reports none that is later."""
+    """A call that reports each move; Twisted's own reports none to a later time.
+
+    :ivar moved: receives the call and when it was due before.
+    """
+
+    moved: Callable[[DelayedCall, float], None]
 
     def reset(self, secondsFromNow: float) -> None:  # noqa: N803  # of Twisted
+        before = self.getTime()
         super().reset(secondsFromNow)
-        self.resetter(self)
+        self.moved(self, before)
 
     def delay(self, secondsLater: float) -> None:  # noqa: N803  # of Twisted
+        before = self.getTime()
         super().delay(secondsLater)
-        self.resetter(self)
+        self.moved(self, before)
 
 
 class SortedClock(Clock):
-    """Twisted's clock, but it sorts its calls only after one was moved, and not at each advance."""
+    """Twisted's clock, but it keeps its calls in order, and does not sort them at each advance."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._is_sorted = True
         # When each of the calls is due, in their order.  To ask each call for it would be most of the work.
         self.times: list[float] = []
 
@@ -58,8 +64,8 @@ class SortedClock(Clock):
         self, delay: float, act: Callable[..., object], *args: object, **kw: object
     ) -> IDelayedCall:
         at = self.rightNow + delay
-        call = MovableCall(at, act, args, kw, self._remove, self._moved, self.seconds)
-        self._sortCalls()
+        call = MovableCall(at, act, args, kw, self._remove, _ignore, self.seconds)
+        call.moved = self._move
         index = bisect_right(self.times, at)
         self.times.insert(index, at)
         self.calls.insert(index, call)
@@ -67,28 +73,35 @@ class SortedClock(Clock):
 
     def advance(self, amount: float) -> None:
         self.rightNow += amount
-        self._sortCalls()
         times, calls = self.times, self.calls
         while times and times[0] <= self.rightNow:
             del times[0]
             call = calls.pop(0)
             call.called = 1
             call.func(*call.args, **call.kw)
-            self._sortCalls()
 
     def _remove(self, call: DelayedCall) -> None:
-        """Remove a call that is canceled; with thousands of them, looking at each would be most of the work."""
-        self._sortCalls()
-        index = bisect_left(self.times, call.getTime())
+        self._take_out(call, call.getTime())
+
+    def _take_out(self, call: DelayedCall, at: float) -> None:
+        """Take out a call that is due at a time; with thousands of them, looking at each would be most of the work."""
+        index = bisect_left(self.times, at)
         while self.calls[index] is not call:
             index += 1
         del self.calls[index], self.times[index]
 
-    def _moved(self, _call: DelayedCall) -> None:
-        self._is_sorted = False
+    def _move(self, call: DelayedCall, before: float) -> None:
+        """Put a call where a stable sort would put it."""
+        at = call.getTime()
+        if at != before:
+            self._take_out(call, before)
+            index = (bisect_left if before < at else bisect_right)(self.times, at)
+            self.times.insert(index, at)
+            self.calls.insert(index, call)
 
     def _sortCalls(self) -> None:
-        if not self._is_sorted:
-            super()._sortCalls()
-            self.times[:] = map(DelayedCall.getTime, self.calls)
-            self._is_sorted = True
+        """Do nothing: they are in order."""
+
+
+def _ignore(_call: DelayedCall) -> None:
+    """Ignore what Twisted's calls report; see :class:`MovableCall`."""

@@ -682,10 +682,14 @@ class ExchangeOracle:
 
     def _note_quotes(self, now: float) -> None:
         """Note when each quote has changed."""
-        for name in {**self.positions(), **self._quoted}:
-            quote, known = self._exchange.quote(name), self._quoted.get(name)
-            if known is None or known[0] != quote:
-                self._quoted[name] = (quote, NEVER if known is None else now)
+        quoted = self._quoted
+        for name in self.view().positions:
+            if name not in quoted:
+                quoted[name] = (self._exchange.quote(name), NEVER)
+        for name, (known, _at) in quoted.items():
+            quote = self._exchange.quote(name)
+            if known is not quote and known != quote:
+                quoted[name] = (quote, now)
 
     def _note_account(self, seconds: float, now: float) -> None:
         """Note what has changed in the account since the last look."""
@@ -781,23 +785,22 @@ class ExchangeOracle:
         limits: Limits,
         *,
         is_certain: bool,
-    ) -> Iterator[Breach]:
+    ) -> list[Breach]:
+        breaches = []
         if pnl <= -limits.loss and self._has_traded_since_unlock(is_certain=is_certain):
-            yield Breach("RULE-003")
+            breaches.append(Breach("RULE-003"))
         begun = self.seconds() - COOLDOWN_SECONDS
         if self._newest_of_all <= begun:
-            return
+            return breaches
         for rule_id, culprits in cooldowns.items():
-            if (
-                culprits
-                and self._newest[rule_id] > begun
-                and any(
-                    self._trade_seen[each.id] > begun
-                    and self._is_since_unlock(each, is_certain=is_certain)
-                    for each in reversed(culprits)
-                )
-            ):
-                yield Breach(rule_id)
+            if culprits and self._newest[rule_id] > begun:
+                for each in reversed(culprits):
+                    if self._trade_seen[each.id] > begun and self._is_since_unlock(
+                        each, is_certain=is_certain
+                    ):
+                        breaches.append(Breach(rule_id))
+                        break
+        return breaches
 
     # What an operator has unlocked.
 

@@ -290,8 +290,8 @@ class Invariants:
                 # In any lock nothing is held outside the hours, so that rule has nothing to lock for.
                 is_locked = rule_id in in_force or (rule_id == "RULE-009" and bool(in_force))
                 self.check(seconds <= longest or is_locked, "not locked", rule_id)
-            elif not self._was_locked(executed):
-                self.check(seconds <= longest or bool(in_force), "not locked", rule_id)
+            elif seconds > longest and not in_force:
+                self.check(self._was_locked(executed), "not locked", rule_id)
 
     def _check_fall(self) -> None:
         """Check that a breach of a limit on equity costs no more than the price moves within the latency."""
