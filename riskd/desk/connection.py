@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -22,6 +21,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from riskd.desk.messages import inbox_prefix
+from riskd.desk.pauses import Pauses
 from riskd.desk.settings import DeskSettings
 from riskd.host.errors import UserError
 from riskd.host.private_file import read_private_file
@@ -31,16 +31,6 @@ CONNECT_SECONDS: Final = 5
 PING_SECONDS: Final = 2
 """How often the server is pinged; with the second unanswered ping the connection is lost."""
 
-UNREACHABLE_DELAY: Final = 2.5
-"""The longest pause, in seconds, while no server can be reached: a link that returns is used soon."""
-
-LONGEST_DELAY: Final = 30.0
-"""The longest pause while servers are reached and do not do what they should."""
-
-GOOD_SECONDS: Final = 30.0
-"""A connection that has lasted so long was good, and the next pause is short."""
-
-_FIRST_DELAY: Final = 1.0
 _CLOSE_SECONDS: Final = 1.0
 _LOOK_SECONDS: Final = 0.25
 _MAX_KEY_BYTES: Final = 64 * 1024
@@ -124,29 +114,27 @@ class DeskConnection(Service):
         return Deferred.fromFuture(asyncio.ensure_future(_ended(task)))
 
     async def _run(self) -> None:
-        delay = _FIRST_DELAY
+        pauses, seconds = Pauses(), asyncio.get_running_loop().time
         while True:
             client = Client()
-            begun = asyncio.get_running_loop().time()
+            begun = seconds()
             try:
                 await self._connect(client)
             except Exception as error:  # noqa: BLE001  # the next attempt may succeed
                 self._report(self._refusal or _words(error))
-                pause = UNREACHABLE_DELAY
                 if not isinstance(error, ERRORS):
                     _log.failure("internal error in connecting to the desk")
+                pause = pauses.after_attempt(seconds() - begun)
             else:
                 self.is_connected, self._problem = True, ""
                 _log.info("connected to the desk")
-                self._report(await self._used(client))
+                problem = await self._used(client)
+                self._report(problem or "the connection was lost")
                 self.is_connected = False
-                if asyncio.get_running_loop().time() - begun >= GOOD_SECONDS:
-                    delay = _FIRST_DELAY
-                pause, delay = delay, min(2 * delay, LONGEST_DELAY)
+                pause = pauses.after_connection(seconds() - begun, is_lost=not problem)
             finally:
                 await _close(client)
-            # Not all at once: a server that comes back has every trader's uplink to serve.
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+            await asyncio.sleep(pause)
 
     async def _connect(self, client: Client) -> None:
         self._refusal = ""
@@ -174,17 +162,22 @@ class DeskConnection(Service):
         )
 
     async def _used(self, client: Client) -> str:
-        """Use a connection as long as it lasts; return why it is over."""
+        """Use a connection as long as it lasts; return what was wrong.
+
+        Empty if it was lost, or is of no use any more.
+        """
         using = asyncio.ensure_future(self._use(client))
         try:
             # nats-py reports a loss only once the dead connection is closed, half a minute later.
             while client.is_connected and not using.done():
                 await asyncio.wait((using,), timeout=_LOOK_SECONDS)
         finally:
+            is_lost = not client.is_connected
             await canceled(using)
-        error = None if using.cancelled() else using.exception()
+        # What fails because the connection is lost is no problem of its own.
+        error = None if is_lost or using.cancelled() else using.exception()
         if error is None:
-            return "the connection was lost"
+            return ""
         if not isinstance(error, ERRORS):
             _log.failure("internal error in the connection to the desk", Failure(error))
         return _words(error)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
+import msgspec
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
@@ -17,6 +19,7 @@ from nats.js.errors import NotFoundError
 from twisted.logger import Logger
 
 from riskd.desk import messages
+from riskd.desk.links import LOST_SECONDS
 
 API_SECONDS: Final = 5.0
 """How long the servers may take to answer."""
@@ -52,8 +55,11 @@ class Receiver(Protocol):
     def receive_state(self, subject: str, payload: bytes) -> None:
         """Take a published state."""
 
-    def receive_beat(self, subject: str, payload: bytes) -> None:
-        """Take a heartbeat that was sent just now."""
+    def receive_beat(self, subject: str, payload: bytes, age: timedelta = timedelta(0)) -> None:
+        """Take a heartbeat.
+
+        :param age: how long ago it was sent.
+        """
 
     async def read_states(self) -> None:
         """Return when all states so far are read."""
@@ -123,17 +129,25 @@ class DeskReader:
         last = await _made(server, last_stream(self._desk, self._servers))
         await client.subscribe(f"risk.{self._desk}.*.beat", cb=_taking(self._take_beat))
         await client.subscribe(f"risk.{self._desk}.*.*.q.>", cb=_taking(self._take_quote))
-        await self._read_states(server, last)
+        await self._read_states(client, server, last)
         await self._read_events(server, events)
         await asyncio.Event().wait()
 
-    async def _read_states(self, server: JetStreamContext, stream: StreamInfo) -> None:
+    async def _read_states(
+        self, client: Client, server: JetStreamContext, stream: StreamInfo
+    ) -> None:
         """Read the last values; return when those that were there are read."""
         has_all = asyncio.Event()
+        now = await _server_time(client, str(stream.config.name))
 
         def take(message: Msg) -> None:
             if message.subject.endswith(".state"):
                 self._receiver.receive_state(message.subject, message.data)
+            elif now is not None and not has_all.is_set():
+                # Or a link would seem lost until the next one, after each loss of the relay's own connection.
+                age = max(now - message.metadata.timestamp, timedelta(0))
+                if age.total_seconds() < LOST_SECONDS:
+                    self._receiver.receive_beat(message.subject, message.data, age)
             if not message.metadata.num_pending:
                 has_all.set()
 
@@ -164,6 +178,21 @@ class DeskReader:
 
     def _take_quote(self, message: Msg) -> None:
         self._receiver.receive_quote(message.subject, message.data)
+
+
+class _StreamAnswer(msgspec.Struct):
+    """What the servers answer about a stream, of which the library leaves this out.
+
+    :ivar ts: the time of day there.  Source: nats-server, server/stream.go, ``StreamInfo``.
+    """
+
+    ts: datetime | None = None
+
+
+async def _server_time(client: Client, stream: str) -> datetime | None:
+    """Return the time by the clock with which the servers stamp, if they tell it."""
+    answer = await client.request(f"$JS.API.STREAM.INFO.{stream}", timeout=API_SECONDS)
+    return msgspec.json.decode(answer.data, type=_StreamAnswer).ts
 
 
 async def _made(server: JetStreamContext, config: StreamConfig) -> StreamInfo:

@@ -68,9 +68,15 @@ class Instance:
         """Whether the link is live."""
         return self._link.state is LinkState.LIVE
 
-    def receive_beat(self, beat: Heartbeat, now: Now) -> bool:
-        """Take a heartbeat; return whether the daemon has begun its numbers anew."""
+    def receive_beat(self, beat: Heartbeat, now: Now, age: timedelta = timedelta(0)) -> bool:
+        """Take a heartbeat; return whether the daemon has begun its numbers anew.
+
+        :param age: how long ago it was sent.  One that was stored may have come before.
+        """
         before = self._link.beat
+        now = Now(now.seconds - age.total_seconds(), now.at - age)
+        if not self._link.is_new(beat, now):
+            return False
         self._link.receive(beat, self.ordering.last, now)
         self.ordering.announce(beat.number)
         self.clock_offset = _clock_offset(beat, now)

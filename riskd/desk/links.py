@@ -67,10 +67,19 @@ class Link:
         self._announced = Number(0, 0)
         self._announced_at = now
 
+    def is_new(self, beat: Heartbeat, now: Now) -> bool:
+        """Return whether a heartbeat is later than the last one; it may have been stored.
+
+        :param now: when it was sent, as far as that is known.
+        """
+        is_first = self.beat is None
+        return is_first or (beat != self.beat and now.seconds >= self._last.seconds)
+
     def receive(self, beat: Heartbeat, delivered: Number | None, now: Now) -> None:
         """Take a heartbeat.
 
         :param delivered: the number of the last event that was passed on.
+        :param now: when it was sent, as far as that is known.
         """
         self.beat, self._last = beat, now
         if self._is_delivered(delivered):

@@ -126,10 +126,15 @@ class Relay:
         is_said = _is_corrected(before, self._accounts.trades(account_id))
         return self._look(instance, now, is_said=is_said)
 
-    def receive_beat(self, name: str, beat: Heartbeat, now: Now) -> list[Event]:
-        """Take a heartbeat that was sent just now."""
+    def receive_beat(
+        self, name: str, beat: Heartbeat, now: Now, age: timedelta = timedelta(0)
+    ) -> list[Event]:
+        """Take a heartbeat.
+
+        :param age: how long ago it was sent.
+        """
         instance = self._instance(name, now)
-        if instance.receive_beat(beat, now):
+        if instance.receive_beat(beat, now, age):
             instance.begin_anew(now)
             self._accounts.begin_anew(name)
         return self._look(instance, now)

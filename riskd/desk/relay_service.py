@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -201,8 +201,11 @@ class RelayService(Service):
             self._broadcast(quote)
             self._journal.changed(only_quotes=True)
 
-    def receive_beat(self, subject: str, payload: bytes) -> None:
-        """Take a heartbeat that was sent just now."""
+    def receive_beat(self, subject: str, payload: bytes, age: timedelta = timedelta(0)) -> None:
+        """Take a heartbeat.
+
+        :param age: how long ago it was sent.
+        """
         instance = ""
         try:
             instance = read_subject(self._desk, subject).instance
@@ -210,7 +213,7 @@ class RelayService(Service):
         except MessageError as error:
             self._note(instance, str(error))
             return
-        self._send(self._relay.receive_beat(instance, beat, self._moment()))
+        self._send(self._relay.receive_beat(instance, beat, self._moment(), age))
 
     def receive_state(self, subject: str, payload: bytes) -> None:
         """Take a published state, to be read in a thread unless a later one comes."""

@@ -71,7 +71,6 @@ QUOTE_SECONDS: Final = 0.25
 """How often heartbeats are sent, and at most states and each contract's quotes."""
 
 _LOOK_SECONDS: Final = 0.1
-_FIRST_LOOK_SECONDS: Final = 2.0
 _RETRY_SECONDS: Final = 1.0
 
 _LOST_WAKE_SECONDS: Final = 5.0
@@ -242,13 +241,18 @@ class Uplink:
             await asyncio.sleep(QUOTE_SECONDS)
 
     async def _send_beats(self, client: Client) -> None:
-        # The first one should not say that riskd is gone only because nobody has looked yet.
-        await _until(lambda: self._stream.is_open, seconds=_FIRST_LOOK_SECONDS)
+        # The first one should not say that riskd is gone only because nobody has looked or read yet.
+        await _until(lambda: self._stream.is_open and self._states, seconds=BEAT_SECONDS)
         while True:
+            was_open = self._stream.is_open
             await client.publish(
                 beat_subject(self._desk, self._instance), encode_beat(self._beat())
             )
-            await asyncio.sleep(BEAT_SECONDS)
+            # That riskd is gone, or back, is news.
+            await _until(
+                lambda was_open=was_open: self._stream.is_open is not was_open,
+                seconds=BEAT_SECONDS,
+            )
 
     def _beat(self) -> Heartbeat:
         state = next(iter(self._states.values()), None)
@@ -371,7 +375,7 @@ def _journal_mark(directory: Path) -> list[tuple[int, int, int] | None]:
     return marks
 
 
-async def _until(is_so: Callable[..., bool], seconds: float = inf) -> None:
+async def _until(is_so: Callable[..., object], seconds: float = inf) -> None:
     """Return once it is so, at the latest after so many seconds."""
     end = asyncio.get_running_loop().time() + seconds
     while not is_so() and asyncio.get_running_loop().time() < end:

@@ -84,6 +84,15 @@ class LinkTests(SynchronousTestCase):
         self.beat(100)
         self.assertIs(self.state(100), LinkState.LIVE)
 
+    def test_a_heartbeat_that_was_stored_keeps_it_live_for_as_long_as_it_is_new(self) -> None:
+        self.beat(0)
+        self.state(30)
+        # Sent at 24, and read at 30.
+        self.beat(24)
+        self.assertIs(self.state(30), LinkState.LIVE)
+        self.assertIs(self.state(24 + LOST_SECONDS), LinkState.LOST)
+        self.assertEqual(self.link.since, moment(24).at)
+
     def test_a_daemon_that_is_gone_is_told_apart(self) -> None:
         self.beat(0)
         self.beat(5, status=None)

@@ -64,15 +64,17 @@ class DeskTestCase(SynchronousTestCase):
         number = Number(1, self.numbers[name] if seq is None else seq)
         self.sent += self.relay.receive_state(name, account, number, self.now)
 
-    def beat(self, name: str, **fields: object) -> None:
-        self.sent += self.relay.receive_beat(name, self.heartbeat(name, **fields), self.now)
+    def beat(self, name: str, age: float = 0.0, **fields: object) -> None:
+        """Receive a heartbeat that was sent some seconds ago."""
+        sent = self.heartbeat(name, age, **fields)
+        self.sent += self.relay.receive_beat(name, sent, self.now, timedelta(seconds=age))
 
-    def heartbeat(self, name: str, **fields: object) -> Heartbeat:
+    def heartbeat(self, name: str, age: float = 0.0, **fields: object) -> Heartbeat:
         return Heartbeat(
             **{
                 "epoch": 1,
                 "seq": self.numbers[name],
-                "at": self.now.at,
+                "at": self.now.at - timedelta(seconds=age),
                 "status": Status.RUNNING,
                 "message": STARTED,
                 **fields,
@@ -254,6 +256,7 @@ class LinkTests(DeskTestCase):
     def test_a_status_that_only_heartbeats_have_is_taken_from_the_second(self) -> None:
         self.beat(ANNA, status=Status.ERROR, message="No prices")
         self.assertEqual(self.statuses(), [])
+        self.seconds += 5
         self.beat(ANNA, status=Status.ERROR, message="No prices")
         self.assertEqual(self.statuses(), [(Status.ERROR, "anna: No prices")])
 
@@ -271,6 +274,28 @@ class LinkTests(DeskTestCase):
         (event,) = relay.receive_state(ANNA, AccountState(account_id=1), Number(1, 1), moment(0))
         assert isinstance(event.data, DaemonStatus)
         self.assertIn("Waiting for the first heartbeat of anna (account 1)", event.data.message)
+
+    def test_a_heartbeat_that_was_stored_ends_a_lost_link_at_once(self) -> None:
+        self.wait(12, BEN)
+        self.assertEqual(self.shown(), ANNA_WRONG)
+        self.beat(ANNA, age=4)
+        self.assertEqual(self.shown(), ALL_RUN)
+        # It counts from when it was sent.
+        self.wait(5.5, BEN)
+        self.assertEqual(self.shown(), ALL_RUN)
+        self.wait(0.5, BEN)
+        self.assertEqual(self.shown(), ANNA_WRONG)
+
+    def test_a_heartbeat_that_was_stored_takes_nothing_back(self) -> None:
+        self.wait(20, ANNA, BEN)
+        self.statuses()
+        # One that has come before, and the one before that.
+        for age, status_ in ((0, Status.RUNNING), (5, Status.ERROR), (5, Status.ERROR)):
+            self.beat(ANNA, age=age, status=status_, message="Another")
+        self.beat(ANNA, age=5)
+        self.assertEqual(self.statuses(), [])
+        self.wait(9.5, BEN)
+        self.assertEqual(self.shown(), ALL_RUN)
 
     def test_a_server_that_is_away_is_the_reason(self) -> None:
         self.sent += self.relay.note_server("the server is away", self.now)
@@ -300,6 +325,7 @@ class LinkTests(DeskTestCase):
         self.event(ANNA, status(), seq=1, epoch=5)
         self.statuses()
         for _ in range(2):
+            self.seconds += 5
             self.beat(ANNA, epoch=4, seq=1)
         self.assertIn("numbers its events anew", self.statuses()[-1][1])
         self.event(ANNA, lock(), seq=1, epoch=4)

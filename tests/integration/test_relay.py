@@ -4,22 +4,37 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 
+from riskd.desk.settings import load_desk
 from riskd.journal.reader import read_published
 from riskd.model.events import LINK_LOST, Status
-from tests.integration.programs import run
+from tests.integration.programs import riskctl, run
 from tests.support.desk_machines import DeskMachine, Recorder, TraderMachine, is_part, published
+from tests.support.desk_screen import DeskScreen
+from tests.support.link_proxy import put_proxies_into
 from tests.support.nats_server import NatsServer, new_desk
 from tests.support.twistd import twistd_command
 from tests.support.waiting import wait_until
 
+ROWS = ("123", "456", "789")
+"""The accounts on a console's screen."""
+
+SETTINGS = """
+[rules.daily_realized_loss]
+loss_limit = 100_000
+"""
+ANNA = f"{SETTINGS}[[accounts]]\nid = 123\n[[accounts]]\nid = 456\n"
+BEN = f"{SETTINGS}[[accounts]]\nid = 789\n"
+"""Nothing locks these accounts by itself."""
+
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Path]:
-    path = new_desk(tmp_path / "alpha", "anna")
+    path = new_desk(tmp_path / "alpha", "anna", "ben")
     server = NatsServer(path / "server")
     server.start()
     try:
@@ -81,28 +96,43 @@ def test_a_killed_relay_goes_on_and_no_event_is_lost_or_doubled(
     after.close()
 
 
-def test_a_pulled_link_is_told_within_12_seconds_and_its_return_within_3(
-    relay: DeskMachine, anna: TraderMachine
+def test_a_console_shows_a_lost_link_within_12_seconds_and_catches_up_within_3(
+    tmp_path: Path, relay: DeskMachine, desk: Path
 ) -> None:
-    wait_until(lambda: relay.has_said("RUNNING: anna: "))
-    client = Recorder(relay.port)
-    statuses = {123: Status.RUNNING, 456: Status.RUNNING}
-    wait_until(lambda: shown(relay.state) == statuses)
-    begun = time.monotonic()
-    anna.pull_link()
-    wait_until(lambda: client.statuses)
-    assert time.monotonic() - begun < 12
-    ((status, message),) = client.statuses
-    assert (status, message[: len(LINK_LOST)]) == ("ERROR", LINK_LOST)
-    # The copy says so at once, which a console reads then.
-    assert set(shown(relay.state).values()) == {Status.ERROR}
-    anna.trade(1)
-    begun = time.monotonic()
-    anna.mend_link()
-    wait_until(lambda: client.statuses[-1][0] == "RUNNING" and client.events)
-    assert time.monotonic() - begun < 3
-    assert shown(relay.state) == statuses
-    client.close()
+    """Of two traders the link of one is pulled, so that all packets vanish, and that of the other is cut."""
+    with ExitStack() as stack:
+        machines = []
+        for name, settings in (("anna", ANNA), ("ben", BEN)):
+            config = desk / "traders" / name / "desk.toml"
+            (proxy,) = put_proxies_into(config, load_desk(config).servers)
+            stack.callback(proxy.close)
+            machines.append((TraderMachine(tmp_path / name, config, settings), proxy))
+            stack.callback(machines[-1][0].stop)
+        for machine, _proxy in machines:
+            machine.start()
+        client = stack.enter_context(closing(Recorder(relay.port)))
+        screen = stack.enter_context(closing(DeskScreen(relay.port, relay.state)))
+        screen.wait_for_standing("free", ROWS)
+        (anna, pulled), (_ben, cut) = machines
+        assert "DAEMON GONE" not in relay.log
+        client.statuses.clear()
+        begun = time.monotonic()
+        pulled.pull()
+        cut.cut()
+        assert screen.wait_for_standing(LINK_LOST, ROWS) - begun < 12
+        assert client.statuses
+        for status, message in client.statuses:
+            assert (status, message[: len(LINK_LOST)]) == ("ERROR", LINK_LOST)
+        assert set(shown(relay.state).values()) == {Status.ERROR}
+        lock = riskctl(f"--state={anna.state}", "lock", "123", "--reason", "a pause")
+        assert lock.returncode == 0, lock
+        begun = time.monotonic()
+        pulled.mend()
+        cut.mend()
+        assert screen.wait_for_standing("LOCKED", ROWS[:1]) - begun < 3
+        assert screen.wait_for_standing("free", ROWS[1:]) - begun < 3
+        statuses = {123: Status.RUNNING, 456: Status.RUNNING, 789: Status.RUNNING}
+        assert shown(relay.state) == statuses
 
 
 def test_what_is_wrong_at_the_start_is_one_line(tmp_path: Path) -> None:

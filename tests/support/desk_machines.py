@@ -79,18 +79,6 @@ class TraderMachine:
         """Whether the uplink has met riskd, which tells it where the outbox is."""
         return "riskd is there" in (self._directory / "uplink.log").read_text()
 
-    def pull_link(self) -> None:
-        """Let nothing get from here to the desk."""
-        self._signal_uplink(signal.SIGSTOP)
-
-    def mend_link(self) -> None:
-        """Let everything get there again."""
-        self._signal_uplink(signal.SIGCONT)
-
-    def _signal_uplink(self, number: signal.Signals) -> None:
-        assert self.uplink is not None
-        self.uplink.send_signal(number)
-
     def kill_riskd(self) -> None:
         """End riskd as a power cut would."""
         assert self.riskd is not None
@@ -111,8 +99,6 @@ class TraderMachine:
 
     def stop(self) -> None:
         """End all that runs."""
-        if self.uplink is not None:
-            self.mend_link()
         for process in (self.riskd and self.riskd.process, self.uplink):
             end(process)
 
