@@ -2,8 +2,9 @@
 
 ``python -m tests.desk_rounds`` plays with the real programs, once with one nats-server and once with three: 20 riskd
 that trade 50 accounts on paper, an uplink of each, a relay, and clients of the relay, two of them consoles.  First it
-measures them while nothing is wrong.  Then it kills each program and the leader of three servers, takes the servers
-away for a minute, cuts and delays links, and kills everything at once.
+measures them while nothing is wrong, and how soon a console shows a lost link and catches up.  Then it kills each
+program, the leaders of three servers and two of the three, takes the servers away for a minute, cuts, pulls and delays
+links, and kills everything at once.
 
 At the end it compares the outboxes with the stream that the servers have stored, and with what the clients of the relay
 were told.  A client that is not connected is told nothing: what it misses must be in the copy that it reads after the
@@ -18,34 +19,25 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from riskd.journal.reader import read_published
-from tests.benchmarks.process_counts import cpu_seconds, resident
 from tests.support.desk_delivery import (
     Connection,
     Delivery,
     console_connections,
     delivery,
     event_told,
-    known_numbers,
 )
-from tests.support.desk_machines import DeskMachine
+from tests.support.desk_faults import FAULTS, LAST, OF_THREE
+from tests.support.desk_figures import SOONEST_BACK, SOONEST_LOST, figures, outage, snapshot
 from tests.support.desk_world import DeskWorld
-from tests.support.waiting import wait_until
+from tests.support.link_proxy import LinkProxy
 
-MEASURED_SECONDS: Final = 30.0
-
-FAULTS: Final[tuple[Callable[[DeskWorld], None], ...]] = (
-    DeskWorld.kill_riskd,
-    DeskWorld.kill_uplink,
-    DeskWorld.kill_relay,
-    DeskWorld.kill_server,
-    DeskWorld.cut_links,
-    DeskWorld.delay_links,
-)
+MEASURED_SECONDS: Final = 60.0
+OUTAGES: Final = 3
+"""How often each link is lost in each way."""
 
 
 def say(*words: object) -> None:
@@ -53,55 +45,25 @@ def say(*words: object) -> None:
     print(*words, flush=True)  # noqa: T201
 
 
-def measure(world: DeskWorld) -> None:
-    """Print what it costs while nothing is wrong."""
-    assert world.watch is not None
-    uplinks = [machine.uplink.pid for machine in world.machines if machine.uplink]
-    pids, begun = [world.relay.pid, *uplinks], time.monotonic()
-    before = [cpu_seconds(pid) for pid in pids]
-    time.sleep(MEASURED_SECONDS)
-    ended = time.monotonic()
-    shares = [
-        100 * (cpu_seconds(pid) - cpu) / (ended - begun)
-        for pid, cpu in zip(pids, before, strict=True)
-    ]
-    sizes = [resident(pid) for pid in pids]
-    say(f"relay: {sizes[0]:.0f} MiB, {shares[0]:.1f} % of a core")
-    of_all = f"{sum(shares[1:]) / len(uplinks):.1f} %, {max(shares[1:]):.1f} % at most"
-    say(f"an uplink: {max(sizes[1:]):.0f} MiB at most, {of_all}")
-    time.sleep(2)
-    shown = {event: at for at, event in world.watch.events}
-    own = {event: at for watch in world.watches for at, event in watch.events}
-    waits = sorted(
-        shown[event] - at for event, at in own.items() if begun <= at <= ended and event in shown
-    )
-    if waits:
-        p50, p99 = (1000 * waits[int(len(waits) * share)] for share in (0.5, 0.99))
-        say(
-            f"from a daemon's port to the relay's: p50 {p50:.0f} ms, p99 {p99:.0f} ms, "
-            f"longest {1000 * waits[-1]:.0f} ms, of {len(waits)} events"
-        )
-
-
-def snapshot(world: DeskWorld) -> None:
-    """Print how soon a relay without a past has all accounts."""
-    world.relay.stop()
-    (world.directory / "new").mkdir()
-    new = DeskMachine(world.directory / "new/desk", world.config)
-    try:
-        new.start()
-        begun = time.monotonic()
-        count = sum(map(len, world.accounts))
-        wait_until(lambda: len(known_numbers(new.state)) == count)
-        seconds = time.monotonic() - begun
-        begun = time.monotonic()
-        wait_until(lambda: len(read_published(new.state).accounts) == count)
-        say(
-            f"a new relay has the states of {count} accounts {seconds:.1f} s after it listens, "
-            f"and they are read from its copy in {1000 * (time.monotonic() - begun):.0f} ms"
-        )
-    finally:
-        new.stop()
+def lose_links(world: DeskWorld) -> bool:
+    """Print how soon lost links are shown, and caught up; return whether that is soon enough."""
+    is_well = True
+    for way, how in (("pulled", LinkProxy.pull), ("cut", LinkProxy.cut)):
+        for whose, links in (
+            ("an uplink", list(filter(None, world.proxies))),
+            ("the relay", [world.relay_proxies]),
+        ):
+            found = [
+                outage(world, how, world.chance.choice(links), world.chance.uniform(0, 6))
+                for _ in range(OUTAGES)
+            ]
+            lost, _live, back = (max(seconds) for seconds in zip(*found, strict=True))
+            each = "; ".join(" and ".join(f"{part:.1f}" for part in one) for one in found)
+            say(
+                f"{whose}'s link {way}: LINK LOST on the screen, gone from it, and caught up: {each} s"
+            )
+            is_well &= lost <= SOONEST_LOST and back <= SOONEST_BACK
+    return is_well
 
 
 def judge(world: DeskWorld) -> bool:
@@ -133,7 +95,7 @@ def judge(world: DeskWorld) -> bool:
     say(f"accounts of which the relay's state is not the daemon's: {len(unequal)} {unequal or ''}")
     for line in sorted(world.wrong):
         say(line)
-    errors = b"".join(path.read_bytes() for path in world.directory.glob("console.*.log"))
+    errors = (world.directory / "console.log").read_bytes()
     if errors:
         say(f"a console wrote: {errors[-1000:].decode(errors='replace')}")
     return is_well and not (unequal or world.wrong)
@@ -143,8 +105,7 @@ def clients_of(world: DeskWorld) -> Iterator[tuple[str, list[Connection]]]:
     """Yield each client that was told JSON, and its connections."""
     assert world.watch is not None
     yield "a client of the relay", world.watch.connections
-    with (world.directory / "console.json").open() as lines:
-        yield "trader-console --json", console_connections(lines)
+    yield "trader-console --json", console_connections(line for _at, line in world.lines)
 
 
 def told_to(world: DeskWorld, connections: list[Connection]) -> Delivery:
@@ -170,10 +131,12 @@ def play(world: DeskWorld, rounds: int) -> bool:
     world.start()
     world.connect_clients()
     note("all is started")
-    measure(world)
+    for line in figures(world, MEASURED_SECONDS):
+        say(line)
+    is_soon = lose_links(world)
+    faults = FAULTS + OF_THREE if world.cluster else FAULTS
     for _ in range(rounds):
-        faults = world.chance.sample(FAULTS, len(FAULTS))
-        for fault in (*faults, DeskWorld.lose_servers, DeskWorld.restart_everything):
+        for fault in (*world.chance.sample(faults, len(faults)), *LAST):
             world.look()
             note(fault.__name__.replace("_", " "))
             fault(world)
@@ -181,8 +144,9 @@ def play(world: DeskWorld, rounds: int) -> bool:
     note("the end")
     world.settle()
     is_well = judge(world)
-    snapshot(world)
-    return is_well
+    for line in snapshot(world):
+        say(line)
+    return is_well and is_soon
 
 
 def main(arguments: list[str]) -> int:

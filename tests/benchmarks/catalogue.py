@@ -36,6 +36,7 @@ BENCHMARKS: Final = {
     "accounts": Benchmark("accounts", "the same of a console that shows 200 accounts"),
     "unwatched": Benchmark("unwatched", "the CPU of a daemon without a client"),
     "enforcement": Benchmark("enforcement", "the time from a breach to the call of the broker"),
+    "uplink": Benchmark("uplink", "the same whatever becomes of an uplink to a desk"),
     "link": Benchmark("link", "the time from a breach to flat at a distant broker"),
     "hostile": Benchmark("hostile_broker", "what a broker that misbehaves costs"),
     "journal": Benchmark("journal", "the cost of the journal"),

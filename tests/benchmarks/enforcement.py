@@ -14,6 +14,7 @@ import selectors
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -28,13 +29,25 @@ QUICK_BREACHES = 100
 _CHUNK = 256 * 1024
 
 
-def run(with_journal: bool, breaches: int) -> dict[str, Any]:
-    """Start a daemon, connect many clients, and return what the daemon measured."""
+def run(
+    with_journal: bool,
+    breaches: int,
+    *,
+    has_outbox: bool = False,
+    begin: Callable[[int], object] | None = None,
+) -> dict[str, Any]:
+    """Start a daemon, connect many clients, and return what the daemon measured.
+
+    :param has_outbox: whether the daemon keeps its events for a desk.
+    :param begin: called with the daemon's port before the clients connect.
+    """
     program = [sys.executable, "-m", "tests.benchmarks.enforcement_daemon"]
-    arguments = [*program, str(int(with_journal)), str(breaches)]
+    arguments = [*program, str(int(with_journal)), str(breaches), str(int(has_outbox))]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as daemon:
         assert daemon.stdout is not None
         port = int(daemon.stdout.readline())
+        if begin is not None:
+            begin(port)
         clients = [connect(port) for _ in range(CLIENTS)]
         drain(clients[SILENT_CLIENTS:])
         for client in clients:

@@ -209,12 +209,13 @@ async def measure(setting: Setting, breaches: int) -> None:
     reactor.stop()
 
 
-def main(*, with_journal: bool, breaches: int) -> None:
+def main(*, with_journal: bool, breaches: int, has_outbox: bool) -> None:
     """Run until the breaches are measured."""
     if not with_journal:
         tap.JournalService = journal_daemon.NoJournal
     catalogue = {rule.key: rule for rule in RULES}
-    settings = parse_settings(_CONFIG, "benchmark", catalogue)
+    config = f"{_CONFIG}\n[desk]\noutbox = {str(has_outbox).lower()}\n"
+    settings = parse_settings(config, "benchmark", catalogue)
     sockets = listen(0)
     port = sockets[0].getsockname()[1]
     gateway = TimedGateway(reactor, tap.utc_now, {_ACCOUNT: ("MNQ",)}, seed=1, is_open=False)
@@ -251,4 +252,8 @@ def _give_up(failure: Any) -> None:
 
 
 if __name__ == "__main__":
-    main(with_journal=sys.argv[1] == "1", breaches=int(sys.argv[2]))
+    main(
+        with_journal=sys.argv[1] == "1",
+        breaches=int(sys.argv[2]),
+        has_outbox=sys.argv[3] == "1",
+    )

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.app.launch import utc_now
 from riskd.engine.tracked_account import TrackedAccount
 from riskd.model.events import Event
-from tests.benchmarks import enforcement, goals, growth, link, real, steps
+from tests.benchmarks import enforcement, goals, growth, link, real, steps, uplink
 from tests.benchmarks.goals import COMPLETE, CPU, P99, RATE, Ratio, paired_ratio
 from tests.benchmarks.journal_daemon import Source
 from tests.benchmarks.link_proxy import DelayedPipe
@@ -101,6 +101,32 @@ class EnforcementTests(SynchronousTestCase):
         self.assertEqual((figures["breaches"], figures["max, ms"]), (2, 4.0))
         with self.assertRaisesRegex(SystemExit, "expected 100 clients at the end, got 99"):
             enforcement.figures(self.result(enforcement.CLIENTS - 1))
+
+
+class UplinkTests(SynchronousTestCase):
+    """Breaches beside an uplink, whatever becomes of it."""
+
+    def test_each_situation_is_held_against_the_daemon_alone(self) -> None:
+        outcome = Outcome()
+        for situation, p50, p99 in (
+            (uplink.WITHOUT, 9.0, 99.0),
+            (uplink.NOBODY, 1.0, 10.0),
+            (uplink.UPLINK, 1.2, 15.0),
+            (uplink.DEAD, 1.21, 10.0),
+            (uplink.KILLED, 1.0, 15.1),
+        ):
+            outcome.add(uplink.TABLE, "p50 of all, ms", situation, p50)
+            outcome.add(uplink.TABLE, "p99 of all, ms", situation, p99)
+        uplink.judge(outcome)
+        missed = [goal.name for goal in outcome.goals if not goal.is_met]
+        self.assertEqual(
+            missed,
+            [
+                "p50 of all, its server dead, times no uplink",
+                "p99 of all, killed meanwhile, times no uplink",
+            ],
+        )
+        self.assertEqual(len(outcome.goals), 6)
 
 
 class JournalTests(SynchronousTestCase):

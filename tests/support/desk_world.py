@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import re
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -15,14 +17,18 @@ from riskd.journal.outbox import OutboxEvent, read_acknowledged, read_outbox
 from riskd.model.event_number import Number
 from tests.support.desk_delivery import Watch, known_numbers
 from tests.support.desk_machines import PRACTICE, DeskMachine, TraderMachine, published
+from tests.support.desk_screen import DeskScreen
 from tests.support.desk_streams import DeskStreams
-from tests.support.link_proxy import LinkProxy
+from tests.support.link_proxy import LinkProxy, put_proxies_into
 from tests.support.nats_server import Cluster, NatsServer, new_desk
 from tests.support.waiting import wait_until
 
 _FIRST_ACCOUNT: Final = 1001
 _AT_ONCE: Final = 4
 """So many programs are started at once."""
+
+_MORE_ROWS: Final = 20
+"""Rows of the screen for more than the accounts."""
 
 _WRONG: Final = ("Traceback", "internal error", "Unhandled")
 
@@ -43,6 +49,8 @@ def settings(accounts: range) -> str:
     text = common.replace("max_trades = 170", "max_trades = 5000") + "".join(blocks)
     for pause in (60, 90):
         text = text.replace(f"cooldown_duration = {pause}", "cooldown_duration = 5")
+    # Without a name, an account's row on the screen has its number.
+    text = re.sub(r'name = "Practice .*"\n', "", text)
     return text.replace("cooldown_seconds = 60", "cooldown_seconds = 5")
 
 
@@ -63,15 +71,20 @@ class DeskWorld:
         self.streams = DeskStreams(self.config)
         self.cluster = Cluster(path) if servers > 1 else None
         self.servers = self.cluster.servers if self.cluster else [NatsServer(path / "server")]
-        self.relay = DeskMachine(directory / "desk", self.config)
-        self.proxies: list[LinkProxy] = []
+        # Files are named relative to it.
+        of_relay = self.config.with_name("desk-by-proxy.toml")
+        of_relay.write_text(self.config.read_text())
+        self.relay_proxies = put_proxies_into(of_relay, self.streams.servers)
+        self.relay = DeskMachine(directory / "desk", of_relay)
+        self.proxies: list[list[LinkProxy]] = []
         self.machines: list[TraderMachine] = []
         self.accounts: list[range] = []
         for number, name in enumerate(names):
             config = path / "traders" / name / "desk.toml"
-            # The links of one in four can be cut.
-            if number % 4 == 0:
-                self._put_proxies_into(config)
+            # The links of one in four can be cut, and that of the relay.
+            self.proxies.append(
+                [] if number % 4 else put_proxies_into(config, self.streams.servers)
+            )
             own = range(accounts * number // daemons, accounts * (number + 1) // daemons)
             self.accounts.append(range(_FIRST_ACCOUNT + own.start, _FIRST_ACCOUNT + own.stop))
             text = settings(self.accounts[-1])
@@ -80,15 +93,14 @@ class DeskWorld:
         self.wrong: set[str] = set()
         self.watch: Watch | None = None
         self.watches: list[Watch] = []
-        self.consoles: dict[str, subprocess.Popen[bytes]] = {}
+        self.screen: DeskScreen | None = None
+        self.lines: list[tuple[float, str]] = []
+        self._console: subprocess.Popen[bytes] | None = None
 
-    def _put_proxies_into(self, config: Path) -> None:
-        text = config.read_text()
-        for server in self.streams.servers:
-            port = server.rpartition(":")[2]
-            self.proxies.append(LinkProxy(int(port)))
-            text = text.replace(f":{port}", f":{self.proxies[-1].port}")
-        config.write_text(text)
+    @property
+    def all_proxies(self) -> list[LinkProxy]:
+        """Those of the traders and of the relay."""
+        return [each for proxies in (*self.proxies, self.relay_proxies) for each in proxies]
 
     def start(self) -> None:
         """Start everything; wait until the relay knows all accounts."""
@@ -115,15 +127,20 @@ class DeskWorld:
         self.watches = [Watch(machine.port) for machine in self.machines]
         where = ("--url", f"ws://localhost:{self.relay.port}", "--state", str(self.relay.state))
         program = Path(sys.executable).with_name("trader-console")
-        for output in ("json", "plain"):
-            with (
-                (self.directory / f"console.{output}").open("wb") as lines,
-                (self.directory / f"console.{output}.log").open("wb") as log,
-            ):
-                self.consoles[output] = subprocess.Popen(
-                    [program, f"--{output}", *where], stdout=lines, stderr=log
-                )
+        with (self.directory / "console.log").open("wb") as log:
+            self._console = subprocess.Popen(
+                [program, "--json", *where], stdout=subprocess.PIPE, stderr=log, text=True
+            )
+        threading.Thread(target=self._read_lines, args=(self._console,), daemon=True).start()
+        count = sum(map(len, self.accounts))
+        self.screen = DeskScreen(self.relay.port, self.relay.state, rows=count + _MORE_ROWS)
         wait_until(lambda: self.watch and self.watch.connections)
+        wait_until(lambda: self.screen and len(self.screen.standings) == count)
+
+    def _read_lines(self, console: subprocess.Popen[str]) -> None:
+        assert console.stdout is not None
+        for line in console.stdout:
+            self.lines.append((time.monotonic(), line))
 
     def look(self) -> None:
         """Take from the outboxes what is new, before it is pruned; note what is wrong in the logs."""
@@ -139,9 +156,11 @@ class DeskWorld:
         """End everything."""
         for watch in (*self.watches, *filter(None, [self.watch])):
             watch.close()
-        for program in self.consoles.values():
-            program.kill()
-            program.wait()
+        if self.screen:
+            self.screen.close()
+        if self._console:
+            self._console.kill()
+            self._console.wait()
         for machine in self.machines:
             for process in (machine.riskd and machine.riskd.process, machine.uplink):
                 if process:
@@ -150,77 +169,8 @@ class DeskWorld:
         self.relay.stop()
         for server in self.servers:
             server.kill()
-        for proxy in self.proxies:
+        for proxy in self.all_proxies:
             proxy.close()
-
-    # What goes wrong.
-
-    def kill_riskd(self) -> None:
-        """Kill a riskd."""
-        machine = self.chance.choice(self.machines)
-        machine.kill_riskd()
-        machine.start_riskd()
-
-    def kill_uplink(self) -> None:
-        """Kill an uplink."""
-        machine = self.chance.choice(self.machines)
-        machine.kill_uplink()
-        time.sleep(self.chance.uniform(0, 3))
-        machine.start_uplink()
-
-    def kill_relay(self) -> None:
-        """Kill the relay."""
-        self.relay.kill()
-        time.sleep(self.chance.uniform(0, 3))
-        self.relay.start()
-
-    def kill_server(self) -> None:
-        """Kill the server, or the leader of three."""
-        leader = self.streams.leader() if self.cluster else ""
-        server = self.servers[int(leader[-1]) - 1 if leader else 0]
-        server.kill()
-        time.sleep(self.chance.uniform(0, 5))
-        server.start()
-
-    def cut_links(self) -> None:
-        """Cut links for some seconds."""
-        for proxy in self.proxies:
-            proxy.cut()
-        time.sleep(self.chance.uniform(2, 12))
-        self._mend_links()
-
-    def delay_links(self) -> None:
-        """Delay what passes links, up to more than any program waits for."""
-        for delay in (0.2, self.chance.uniform(3, 8)):
-            for proxy in self.proxies:
-                proxy.delay = delay
-            time.sleep(10)
-        self._mend_links()
-
-    def _mend_links(self) -> None:
-        for proxy in self.proxies:
-            proxy.mend()
-
-    def lose_servers(self) -> None:
-        """Have no server for a minute, in which a riskd and an uplink are killed as well."""
-        until = time.monotonic() + 60
-        for server in self.servers:
-            server.kill()
-        self.kill_riskd()
-        self.kill_uplink()
-        time.sleep(max(0.0, until - time.monotonic()))
-        self.start_servers()
-
-    def restart_everything(self) -> None:
-        """Kill everything but the clients, and start it again."""
-        for machine in self.machines:
-            machine.kill_riskd()
-            machine.kill_uplink()
-        self.relay.kill()
-        for server in self.servers:
-            server.kill()
-        self.look()
-        self.start()
 
     # The end.
 
