@@ -24,4 +24,7 @@ def is_placeholder(moment: datetime) -> bool:
 
 def first_known(*moments: datetime) -> datetime | None:
     """Return the first of the moments that is no placeholder; ``None`` if all are."""
-    return next((moment for moment in moments if not is_placeholder(moment)), None)
+    for moment in moments:
+        if not is_placeholder(moment):
+            return moment
+    return None

@@ -89,12 +89,13 @@ def _right(view: View, now: datetime, width: int, rows: int) -> list[StyledLine]
     if not usages:
         lines.append([("dim", f"{UNKNOWN} {no_limits_reason(view)}")])
     lines = truncate(lines, rows - _CURVE_ROWS - 1)
-    moments = [one.trade.timestamp for one in trades_of_the_day(view.account)]
+    trades = trades_of_the_day(view.account)
+    moments = [one.trade.timestamp for one in trades]
     lines.append(panel_title("P&L of the trades", width, data_age(view, moments, now)))
     if reason := unknown_reason(view):
         return [*lines, unknown_line(reason)]
     height = min(rows - len(lines), 2 * _CURVE_ROWS)
-    return lines + pnl_curve(view, width, height)
+    return lines + pnl_curve(view, trades, width, height)
 
 
 def _share_rows(room: int, wanted: list[int]) -> list[int]:

@@ -92,6 +92,21 @@ class Body(NamedTuple):
     height: int
 
 
+def drawn_lines(
+    view: View, ui_state: UiState, now: datetime, columns: int, rows: int
+) -> list[StyledLine]:
+    """Return the lines of :func:`body`, without laying out what is out of sight."""
+    page = PAGES[ui_state.page]
+    if page.rows is None and not _is_moved(ui_state):
+        return page.heading(view, ui_state, now, columns, rows)[:rows]
+    return body(view, ui_state, now, columns, rows).lines
+
+
+def _is_moved(ui_state: UiState) -> bool:
+    """Return whether a page without rows shows anything but its beginning."""
+    return bool(ui_state.scroll or ui_state.search or ui_state.is_typing)
+
+
 def body(view: View, ui_state: UiState, now: datetime, columns: int, rows: int) -> Body:
     """Return the page that is shown, at most ``rows`` lines of it."""
     page = PAGES[ui_state.page]
@@ -148,10 +163,10 @@ def _page_without_rows(
         found = _found(whole, ui_state)
         body = scrolled(found, ui_state.scroll, rows - 1)
         return body._replace(lines=[*search_line(ui_state, len(found)), *body.lines])
-    if ui_state.scroll:
+    if _is_moved(ui_state):
         return scrolled(whole, ui_state.scroll, rows)
     # What is most important of all, as much of it as fits.
-    fitting = page.heading(view, ui_state, now, columns, rows)[:rows]
+    fitting = drawn_lines(view, ui_state, now, columns, rows)
     return scrolled(whole, 0, rows)._replace(lines=fitting)
 
 

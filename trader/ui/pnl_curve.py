@@ -10,7 +10,7 @@ from operator import itemgetter
 from typing import Final
 
 from riskd.model.formatting import dollars
-from trader.model.day_trades import trades_of_the_day
+from trader.model.day_trades import DayTrade
 from trader.model.formatting import money
 from trader.model.limit_usage import LossLevel, nearest_loss_level
 from trader.model.view import View, is_current
@@ -25,9 +25,9 @@ _FAR: Final = 4
 """A limit that is further below the curve than this many times its height would make it a flat line."""
 
 
-def pnl_curve(view: View, width: int, height: int) -> list[StyledLine]:
+def pnl_curve(view: View, trades: Sequence[DayTrade], width: int, height: int) -> list[StyledLine]:
     """Return the day's P&L after each trade as a curve; empty without room."""
-    totals = tuple([one.total for one in trades_of_the_day(view.account)])
+    totals = tuple([one.total for one in trades])
     curve = draw_curve(totals, nearest_loss_level(view.account), width, height)
     if is_current(view):
         return list(curve)

@@ -16,7 +16,7 @@ from trader.model.view import View
 from trader.ui.accounts_page import accounts_body, top
 from trader.ui.glance import glance
 from trader.ui.header import banner, header
-from trader.ui.pages import PAGES, Body, body, scrolled, selected_text
+from trader.ui.pages import PAGES, Body, body, drawn_lines, scrolled, selected_text
 from trader.ui.styled_text import (
     StyledLine,
     justify,
@@ -99,7 +99,7 @@ def compose(
     """
     lines = [header(view, now, columns), *banner(view, now, columns)]
     lines += _too_small(columns, rows) or (
-        _between(view, ui_state, now, columns, rows - len(lines) - _FOOTER_ROWS, keys).lines
+        _between(view, ui_state, now, columns, rows - len(lines) - _FOOTER_ROWS, keys)
     )
     return _filled(lines, footer(ui_state, columns), rows)
 
@@ -178,7 +178,10 @@ def page_body(
     keys: Sequence[tuple[str, str]] = (),
 ) -> Body:
     """Return what is between header and footer on a screen of this size."""
-    return _between(view, ui_state, now, columns, _page_rows(view, now, columns, rows), keys)
+    height = _page_rows(view, now, columns, rows)
+    if ui_state.is_help or ui_state.is_glance:
+        return _in_place_of_page(view, ui_state, now, columns, height, keys)
+    return body(view, ui_state, now, columns, height)
 
 
 def text_to_copy(view: View, ui_state: UiState, now: datetime, columns: int, rows: int) -> str:
@@ -198,12 +201,24 @@ def _between(
     columns: int,
     rows: int,
     keys: Sequence[tuple[str, str]],
+) -> list[StyledLine]:
+    if ui_state.is_help or ui_state.is_glance:
+        return _in_place_of_page(view, ui_state, now, columns, rows, keys).lines
+    return drawn_lines(view, ui_state, now, columns, rows)
+
+
+def _in_place_of_page(
+    view: View,
+    ui_state: UiState,
+    now: datetime,
+    columns: int,
+    rows: int,
+    keys: Sequence[tuple[str, str]],
 ) -> Body:
+    """Return the help or the large figures."""
     if ui_state.is_help:
         return scrolled(_help(keys, columns, rows), ui_state.scroll, rows)
-    if ui_state.is_glance:
-        return Body(glance(view, now, columns, rows), 1, rows)
-    return body(view, ui_state, now, columns, rows)
+    return Body(glance(view, now, columns, rows), 1, rows)
 
 
 def footer(ui_state: UiState, columns: int) -> StyledLine:

@@ -47,7 +47,7 @@ def heading(
         return [*lines, unknown_line(reason)]
     lines += _summary(view, day, columns)
     height = max(0, min(rows // 2, rows - len(lines) - _ROWS_BELOW))
-    lines += pnl_curve(view, columns, height)
+    lines += pnl_curve(view, day, columns, height)
     if day:
         titles = _WIDE_TITLES if columns - MARK_WIDTH >= _WIDE else _COLUMN_TITLES
         lines.append([("dim", titles)])

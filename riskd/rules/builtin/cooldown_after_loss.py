@@ -213,8 +213,9 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
 
 def gauges(state: AccountState, settings: Settings, _now: datetime) -> tuple[Gauge, ...]:
     """Return the last exit's loss against the smallest one that starts a cooldown."""
-    last = max(_exits(state), key=lambda each: each.executed, default=None)
-    lost = max(ZERO, -_sum(last.trades)) if last else ZERO
+    trades = state.trades.values()
+    last = max(trades, key=_executed, default=None)
+    lost = max(ZERO, -_sum(each for each in trades if _key(each) == _key(last))) if last else ZERO
     limit = settings.tiers[0].loss_amount
     return (Gauge(name="loss of last trade", limit=limit, current=lost, unit="$"),)
 

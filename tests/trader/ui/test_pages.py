@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from msgspec.structs import replace
+
 from tests.support.console import BEGIN, DAY, MNQ, at
 from tests.support.screen import LIMITS, MES, PageTestCase
 from trader.model.formatting import clock
+from trader.ui import pages
 from trader.ui.pages import PAGES, body, selected_text
-from trader.ui.styled_text import text_of
+from trader.ui.styled_text import StyledLine, text_of
 
 
 class VisibleRowsTests(PageTestCase):
@@ -127,6 +132,37 @@ class ScrollTests(PageTestCase):
                 seen |= {text_of(line) for line in lines}
             self.assertEqual(whole - seen, set())
             self.change(scroll=0)
+
+
+class DrawingTests(PageTestCase):
+    """What is drawn, and how much is laid out for it."""
+
+    def test_a_page_is_laid_out_once_for_a_draw(self) -> None:
+        self.connect()
+        self.fill()
+        laid_out: list[int] = []
+        page = pages.PAGES[0]
+
+        def heading(*given: Any) -> list[StyledLine]:
+            laid_out.append(given[-1])
+            return page.heading(*given)
+
+        self.patch(pages, "PAGES", (replace(page, heading=heading), *pages.PAGES[1:]))
+        self.turn("Overview")
+        self.canvas(120, 40)
+        (height,) = laid_out
+        self.assertLess(height, 40)
+
+    def test_what_is_drawn_are_the_lines_of_the_body(self) -> None:
+        self.connect()
+        self.fill()
+        view = self.session.view()
+        for page in PAGES:
+            self.turn(page.name)
+            for changes in ({}, {"scroll": 2}, {"search": "o"}):
+                self.change(**{"scroll": 0, "search": "", **changes})
+                drawn = pages.drawn_lines(view, self.ui_state, self.now, 80, 20)
+                self.assertEqual(drawn, body(view, self.ui_state, self.now, 80, 20).lines)
 
 
 class EveryPageTests(PageTestCase):
