@@ -8,8 +8,10 @@ between a read and a later subscription would be lost.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
@@ -46,6 +48,13 @@ STEADY_SECONDS: Final = 10.0
 HURRY_SECONDS: Final = 2.0
 """The shortest time between two tries, however often the hub is hurried."""
 
+MOST_UNANSWERED: Final = 20
+"""How many subscriptions that are not required may be unanswered on a connection.
+
+One takes a tenth of a millisecond, and so does its failure when the connection ends.  A broker may list a thousand
+contracts: to request their quotes in one turn of the reactor, or to fail as many, would hold it for that long.
+"""
+
 _INTERNAL_ERROR: Final = "internal error"
 
 Subscription = tuple[str, tuple[Any, ...]]
@@ -53,6 +62,41 @@ Subscription = tuple[str, tuple[Any, ...]]
 
 Connect = Callable[[Secret, Receive], Coroutine[Any, Any, HubConnection]]
 """Opens a connection with a token, for a receiver of invocations; raises HubError."""
+
+
+class _Background:
+    """The subscriptions of one connection that nothing waits for, a few at a time.
+
+    :param connection: the connection; when it has ended, nothing is requested any more.
+    :param start: requests a subscription; its Deferred fires when that was answered, or has failed.
+    """
+
+    def __init__(
+        self, connection: HubConnection, start: Callable[[Subscription], Deferred[None]]
+    ) -> None:
+        self._connection = connection
+        self._start = start
+        self._waiting: deque[Subscription] = deque()
+        self._unanswered = 0
+        self._is_starting = False
+
+    def add(self, *subscriptions: Subscription) -> None:
+        """Request subscriptions, as soon as those before them are answered."""
+        self._waiting.extend(subscriptions)
+        # Within a start: that one goes on with what is waiting.
+        if self._is_starting:
+            return
+        self._is_starting = True
+        while (
+            self._waiting and self._unanswered < MOST_UNANSWERED and not self._connection.has_ended
+        ):
+            self._unanswered += 1
+            self._start(self._waiting.popleft()).addCallback(self._answered)
+        self._is_starting = False
+
+    def _answered(self, _result: None) -> None:
+        self._unanswered -= 1
+        self.add()
 
 
 class Hub:
@@ -97,6 +141,7 @@ class Hub:
         self._refusals: set[Subscription] = set()
         self._tried_at = -math.inf
         self._connection: HubConnection | None = None
+        self._background: _Background | None = None
         self._staying_connected: Deferred[None] = succeed(None)
         self._is_stopped = False
         self._pause: Deferred[None] = succeed(None)
@@ -126,7 +171,7 @@ class Hub:
         if subscription not in known:
             known.append(subscription)
             if self.is_up and self._connection is not None:
-                self._start_subscribing(self._connection, subscription)
+                self._subscribe_later(self._connection, subscription)
 
     def reconnect(self, why: str) -> None:
         """End the connection, and open another one at once."""
@@ -159,7 +204,7 @@ class Hub:
 
     def _lost(self, why: str) -> None:
         self.is_up = False
-        self._connection = None
+        self._connection = self._background = None
         if self._is_stopped:
             return
         if why != self._last_reason:
@@ -189,9 +234,8 @@ class Hub:
         self._last_reason = ""
         came_up_at = self._clock.seconds()
         _log.info("{hub} hub: connected", hub=self._name)
-        for subscription in self._optional:
-            self._start_subscribing(connection, subscription)
-        # Last, when everything is subscribed: the listener reads what it has missed.
+        self._subscribe_later(connection, *self._optional)
+        # Last, when what is required is subscribed: the listener reads what it has missed.
         self._came_up()
         why = await connection.ended
         # A hub that accepts clients and drops them at once must not be hurried.
@@ -207,6 +251,7 @@ class Hub:
         """
         connection = await self._connect(token, lambda sent: self._receive(sent, token))
         self._connection = connection
+        self._background = _Background(connection, partial(self._start_subscribing, connection))
         try:
             await answer_in_time(
                 "the handshake", connection.handshaken, self._clock, ANSWER_SECONDS
@@ -249,13 +294,22 @@ class Hub:
                 refusal=refusal,
             )
             self._refused(subscription, str(refusal))
-            # Does nothing on a connection that has ended by then.
-            self._clock.callLater(AGAIN_SECONDS, self._start_subscribing, connection, subscription)
+            self._clock.callLater(AGAIN_SECONDS, self._subscribe_later, connection, subscription)
 
-    def _start_subscribing(self, connection: HubConnection, subscription: Subscription) -> None:
-        """Subscribe in the background; without an answer, the connection ends."""
+    def _subscribe_later(self, connection: HubConnection, *subscriptions: Subscription) -> None:
+        """Subscribe in the background, unless the connection has ended."""
+        if connection is self._connection and self._background is not None:
+            self._background.add(*subscriptions)
+
+    def _start_subscribing(
+        self, connection: HubConnection, subscription: Subscription
+    ) -> Deferred[None]:
+        """Subscribe; without an answer, the connection ends.
+
+        The Deferred does not fail.
+        """
         subscribing = Deferred.fromCoroutine(self._subscribe(connection, subscription))
-        subscribing.addErrback(self._could_not_subscribe, connection)
+        return subscribing.addErrback(self._could_not_subscribe, connection)
 
     def _could_not_subscribe(self, failure: Failure, connection: HubConnection) -> None:
         if failure.check(HubError, GatewayUnansweredError) is None:

@@ -66,6 +66,7 @@ class HubConnection:
     :param receive: receives each invocation of the hub; it may return an iterator, each step of which handles
         a part.
     :param hold: called with whether to hold back what arrives, because there is enough to handle.
+    :ivar has_ended: whether the conversation has ended, or is just ending.
     :ivar handshaken: fires when the hub has answered the handshake.
     :ivar ended: fires with the reason when the conversation has ended.
     """
@@ -91,7 +92,7 @@ class HubConnection:
         self._last_id = 0
         self._invocations: dict[str, Deferred[Any]] = {}
         self._sent_at = self._received_at = clock.seconds()
-        self._has_ended = False
+        self.has_ended = False
         self.handshaken: Deferred[None] = Deferred()
         self.ended: Deferred[str] = Deferred()
         self._check = LoopingCall(self._check_clock)
@@ -107,7 +108,7 @@ class HubConnection:
 
         What takes longer than :data:`TURN_SECONDS` goes on in the next turns of the reactor.
         """
-        if self._has_ended:
+        if self.has_ended:
             return
         self._received_at = self._clock.seconds()
         self._unread.append(data)
@@ -121,7 +122,7 @@ class HubConnection:
         try:
             self._steps = self._steps or self._all_steps()
             for _ in self._steps:
-                if self._clock.seconds() >= until and not self._has_ended:
+                if self._clock.seconds() >= until and not self.has_ended:
                     self._later = self._clock.callLater(0, self._work)
                     break
             else:
@@ -133,7 +134,7 @@ class HubConnection:
         finally:
             self._is_working = False
         is_held = self._later is not None
-        if is_held is not was_held and not self._has_ended:
+        if is_held is not was_held and not self.has_ended:
             self._hold(is_held)
 
     def _all_steps(self) -> Iterator[None]:
@@ -141,13 +142,13 @@ class HubConnection:
             for record in self._reader.feed(self._unread.popleft()):
                 for _ in self._handle(record):
                     # The receiver of a record may end the conversation.
-                    if self._has_ended:
+                    if self.has_ended:
                         return
                     yield
 
     def invoke(self, target: str, *arguments: Any) -> Deferred[Any]:
         """Call a method of the hub; return a Deferred of its result, or a HubError."""
-        if self._has_ended:
+        if self.has_ended:
             return fail(HubError("the connection has ended"))
         # Without an id there would be no completion, and so no word whether a subscription is made.
         self._last_id += 1
@@ -159,9 +160,9 @@ class HubConnection:
 
     def end(self, why: str) -> None:
         """End the conversation and its connection."""
-        if self._has_ended:
+        if self.has_ended:
             return
-        self._has_ended = True
+        self.has_ended = True
         if self._check.running:
             self._check.stop()
         if self._later is not None:

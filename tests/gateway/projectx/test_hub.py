@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.gateway.projectx.backoff import Backoff
-from riskd.gateway.projectx.hub import Hub, Subscription
+from riskd.gateway.projectx.hub import MOST_UNANSWERED, Hub, Subscription
 from riskd.gateway.projectx.hub_connection import HubError, TokenRejectedError
 from riskd.gateway.signalr import (
     Close,
@@ -71,6 +71,15 @@ class HubTestCase(SynchronousTestCase):
         end = self.connect.accept()
         end.open()
         self.assertTrue(self.hub.is_up)
+        return end
+
+    def start_unanswered(self) -> HubEnd:
+        """Start, and answer only what is required."""
+        self.hub.start()
+        end = self.connect.accept()
+        end.shake_hands()
+        for _ in self.REQUIRED:
+            end.complete()
         return end
 
     def talk(self, end: HubEnd, seconds: int) -> None:
@@ -161,6 +170,46 @@ class SubscriptionTests(HubTestCase):
         end.complete_all()
         self.assertEqual(end.messages[-1].arguments, ("A",))
         self.assertEqual(len(end.messages), 3)
+
+    def test_of_many_subscriptions_a_few_are_unanswered_at_a_time(self) -> None:
+        """A broker that lists a thousand contracts must not hold the reactor at each reconnect."""
+        numbers = list(range(50))
+        for number in numbers[:40]:
+            self.hub.subscribe("SubscribeContractQuotes", number)
+        end = self.start_unanswered()
+        self.assertEqual((len(self.ups), len(end.asked)), (1, MOST_UNANSWERED))
+        for number in numbers[40:]:
+            self.hub.subscribe("SubscribeContractQuotes", number)
+        self.assertEqual(len(end.asked), MOST_UNANSWERED)
+        end.complete()
+        end.complete("not now")
+        self.assertEqual(len(end.asked), MOST_UNANSWERED)
+        end.complete_all()
+        self.assertEqual([each.arguments[0] for each in end.messages[2:]], numbers)
+
+    def test_many_refused_subscriptions_are_tried_again_a_few_at_a_time(self) -> None:
+        for number in range(50):
+            self.hub.subscribe("SubscribeContractQuotes", number)
+        end = self.start_unanswered()
+        while end.asked:
+            end.complete("not now")
+        self.talk(end, 30)
+        self.assertEqual(len(end.asked), MOST_UNANSWERED)
+        end.complete_all()
+        asked = [each.arguments for each in end.messages if isinstance(each, Invocation)][2:]
+        self.assertEqual(asked, 2 * [(number,) for number in range(50)])
+
+    def test_many_subscriptions_that_wait_are_forgotten_with_the_connection(self) -> None:
+        for number in range(50):
+            self.hub.subscribe("SubscribeContractQuotes", number)
+        end = self.start_unanswered()
+        end.connection.end("lost")
+        self.seconds_to_next_try()
+        self.assertEqual((self.downs, self.ups), (["lost"], [0]))
+        self.assertEqual(len(end.messages), 2 + MOST_UNANSWERED)
+        end = self.bring_up()
+        end.complete_all()
+        self.assertEqual([each.arguments[0] for each in end.messages[2:]], list(range(50)))
 
     def test_a_refusal_is_reported_and_all_other_subscriptions_work(self) -> None:
         self.hub.start()
