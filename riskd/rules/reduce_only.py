@@ -22,7 +22,7 @@ from riskd.rules.evaluation import Decision
 from riskd.rules.interface import Flatten, Headroom, RejectOrder
 from riskd.rules.positions import held_in, opened_by
 
-_LASTS: Final = Decimal("0.9")
+LASTS: Final = Decimal("0.9")
 """Down to which part of its threshold a loss with open P&L keeps the account in the stage."""
 
 
@@ -52,7 +52,7 @@ def near_limit(
         return ""
     if not is_pnl_known(state):
         return None
-    return reason if loss >= threshold * _LASTS else ""
+    return reason if loss >= threshold * LASTS else ""
 
 
 def headroom_to_limits(

@@ -160,7 +160,7 @@ class AccountWatch:
         self._actions = dict.fromkeys(account.enforcement)
         self._reset = account.last_reset
         self._marks.begin_day()
-        state = state_words(view)
+        state = state_words(view, now)
         yield self._alert(Kind.STARTED, now, f"watched from now on: {state}", state=state)
 
     def _actions_of(self, view: View) -> Iterable[Alert]:

@@ -171,7 +171,7 @@ class PlainLines:
         view = self._session.view()
         self.write_news()
         if view.is_live:
-            self._write(terminal_text(summary(view)))
+            self._write(terminal_text(summary(view, self._session.now())))
         elif not view.connections and view.connection_problem != self._problem:
             # The feed reports a lost connection, but no attempt that failed.
             self._write_common(terminal_text(view.connection_problem))

@@ -16,6 +16,7 @@ import msgspec
 
 from riskd.model.equity import net_pnl
 from riskd.model.events import LINK_LOST, LockoutSet
+from riskd.model.formatting import dollars
 from riskd.model.reduce_only import reduce_only_stage
 from riskd.rules.builtin import cooldown_after_loss, maximum_loss, trade_frequency_limit
 from trader.model.formatting import countdown, until
@@ -27,6 +28,7 @@ from trader.model.limit_usage import (
     nearest_limit,
     unknown_open_pnl,
 )
+from trader.model.reduce_only_end import StageEnd, stage_end
 from trader.model.view import (
     Source,
     View,
@@ -83,6 +85,7 @@ class AccountRow(msgspec.Struct, frozen=True, kw_only=True):
     :ivar standing: what the account may do.
     :ivar is_guarded: whether riskd enforces its limits; what is not known counts as guarded.
     :ivar lockout: the lock that ends last.
+    :ivar stage_end: what ends the reduce-only stage, if that is how it stands.
     :ivar why: the reason for ``standing``, or why the figures are unknown; empty where nothing needs a reason.
     """
 
@@ -100,6 +103,7 @@ class AccountRow(msgspec.Struct, frozen=True, kw_only=True):
     standing: Standing = Standing.UNKNOWN
     is_guarded: bool = True
     lockout: LockoutSet | None = None
+    stage_end: StageEnd | None = None
     why: str = ""
 
     @property
@@ -152,7 +156,10 @@ def account_row(view: View, now: datetime, name: str = "") -> AccountRow:
     standing, why = _standing(view, usages, nearest, unguarded)
     if unknown and standing is Standing.FREE:
         standing, why = Standing.UNKNOWN, ""
-    return msgspec.structs.replace(row, standing=standing, why=why or unknown)
+    end = stage_end(account, now) if standing is Standing.REDUCE_ONLY else None
+    if end is not None and (words := end.words(now)):
+        why = f"{why}; {words}"
+    return msgspec.structs.replace(row, standing=standing, stage_end=end, why=why or unknown)
 
 
 def _why_unguarded(view: View, usages: Iterable[LimitUsage]) -> str:
@@ -214,7 +221,7 @@ def _phrasings(row: AccountRow, now: datetime) -> list[str]:
             return [f"was {word}"]
         if row.standing is Standing.FREE and row.why:
             return [f"{word}, part unknown", word]
-        return [word]
+        return [*(f"{word}{each}" for each in _end_of_stage(row.stage_end, now)), word]
     end = _end_of_lock(row, row.lockout.locked_until, now)
     if row.is_guarded:
         return [f"{word}{each}" for each in end]
@@ -223,6 +230,17 @@ def _phrasings(row: AccountRow, now: datetime) -> list[str]:
         *(f"UNGUARDED, {word}{each}" for each in end),
         f"UNGUARDED {word}",
     ]
+
+
+def _end_of_stage(end: StageEnd | None, now: datetime) -> list[str]:
+    if end is None:
+        return []
+    if end.at is not None:
+        day, time = _day_and_time(end.at, now)
+        # A time alone is one of today.
+        return [*_until(end.at, now), *([] if day else [f" {time}"])]
+    # No time ends it, but an equity above this one.
+    return [] if end.equity is None else [f" below {dollars(end.equity)}"]
 
 
 def _end_of_lock(row: AccountRow, end: datetime | None, now: datetime) -> list[str]:
@@ -234,6 +252,11 @@ def _end_of_lock(row: AccountRow, end: datetime | None, now: datetime) -> list[s
         return [", time is up", ""]
     if row.standing is Standing.COOLDOWN:
         return [f" {countdown(left)}", ""]
+    return [*_until(end, now), ""]
+
+
+def _until(end: datetime, now: datetime) -> list[str]:
+    """Return until when something lasts, the longest words first."""
     day, time = _day_and_time(end, now)
     phrasings = [f" until {day} {time}".replace("  ", " ")]
     # The day of the week alone says which one is meant for some days.
@@ -244,7 +267,7 @@ def _end_of_lock(row: AccountRow, end: datetime | None, now: datetime) -> list[s
         phrasings.append(f" until {_day_and_time(end + timedelta(minutes=1), now)[1][:5]}")
     if day:
         phrasings += [f" {day} {time}", f" {day.split()[0]} {time}"]
-    return [*phrasings, ""]
+    return phrasings
 
 
 def _day_and_time(moment: datetime, now: datetime) -> tuple[str, str]:

@@ -192,7 +192,7 @@ def nearest_loss_level(state: AccountState) -> LossLevel | None:
 
 
 def _loss_levels(state: AccountState, rule: Rule) -> Iterator[LossLevel]:
-    settings = _settings_in_force(state, rule.key, rule.settings_type)
+    settings = settings_in_force(state, rule.key, rule.settings_type)
     if settings is None:
         return
     counted = state.realized_pnl
@@ -220,7 +220,7 @@ def unlocked_beyond(state: AccountState) -> tuple[str, ...]:
 
 def reset_schedule(state: AccountState) -> ResetSchedule | None:
     """Return when trading days end; ``None`` while it is unknown."""
-    return _settings_in_force(state, _DAILY_RESET, ResetSchedule)
+    return settings_in_force(state, _DAILY_RESET, ResetSchedule)
 
 
 def next_reset(state: AccountState, now: datetime) -> datetime | None:
@@ -233,7 +233,7 @@ def next_reset(state: AccountState, now: datetime) -> datetime | None:
         return None
 
 
-def _settings_in_force(
+def settings_in_force(
     state: AccountState, key: str, settings_type: type[_Settings]
 ) -> _Settings | None:
     """Return the setting of ``key``, or ``None``.

@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import Final
 
 from riskd.model.events import LockoutSet, Status
-from riskd.model.reduce_only import reduce_only_stage
+from riskd.model.reduce_only import ReduceOnly, reduce_only_stage
 from trader.model.formatting import clock, countdown, until, zone
 from trader.model.limit_usage import unlocked_beyond
+from trader.model.reduce_only_end import stage_end
 from trader.model.view import View, is_current, is_empty, is_stopping
 from trader.model.waits import next_wait
 from trader.ui.disconnected import source_badges, source_lines
@@ -19,9 +20,10 @@ _LOCKED: Final = "New orders are canceled; you can still close what you hold"
 _NOTHING_CANCELED: Final = "Dry run: no order is canceled and no position is closed"
 _MAYBE_NOT: Final = "riskd may not be enforcing it now"
 
-_ONLY_EXITS: Final = "you can only close what you hold"
+_ONLY_EXITS: Final = "New entries are canceled; you can only close what you hold"
 
-_NOT_ENFORCED: Final = "dry run, not enforced"
+_STAGE_LINES: Final = 2
+"""Lines of the header about the stage."""
 
 _NEXT_TRADE: Final = "a trade that leaves it there locks it again"
 
@@ -72,15 +74,30 @@ def banner(view: View, now: datetime, width: int) -> list[StyledLine]:
         lines += wrap("alert", f"LOCKED OUT {lock_end(lockout, now)}: {lockout.reason}", width)
     stage = reduce_only_stage(view.account)
     if stage is not None and lockout is None:
-        effect = _NOT_ENFORCED if stage.is_dry_run else _ONLY_EXITS
-        sentence = f"REDUCE ONLY: {stage.reason} ({stage.rule_id}); {effect}"
-        lines += wrap("warning", sentence, width)
+        lines += _stage_lines(view, stage, now, width)
     if beyond := unlocked_beyond(view.account):
         sentence = f"Account was unlocked beyond its limit ({', '.join(beyond)}): {_NEXT_TRADE}"
         lines += wrap("warning", sentence, width)
     if waits := next_wait(view.account, now):
         lines += wrap("warning", waits, width, 1)
     return [*lines, *daemon_lines(view, width), *_flash(view, width)]
+
+
+def _stage_lines(view: View, stage: ReduceOnly, now: datetime, width: int) -> list[StyledLine]:
+    """Return how long the stage lasts, and as much of the reason as fits."""
+    end = stage_end(view.account, now)
+    words = "" if end is None else end.words(now)
+    state = f"REDUCE ONLY {words}".strip()
+    lines: list[StyledLine] = []
+    for sentence in (
+        f"{state}: {stage.reason} ({stage.rule_id})",
+        f"{state}: {stage.reason}",
+        state,
+    ):
+        lines = wrap("warning", sentence, width, _STAGE_LINES + 1)
+        if len(lines) <= _STAGE_LINES:
+            break
+    return lines[:_STAGE_LINES]
 
 
 def daemon_lines(view: View, width: int) -> list[StyledLine]:
@@ -107,15 +124,21 @@ def _flash(view: View, width: int) -> list[StyledLine]:
     )
     if flash is not None and not is_repeated:
         return wrap(flash.style, flash.text, width)
-    return [[]] if lockout is None else wrap("loss", _effect_of_lock(view), width, 1)
+    if lockout is not None:
+        return wrap("loss", _effect(view, _LOCKED), width, 1)
+    stage = reduce_only_stage(view.account)
+    if stage is None:
+        return [[]]
+    effect = _NOTHING_CANCELED if stage.is_dry_run else _effect(view, _ONLY_EXITS)
+    return wrap("caution", effect, width, 1)
 
 
-def _effect_of_lock(view: View) -> str:
-    """Return what a lock does to the trader's orders, as far as riskd enforces it."""
+def _effect(view: View, effect: str) -> str:
+    """Return what happens to the trader's orders, as far as riskd enforces it."""
     if view.is_dry_run:
         return _NOTHING_CANCELED
     is_well = view.daemon is None or view.daemon.status is Status.RUNNING
-    return _LOCKED if view.is_live and is_well else _MAYBE_NOT
+    return effect if view.is_live and is_well else _MAYBE_NOT
 
 
 def lock_end(lockout: LockoutSet, now: datetime) -> str:

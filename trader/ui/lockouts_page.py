@@ -14,6 +14,7 @@ from trader.model.day_trades import trades_behind
 from trader.model.formatting import clock, sentence, until
 from trader.model.gauge_words import current_words, figure
 from trader.model.limit_usage import limit_usages, rule_name, unlocked_beyond
+from trader.model.reduce_only_end import stage_end
 from trader.model.ui_state import UiState
 from trader.model.view import Source, View, unknown_reason
 from trader.ui.disconnected import current_style, data_age, riskd_count, unknown_line
@@ -78,10 +79,14 @@ def _reduce_only(view: View, now: datetime, columns: int) -> list[StyledLine]:
     stage = reduce_only_stage(view.account)
     if stage is None:
         return []
-    lines = wrap("caution", f"Reduce only since {until(stage.since, now)}, not locked", columns)
+    end = stage_end(view.account, now)
+    words = "" if end is None else end.words(now)
+    state = f"Reduce only {words}".strip()
+    lines = wrap("caution", f"{state}; not locked", columns)
     rules = ", ".join(f"{rule_id} {rule_name(rule_id)}" for rule_id in stage.reasons)
     effect = [_NOT_ENFORCED] if stage.is_dry_run else [_STAGE_ALLOWED, _STAGE_FORBIDDEN]
-    return lines + _sentences([f"Why: {stage.reason}", f"Rule: {rules}", *effect], columns)
+    rule = f"Rule: {rules}, reduce only since {until(stage.since, now)}"
+    return lines + _sentences([f"Why: {stage.reason}", rule, *effect], columns)
 
 
 def _unlocked(view: View, columns: int) -> list[StyledLine]:

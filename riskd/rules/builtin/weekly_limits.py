@@ -137,12 +137,20 @@ def _headroom(state: AccountState, settings: Settings) -> Headroom:
     )
 
 
+def is_week_spent(state: AccountState, settings: Settings) -> bool:
+    """Return whether the number of entries and exits of the week is reached."""
+    most = settings.max_entries_and_exits
+    if most is None or most.week is None:
+        return False
+    return week_entries_and_exits(state) >= most.week
+
+
 def _spent(state: AccountState, settings: Settings) -> str:
     """Return which number of entries and exits is reached; empty if none is."""
     most = settings.max_entries_and_exits
     if most is None:
         return ""
-    if most.week is not None and week_entries_and_exits(state) >= most.week:
+    if is_week_spent(state, settings):
         return f"the week's limit of {most.week} entries and exits is reached"
     if most.day is not None and state.balance.entries_and_exits >= most.day:
         return f"the day's limit of {most.day} entries and exits is reached"

@@ -5,14 +5,16 @@ from __future__ import annotations
 import io
 import json
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ReactorNotRunning
 from twisted.trial.unittest import SynchronousTestCase
 
+from riskd.model.account import Limit
 from riskd.model.events import EVENT_TYPES
+from riskd.model.reduce_only import REDUCE_ONLY, ReduceOnly
 from riskd.model.wire import decode, encode, open_envelope
 from riskd.testing import make_event
 from tests.support.accounts import AllAccountsTestCase, account, running
@@ -22,7 +24,7 @@ from trader.cli import headless
 from trader.cli.headless import AllPlainLines, PlainLines, json_line, run_headless
 from trader.client import UnreadEvent
 from trader.model.followed_daemon import FollowedDaemon
-from trader.model.formatting import stamp
+from trader.model.formatting import clock, stamp
 
 
 class FakeReactor:
@@ -171,6 +173,14 @@ class PlainTests(SessionTestCase):
                 ),
             ],
         )
+
+    def test_the_summary_of_the_reduce_only_stage_says_until_when(self) -> None:
+        stage = ReduceOnly(since=BEGIN, reasons={"RULE-003": "a large loss"})
+        day = Limit("daily_reset", '{"reset_time": "17:00:00", "time_zone": "UTC"}')
+        self.file.publish(limits={"DAY": day, REDUCE_ONLY: stage.limit})
+        self.connect()
+        end = clock(datetime(2025, 1, 17, 17, tzinfo=UTC))
+        self.assertTrue(self.lines[-1].endswith(f", REDUCE ONLY until {end}: a large loss"))
 
     def test_without_data_of_the_broker_the_summary_has_no_figures(self) -> None:
         self.connect()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import msgspec
 
 from riskd.model.account import Limit
-from riskd.model.reduce_only import REDUCE_ONLY
+from riskd.model.reduce_only import REDUCE_ONLY, ReduceOnly
 from riskd.testing import make_event
 from tests.support.accounts import FLOOR, LIMITS, MNQ, AllAccountsTestCase, account, running
-from tests.support.console import at
+from tests.support.console import BEGIN, at
 from trader.model.account_row import Standing, standing_words
+from trader.model.formatting import clock
 from trader.model.session import Session
 from trader.model.view import View
 
@@ -128,6 +130,28 @@ class StandingTests(RowTestCase):
     def test_reduce_only(self) -> None:
         self.publish(*traded(-400), limits={**LIMITS, REDUCE_ONLY: STAGE})
         self.check_words("REDUCE ONLY", "near the floor")
+
+    def test_reduce_only_until_a_time(self) -> None:
+        stage = ReduceOnly(since=BEGIN, reasons={"RULE-003": "a large loss"})
+        day = Limit("daily_reset", '{"reset_time": "17:00:00", "time_zone": "UTC"}')
+        self.publish(*traded(-400), limits={**LIMITS, "DAY": day, REDUCE_ONLY: stage.limit})
+        end = clock(datetime(2025, 1, 17, 17, tzinfo=UTC))
+        self.check_words(f"REDUCE ONLY until {end[:5]}", f"a large loss; until {end}")
+        row = self.row(1)
+        self.assertEqual(standing_words(row, self.now, 18), f"REDUCE ONLY {end[:5]}")
+        self.assertEqual(standing_words(row, self.now, 11), "REDUCE ONLY")
+        self.lose()
+        self.assertEqual(self.words, "was REDUCE ONLY")
+
+    def test_reduce_only_up_to_an_equity(self) -> None:
+        settings = '{"drawdown": 2000, "starting_balance": 50000, "reduce_only_at": 80}'
+        floor = {"RULE-014": Limit("maximum_loss", settings)}
+        limits = {**floor, REDUCE_ONLY: STAGE}
+        self.publish(*traded(-1700), limits=limits, balance="48300")
+        self.check_words(
+            "REDUCE ONLY below $48,560.00", "near the floor; until equity above $48,560.00"
+        )
+        self.assertEqual(standing_words(self.row(1), self.now, 18), "REDUCE ONLY")
 
     def test_a_cooldown_counts_down(self) -> None:
         self.publish(running())

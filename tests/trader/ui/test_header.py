@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
+from riskd.model.account import Limit
 from riskd.model.events import DRY_RUN_NOTE
 from riskd.model.reduce_only import REDUCE_ONLY, ReduceOnly
 from riskd.model.unlocks import UNLOCKED, Unlock
 from riskd.testing import make_event
 from tests.support.console import BEGIN, at
-from tests.support.screen import PageTestCase, ScreenTestCase
+from tests.support.screen import LIMITS, PageTestCase, ScreenTestCase
 from trader.model.formatting import clock, zone
 from trader.ui.pages import PAGES
 
@@ -137,22 +138,39 @@ class BannerTests(ScreenTestCase):
     ) -> None:
         reason = "the day's loss has reached 80 % of its limit of $500.00"
         stage = ReduceOnly(since=BEGIN, reasons={"RULE-003": reason})
-        self.file.publish(limits={REDUCE_ONLY: stage.limit}, seconds=1)
+        settings = Limit("daily_realized_loss", '{"loss_limit": 500, "reduce_only_at": 80}')
+        limits = {**LIMITS, "RULE-003": settings, REDUCE_ONLY: stage.limit}
+        self.file.publish(limits=limits, seconds=1)
         self.connect()
+        end = clock(datetime(2025, 1, 17, 17, tzinfo=UTC))
+        state = f"REDUCE ONLY until {end} or realized loss below $400.00"
         for page in range(len(PAGES)):
             self.change(page=page)
             shown = " ".join(self.shown().split())
-            sentence = f"REDUCE ONLY: {reason} (RULE-003); you can only close what you hold"
-            self.assertIn(sentence, shown)
+            self.assertIn(f"{state}: {reason} (RULE-003)", shown)
+            self.assertIn("New entries are canceled; you can only close what you hold", shown)
+        # Where the reason has no room, the state is whole all the same.
+        shown = " ".join(self.shown(60, 14).split())
+        self.assertIn(state, shown)
+        self.assertIn("New entries are canceled; you can only close what you hold", shown)
         self.assertEqual(self.style_of("REDUCE ONLY"), "warning")
         self.receive("lockout_set")
         self.assertNotIn("REDUCE ONLY", self.shown())
+
+    def test_a_stage_that_may_not_be_enforced_says_so(self) -> None:
+        stage = ReduceOnly(since=BEGIN, reasons={"RULE-003": "a large loss"})
+        self.file.publish(limits={REDUCE_ONLY: stage.limit}, seconds=1)
+        self.connect()
+        self.receive("daemon_status", status="ERROR", message="no connection")
+        self.assertIn("riskd may not be enforcing it now", self.shown())
+        self.assertNotIn("are canceled", self.shown())
 
     def test_a_stage_that_is_only_reported_forbids_nothing(self) -> None:
         stage = ReduceOnly(since=BEGIN, reasons={"RULE-003": "a large loss"}, is_dry_run=True)
         self.file.publish(limits={REDUCE_ONLY: stage.limit}, seconds=1)
         self.connect()
-        self.assertIn("REDUCE ONLY: a large loss (RULE-003); dry run, not enforced", self.shown())
+        self.assertIn("REDUCE ONLY: a large loss (RULE-003)", self.shown())
+        self.assertIn("Dry run: no order is canceled and no position is closed", self.shown())
         self.turn("Lockouts")
         self.assertIn("Dry run: nothing is enforced.", self.shown())
         self.assertNotIn("are canceled", self.shown())

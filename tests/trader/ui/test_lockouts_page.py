@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from riskd.model.account import Limit
 from riskd.model.events import DRY_RUN_NOTE
@@ -56,9 +56,9 @@ class LockoutsPageTests(PageTestCase):
         self.connect()
         shown = " ".join(self.shown(100, 30).split())
         for words in (
-            f"Reduce only since {clock(BEGIN)}, not locked",
+            f"Reduce only until {clock(datetime(2025, 1, 17, 17, tzinfo=UTC))}; not locked",
             f"Why: {reason}",
-            "Rule: RULE-003 daily realized loss",
+            f"Rule: RULE-003 daily realized loss, reduce only since {clock(BEGIN)}",
             "Orders that open, add or reverse are canceled",
         ):
             self.assertIn(words, shown)
