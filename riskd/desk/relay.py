@@ -9,7 +9,7 @@ published copy each account has the status of its own daemon.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from statistics import median
 
@@ -222,6 +222,20 @@ class Relay:
             known = (self._own, *(each.status for each in self._instances.values()))
             status = next((each for each in known if each and not _is_right(each)), status)
         return [Event(None, status)]
+
+
+def without_repeated(events: Sequence[Event]) -> list[Event]:
+    """Return events without those statuses that come again among them."""
+    last = {
+        event.data: place
+        for place, event in enumerate(events)
+        if isinstance(event.data, DaemonStatus)
+    }
+    return [
+        event
+        for place, event in enumerate(events)
+        if not isinstance(event.data, DaemonStatus) or last[event.data] == place
+    ]
 
 
 def _is_corrected(

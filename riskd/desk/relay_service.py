@@ -19,11 +19,12 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
 from riskd.desk.incoming import Subject, read_beat, read_event, read_id, read_subject
+from riskd.desk.latest_quotes import LatestQuotes
 from riskd.desk.links import Now
 from riskd.desk.messages import MessageError, decode_state
 from riskd.desk.position import Position, first_to_read, read_position, write_position
 from riskd.desk.published_state import digest, read_state
-from riskd.desk.relay import Relay
+from riskd.desk.relay import Relay, without_repeated
 from riskd.engine.status import Problems
 from riskd.host.timing import done_within, lasting_loop
 from riskd.journal.service import JournalService
@@ -85,6 +86,7 @@ class RelayService(Service):
         # The latest state of each account that waits to be read.
         self._states: dict[tuple[str, int], tuple[Subject, bytes]] = {}
         self._reading: asyncio.Task[None] | None = None
+        self._quotes = LatestQuotes(reactor, self._pass_quote_on)
         self._digests: dict[tuple[str, int], bytes] = {}
         self._stream = ""
         self._place = 0
@@ -111,15 +113,16 @@ class RelayService(Service):
         for loop in (self._ticking, self._saving):
             if loop.running:
                 loop.stop()
+        self._quotes.stop()
         if self._reading is not None:
             self._reading.cancel()
         self.caught_up()
         stopping = DaemonStatus(
             status=Status.STOPPING, message="The relay is stopping", timestamp=self._now()
         )
-        events, self._unsent = [*self._unsent, Event(None, stopping)], []
-        for event in events:
+        for event in (*self._unsent, Event(None, stopping)):
             self._broadcast(event)
+        self._unsent = []
 
     async def recovered(self) -> None:
         """Return when the journal is open."""
@@ -190,7 +193,10 @@ class RelayService(Service):
         self._send(self._relay.receive_event(instance, number, event, place, self._moment()))
 
     def receive_quote(self, subject: str, payload: bytes) -> None:
-        """Take a quote."""
+        """Take a quote, to be passed on unless a later one comes."""
+        self._quotes.receive(subject, payload)
+
+    def _pass_quote_on(self, subject: str, payload: bytes) -> None:
         try:
             found = read_subject(self._desk, subject)
             quotes = self._relay.receive_quote(found.instance, read_event(found, payload))
@@ -283,10 +289,7 @@ class RelayService(Service):
         self._send(self._relay.refuse(instance, account_id, sentence, self._moment()))
 
     def _note(self, instance: str, sentence: str) -> None:
-        """Leave a message out, and show that for a while.
-
-        :param instance: empty if it is not known whose it is.
-        """
+        """Leave a message out, and show that for a while if it is known whose it is."""
         if not instance:
             _log.warn("{sentence}", sentence=sentence)
         else:
@@ -310,6 +313,8 @@ class RelayService(Service):
         self._is_sending = False
 
     async def _send_batch(self, events: list[Event]) -> None:
+        # Clients read all accounts at each status, and each new account repeats one.
+        events = without_repeated(events)
         await self._journal.make_durable()
         if any(isinstance(event.data, DaemonStatus) for event in events):
             # Clients read the copy again then, because it says which accounts a status is about.

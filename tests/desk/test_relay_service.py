@@ -16,6 +16,7 @@ from riskd.desk.messages import (
     message_id,
     quote_subject,
 )
+from riskd.desk.relay import without_repeated
 from riskd.desk.relay_service import CATCH_UP_SECONDS, RelayService
 from riskd.journal.gateway_identity import DESK
 from riskd.journal.reader import read_journal, read_published
@@ -210,3 +211,19 @@ class AdmissionTests(RelayServiceTestCase):
         self.clock.advance(0.2)
         self.successResultOf(admitted)
         self.successResultOf(self.admit())
+
+
+class RepetitionTests(SynchronousTestCase):
+    """A status that is said again while the one before waits."""
+
+    def test_the_last_of_each_stays_in_its_place(self) -> None:
+        here, there, lock = (
+            make_event("daemon_status", {"message": "here"}),
+            make_event("daemon_status", {"message": "there"}),
+            make_event("lockout_set", {"accountId": 101, "locked_until": None}),
+        )
+        self.assertEqual(
+            without_repeated([here, lock, here, there, here, lock, there]),
+            [lock, here, lock, there],
+        )
+        self.assertEqual(without_repeated([]), [])
