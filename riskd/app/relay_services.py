@@ -18,6 +18,7 @@ from riskd.broadcast.server import BroadcastServerFactory, BroadcastService
 from riskd.desk.connection import DeskConnection
 from riskd.desk.desk_reader import DeskReader
 from riskd.desk.relay_service import RelayService
+from riskd.desk.revoked import Revoked
 from riskd.desk.settings import DeskSettings
 from riskd.host.disk_thread import DiskThread
 from riskd.journal.daemon_file import write_daemon
@@ -38,6 +39,7 @@ def relay_services(
     settings: DeskSettings,
     context: ssl.SSLContext,
     user: str,
+    revoked: Revoked,
     sockets: list[socket.socket],
     state: StateDirectory,
 ) -> list[Service]:
@@ -45,6 +47,7 @@ def relay_services(
 
     :param context: the TLS towards the desk's servers.
     :param user: the relay's name among their users.
+    :param revoked: who has left the desk.
     :param sockets: listening, for consoles.
     :param state: claimed for the desk.
     """
@@ -72,6 +75,7 @@ def relay_services(
         reactor,
         settings.desk,
         state.path,
+        revoked,
         journal,
         factory.broadcast,
         utc_now,

@@ -14,6 +14,7 @@ from riskd.app import launch
 from riskd.app.desk_options import CONFIG_OPTION, DeskOptions, read_settings
 from riskd.app.launch import Daemon
 from riskd.desk.messages import RELAY
+from riskd.desk.revoked import Revoked
 from riskd.desk.settings import DeskSettings
 from riskd.host.core_dumps import forbid_core_dumps
 from riskd.host.errors import UserError
@@ -49,13 +50,15 @@ def makeService(options: Options) -> Service:
     forbid_core_dumps()
     try:
         settings = read_settings(options["config"])
+        revoked = Revoked(settings.directory)
+        revoked.look()
         # Resources first, while a refusal is still a line on the terminal; twistd detaches afterwards.
         with ExitStack() as held:
             sockets = launch.listen_at(options, "port", held)
             directory = options["state"] or settings.relay_state
             state = launch.open_state(directory, GatewayIdentity(DESK, login=settings.desk))
             held.callback(state.release)
-            relay = _assemble(settings, sockets, state, options)
+            relay = _assemble(settings, revoked, sockets, state, options)
             # Nothing is refused from here on, so nothing is released again.
             held.pop_all()
     except UserError as error:
@@ -65,6 +68,7 @@ def makeService(options: Options) -> Service:
 
 def _assemble(
     settings: DeskSettings,
+    revoked: Revoked,
     sockets: list[socket.socket],
     state: StateDirectory,
     options: Options,
@@ -79,6 +83,6 @@ def _assemble(
     use_steady_clock(reactor)
     context = client_context(settings)
     daemon = Daemon(state)
-    for service in relay_services(reactor, settings, context, RELAY, sockets, state):
+    for service in relay_services(reactor, settings, context, RELAY, revoked, sockets, state):
         service.setServiceParent(daemon)
     return launch.finish(daemon, reactor, options)

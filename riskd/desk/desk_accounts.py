@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from riskd.desk.links import KnownLink
 from riskd.desk.messages import MessageError
 from riskd.model.account import AccountState, apply_quote, with_risk
 from riskd.model.broker import BrokerTrade
@@ -40,11 +41,13 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     :ivar instance: the instance that it belongs to.
     :ivar known: the number up to which the account has all of its events.
     :ivar delivered: the number of the last event of its instance that was passed on when this was written.
+    :ivar link: the trouble of its instance's link; ``None`` if there was none.
     """
 
     instance: str
     known: Number | None = None
     delivered: Number | None = None
+    link: KnownLink | None = None
 
 
 class DeskAccount:
@@ -89,6 +92,11 @@ class DeskAccount:
         """Note an event of the daemon itself."""
         self.record = msgspec.structs.replace(self.record, delivered=number)
 
+    def note_link(self, link: KnownLink | None) -> None:
+        """Note the trouble of the link; ``None`` if there is none."""
+        if self.record.link != link:
+            self.record = msgspec.structs.replace(self.record, link=link)
+
     def receive_quote(self, quote: MarketQuote) -> bool:
         """Take a quote; return whether it is news."""
         before = self.account
@@ -118,7 +126,7 @@ class DeskAccount:
 
     def begin_anew(self) -> None:
         """Forget all numbers; the next state is used, whatever its number."""
-        self.record = Record(instance=self.record.instance)
+        self.record = Record(instance=self.record.instance, link=self.record.link)
         self._kept.clear()
         self._kept_after = self._before = None
 
@@ -224,6 +232,23 @@ class DeskAccounts:
         """Note an event of the daemon of an instance itself."""
         for account_id in self._of_instance.get(instance, ()):
             self._accounts[account_id].note_delivered(number)
+
+    def note_link(self, instance: str, link: KnownLink | None) -> None:
+        """Note the trouble of the link of an instance; ``None`` if there is none."""
+        for account_id in self._of_instance.get(instance, ()):
+            self._accounts[account_id].note_link(link)
+
+    def link(self, instance: str) -> KnownLink | None:
+        """Return the trouble of the link of an instance when it was last noted."""
+        known = (self._accounts[key].record.link for key in self._of_instance.get(instance, ()))
+        return next(filter(None, known), None)
+
+    def remove(self, instance: str) -> None:
+        """Forget all accounts of an instance."""
+        for account_id in self._of_instance.pop(instance, ()):
+            del self._accounts[account_id]
+        owned = self._contracts.items()
+        self._contracts = {key: pair for key, pair in owned if pair[0] != instance}
 
     def receive_quote(self, instance: str, account_id: int, quote: MarketQuote) -> bool:
         """Take a quote; return whether it is news of an account of the instance."""

@@ -19,7 +19,6 @@ from nats.js.errors import NotFoundError
 from twisted.logger import Logger
 
 from riskd.desk import messages
-from riskd.desk.links import LOST_SECONDS
 
 API_SECONDS: Final = 5.0
 """How long the servers may take to answer."""
@@ -129,25 +128,26 @@ class DeskReader:
         last = await _made(server, last_stream(self._desk, self._servers))
         await client.subscribe(f"risk.{self._desk}.*.beat", cb=_taking(self._take_beat))
         await client.subscribe(f"risk.{self._desk}.*.*.q.>", cb=_taking(self._take_quote))
-        await self._read_states(client, server, last)
+        await self._read_last(client, server, last)
         await self._read_events(server, events)
         await asyncio.Event().wait()
 
-    async def _read_states(
+    async def _read_last(
         self, client: Client, server: JetStreamContext, stream: StreamInfo
     ) -> None:
-        """Read the last values; return when those that were there are read."""
+        """Read the last values; return when those that were there are read.
+
+        The last heartbeats say how each link is; without them each would seem lost until its next one, after each loss
+        of the relay's own connection.
+        """
         has_all = asyncio.Event()
-        now = await _server_time(client, str(stream.config.name))
+        beats: list[Msg] = []
 
         def take(message: Msg) -> None:
             if message.subject.endswith(".state"):
                 self._receiver.receive_state(message.subject, message.data)
-            elif now is not None and not has_all.is_set():
-                # Or a link would seem lost until the next one, after each loss of the relay's own connection.
-                age = max(now - message.metadata.timestamp, timedelta(0))
-                if age.total_seconds() < LOST_SECONDS:
-                    self._receiver.receive_beat(message.subject, message.data, age)
+            elif not has_all.is_set():
+                beats.append(message)
             if not message.metadata.num_pending:
                 has_all.set()
 
@@ -156,6 +156,12 @@ class DeskReader:
         await _follow(server, stream, take, deliver_policy=DeliverPolicy.LAST_PER_SUBJECT)
         await asyncio.wait_for(has_all.wait(), _STATES_SECONDS)
         await self._receiver.read_states()
+        now = await _server_time(client, str(stream.config.name)) if beats else None
+        if now is None:
+            return
+        for message in beats:
+            age = max(now - message.metadata.timestamp, timedelta(0))
+            self._receiver.receive_beat(message.subject, message.data, age)
 
     async def _read_events(self, server: JetStreamContext, stream: StreamInfo) -> None:
         last = stream.state.last_seq

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from riskd.desk.links import Link, LinkState, Now, link_words
+from riskd.desk.links import KnownLink, Link, LinkState, Now, link_words
 from riskd.desk.messages import Heartbeat
 from riskd.desk.ordering import Ordering
 from riskd.model.event_number import Number
@@ -44,19 +44,22 @@ class Instance:
     :param name: the desk's name for it.
     :param last: the number of the last event that was passed on before the relay was started.
     :param now: when the relay first knew of it.
+    :param known: the trouble of its link before the relay was started; ``None`` if there was none.
     :ivar ordering: of its events.
     :ivar daemon: the last status that came from it; ``None`` before the first.
     :ivar status: what its accounts show, as of the last call of :meth:`look`.
     :ivar clock_offset: how far the broker's clock is ahead of this machine's, by the last heartbeat.
     """
 
-    def __init__(self, name: str, last: Number | None, now: Now) -> None:
+    def __init__(
+        self, name: str, last: Number | None, now: Now, known: KnownLink | None = None
+    ) -> None:
         self.name = name
         self.ordering: Ordering[Waiting] = Ordering(last)
         self.daemon: DaemonStatus | None = None
         self.status: DaemonStatus | None = None
         self.clock_offset: timedelta | None = None
-        self._link = Link(now)
+        self._link = Link(now, known)
         self._older_beats = 0
         self._doubted: tuple[Status, str] | None = None
         self._refusals: dict[int | None, str] = {}
@@ -68,18 +71,27 @@ class Instance:
         """Whether the link is live."""
         return self._link.state is LinkState.LIVE
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether nothing is known of the riskd yet, not even a problem."""
+        is_known = self._refusals or self._notes
+        return self._link.state is LinkState.WAITING and not is_known
+
+    @property
+    def trouble(self) -> KnownLink | None:
+        """The trouble of the link, for the next start; ``None`` if it has none."""
+        return self._link.trouble
+
     def receive_beat(self, beat: Heartbeat, now: Now, age: timedelta = timedelta(0)) -> bool:
         """Take a heartbeat; return whether the daemon has begun its numbers anew.
 
         :param age: how long ago it was sent.  One that was stored may have come before.
         """
         before = self._link.beat
-        now = Now(now.seconds - age.total_seconds(), now.at - age)
-        if not self._link.is_new(beat, now):
+        if not self._link.receive(beat, self.ordering.last, now, age):
             return False
-        self._link.receive(beat, self.ordering.last, now)
         self.ordering.announce(beat.number)
-        self.clock_offset = _clock_offset(beat, now)
+        self.clock_offset = _clock_offset(beat, now.before(age))
         if before is not None and beat.dropped > before.dropped:
             dropped = counted(beat.dropped - before.dropped, "event")
             self.note(f"{self.name} has dropped {dropped} because its outbox was full", now)
@@ -127,7 +139,7 @@ class Instance:
         :param accounts: the accounts of this riskd.
         :param server_problem: see :func:`riskd.desk.links.link_words`.
         """
-        self._link.look(self.ordering.last, now)
+        self._link.look(self.ordering.last, now, is_server_away=bool(server_problem))
         self._notes = {each: end for each, end in self._notes.items() if end > now.seconds}
         problems = [
             link_words(self._link, self.name, accounts, server_problem),
@@ -146,11 +158,11 @@ class Instance:
         return True
 
 
-def _clock_offset(beat: Heartbeat, now: Now) -> timedelta | None:
+def _clock_offset(beat: Heartbeat, sent: Now) -> timedelta | None:
     """Return how far the broker's clock is ahead of this machine's, if known."""
     if beat.clock_offset is None:
         return None
-    offset = beat.at + timedelta(seconds=beat.clock_offset) - now.at
+    offset = beat.at + timedelta(seconds=beat.clock_offset) - sent.at
     return offset if abs(offset) < _MAX_OFFSET else None
 
 

@@ -15,10 +15,11 @@ from statistics import median
 
 from riskd.desk.desk_accounts import DeskAccounts
 from riskd.desk.instance import Instance, Waiting
-from riskd.desk.links import Now
+from riskd.desk.links import LOST_SECONDS, Now
 from riskd.desk.messages import Heartbeat, MessageError
 from riskd.model.account import AccountState
 from riskd.model.broker import BrokerTrade
+from riskd.model.desk_status import OF_RELAY
 from riskd.model.event_number import Number
 from riskd.model.events import DaemonStatus, Event, MarketQuote, Status
 
@@ -27,9 +28,12 @@ class Relay:
     """A desk.
 
     Methods that return events return what is to be broadcast, in this order.
+
+    :ivar left: the names of those who have left the desk, of whom nothing is taken.
     """
 
     def __init__(self) -> None:
+        self.left: frozenset[str] = frozenset()
         self._accounts = DeskAccounts()
         self._instances: dict[str, Instance] = {}
         self._server_problem = ""
@@ -87,6 +91,8 @@ class Relay:
 
     def is_new(self, name: str, number: Number) -> bool:
         """Return whether an event is neither passed on nor held yet."""
+        if name in self.left:
+            return False
         instance = self._instances.get(name)
         return instance is None or instance.ordering.is_new(number)
 
@@ -114,6 +120,8 @@ class Relay:
         self, name: str, state: AccountState, number: Number, now: Now
     ) -> list[Event]:
         """Take an account's published state."""
+        if name in self.left:
+            return []
         instance = self._instance(name, now)
         account_id, sentence = state.account_id, ""
         before = self._accounts.trades(account_id)
@@ -131,8 +139,11 @@ class Relay:
     ) -> list[Event]:
         """Take a heartbeat.
 
-        :param age: how long ago it was sent.
+        :param age: how long ago it was sent.  An old one says since when a link is lost, of a trader with an account.
         """
+        is_old = age.total_seconds() >= LOST_SECONDS
+        if name in self.left or (is_old and name not in self._instances):
+            return []
         instance = self._instance(name, now)
         if instance.receive_beat(beat, now, age):
             instance.begin_anew(now)
@@ -141,12 +152,16 @@ class Relay:
 
     def refuse(self, name: str, account_id: int | None, sentence: str, now: Now) -> list[Event]:
         """Show that the state of an account is left out, until one is used."""
+        if name in self.left:
+            return []
         instance = self._instance(name, now)
         instance.refuse(account_id, sentence)
         return self._look(instance, now)
 
     def note(self, name: str, sentence: str, now: Now) -> list[Event]:
         """Show a problem of an instance for a while."""
+        if name in self.left:
+            return []
         instance = self._instance(name, now)
         instance.note(sentence, now)
         return self._look(instance, now)
@@ -160,8 +175,37 @@ class Relay:
             self._own = DaemonStatus(status=Status.ERROR, message=problem, timestamp=now.at)
             return [Event(None, self._own)]
         self._own = None
-        known = [each.status for each in self._instances.values() if each.status is not None]
-        return [Event(None, status) for status in sorted(known, key=_is_right)[:1]]
+        return self._gravest()
+
+    def _gravest(self) -> list[Event]:
+        """Return the status of an instance, of one with a problem if there is one."""
+        known = sorted(self._known_statuses(), key=_is_right)
+        return [Event(None, status) for status in known[:1]]
+
+    def _known_statuses(self) -> list[DaemonStatus]:
+        """Return the statuses of the instances of which anything is known."""
+        known = self._instances.values()
+        return [each.status for each in known if each.status and not each.is_waiting]
+
+    def forget(self, names: frozenset[str], now: Now) -> list[Event]:
+        """Forget those who have left the desk.
+
+        :param names: of all of them; what comes of others is taken again.
+        """
+        self.left = names
+        known = names & self._instances.keys()
+        before = self._accounts.ids
+        for name in known:
+            del self._instances[name]
+            self._accounts.remove(name)
+        if self._accounts.ids == before:
+            return []
+        # At a status, clients read the copy again.
+        nobody = DaemonStatus(
+            status=Status.ERROR, message=f"{OF_RELAY}: nobody is at the desk", timestamp=now.at
+        )
+        said = [] if self._own is None else [Event(None, self._own)]
+        return said or self._gravest() or [Event(None, nobody)]
 
     def note_server(self, problem: str, now: Now) -> list[Event]:
         """Note why there is no connection to the server; empty if there is one."""
@@ -180,7 +224,8 @@ class Relay:
     def _instance(self, name: str, now: Now) -> Instance:
         instance = self._instances.get(name)
         if instance is None:
-            instance = Instance(name, self._accounts.delivered(name), now)
+            known = self._accounts.delivered(name), now, self._accounts.link(name)
+            instance = Instance(name, *known)
             self._instances[name] = instance
         return instance
 
@@ -215,11 +260,13 @@ class Relay:
         """
         accounts = self._accounts.of_instance(instance.name)
         has_changed = instance.look(accounts, now, self._server_problem)
+        self._accounts.note_link(instance.name, instance.trouble)
         status = instance.status
-        if status is None or not (has_changed or is_said):
+        # To wait is no news: the first heartbeat is, or that none comes.
+        if status is None or instance.is_waiting or not (has_changed or is_said):
             return []
         if status.status is Status.RUNNING:
-            known = (self._own, *(each.status for each in self._instances.values()))
+            known = (self._own, *self._known_statuses())
             status = next((each for each in known if each and not _is_right(each)), status)
         return [Event(None, status)]
 

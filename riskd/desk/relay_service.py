@@ -22,15 +22,18 @@ from riskd.desk.incoming import Subject, read_beat, read_event, read_id, read_su
 from riskd.desk.latest_quotes import LatestQuotes
 from riskd.desk.links import Now
 from riskd.desk.messages import MessageError, decode_state
-from riskd.desk.position import Position, first_to_read, read_position, write_position
+from riskd.desk.place_keeper import PlaceKeeper
 from riskd.desk.published_state import digest, read_state
 from riskd.desk.relay import Relay, without_repeated
+from riskd.desk.revoked import Revoked
 from riskd.engine.status import Problems
+from riskd.host.errors import UserError
 from riskd.host.timing import done_within, lasting_loop
 from riskd.journal.service import JournalService
 from riskd.journal.store import Recovery
 from riskd.model.account import AccountState
 from riskd.model.clock_offset import offset_fact
+from riskd.model.desk_status import OF_RELAY
 from riskd.model.event_number import Number
 from riskd.model.events import DaemonStatus, Event, Status
 from riskd.model.safe_text import printable
@@ -52,7 +55,8 @@ class RelayService(Service):
 
     :param desk: the desk's name.
     :param directory: the relay's state directory.
-    :param journal: of that directory.
+    :param revoked: who has left the desk.
+    :param journal: of the state directory.
     :param broadcast: sends an event to all clients.
     :param now: returns the time of day, aware.
     :param accounts_changed: called with the ids of all accounts when one is new.
@@ -63,6 +67,7 @@ class RelayService(Service):
         reactor: Any,
         desk: str,
         directory: Path,
+        revoked: Revoked,
         journal: JournalService,
         broadcast: Callable[[Event], None],
         now: Callable[[], datetime],
@@ -70,7 +75,7 @@ class RelayService(Service):
     ) -> None:
         self._reactor = reactor
         self._desk = desk
-        self._directory = directory
+        self._revoked = revoked
         self._journal = journal
         self._broadcast = broadcast
         self._now = now
@@ -88,10 +93,7 @@ class RelayService(Service):
         self._reading: asyncio.Task[None] | None = None
         self._quotes = LatestQuotes(reactor, self._pass_quote_on)
         self._digests: dict[tuple[str, int], bytes] = {}
-        self._stream = ""
-        self._place = 0
-        self._position: Position | None = None
-        self._is_saving = False
+        self._keeper = PlaceKeeper(directory, journal.make_durable)
         self._saving = lasting_loop(reactor, self._save_position, _log)
         self._ticking = lasting_loop(reactor, self._tick, _log)
         journal.clock_offset = lambda: offset_fact(self._relay.clock_offset)
@@ -101,7 +103,7 @@ class RelayService(Service):
     def startService(self) -> None:
         """Open the journal; go on from there."""
         super().startService()
-        self._position = read_position(self._directory)
+        self._keeper.begin()
         self._journal.recover((), self._relay.states, self._recover, self._report_journal)
         self._ready_call = self._reactor.callLater(CATCH_UP_SECONDS, self.caught_up)
         self._ticking.start(TICK_SECONDS, now=False)
@@ -137,7 +139,10 @@ class RelayService(Service):
         """Announce a problem of the relay itself; an empty sentence ends it."""
         gravest = self._problems.report(source, sentence)
         if gravest is not None:
-            self._send(self._relay.note_own(gravest, self._moment()))
+            # Whoever hears it must not take it for a problem of a riskd.
+            is_named = not gravest or gravest.startswith(OF_RELAY)
+            problem = gravest if is_named else f"{OF_RELAY}: {gravest}"
+            self._send(self._relay.note_own(problem, self._moment()))
 
     def note_connection(self, *, is_connected: bool) -> None:
         """Note that the connection to the desk's servers is there, or lost."""
@@ -155,6 +160,7 @@ class RelayService(Service):
         if not self._is_recovered.is_set():
             self._relay.recover(recovery.accounts.values(), self._moment())
             self._is_recovered.set()
+            self._look_who_has_left()
             self.note_connection(is_connected=False)
 
     def _report_journal(self, problem: str) -> None:
@@ -166,16 +172,35 @@ class RelayService(Service):
     def _tick(self) -> None:
         if not self._is_recovered.is_set():
             return
+        self._look_who_has_left()
         self._send(self._relay.tick(self._moment()))
         if self._relay.account_ids != self._account_ids:
             self._account_ids = self._relay.account_ids
             self._accounts_changed(self._account_ids)
 
+    def _look_who_has_left(self) -> None:
+        """Forget those who have left the desk."""
+        problem = ""
+        try:
+            self._revoked.look()
+        except UserError as error:
+            problem = str(error)
+        self.report_problem("revoked", problem)
+        names = self._revoked.names
+        if names != self._relay.left:
+            # Who comes again may begin with the same state.
+            kept = self._digests.items()
+            self._digests = {key: value for key, value in kept if key[0] not in names}
+            self._send(self._relay.forget(names, self._moment()))
+
+    def _save_position(self) -> None:
+        self._keeper.save(self._relay.position(self._keeper.place))
+
     # What the desk's servers have; a Receiver.
 
     def receive_event(self, subject: str, id_: str, payload: bytes, place: int) -> None:
         """Take a stored event."""
-        self._place = max(self._place, place)
+        self._keeper.note(place)
         instance = ""
         try:
             found = read_subject(self._desk, subject)
@@ -241,11 +266,7 @@ class RelayService(Service):
 
     def first_place(self, stream: str, last: int) -> int:
         """Return the place of the first event to read."""
-        first = first_to_read(self._position, stream, last)
-        self._stream, self._place = stream, first - 1
-        # The next connection goes on from there, even if nothing is written until then.
-        self._position = Position(stream=stream, sequence=first - 1)
-        return first
+        return self._keeper.first_place(stream, last)
 
     def caught_up(self) -> None:
         """Let clients in: all stored events were received."""
@@ -327,23 +348,3 @@ class RelayService(Service):
                     message=printable(event.data.message),
                 )
             self._broadcast(event)
-
-    # The position.
-
-    def _save_position(self) -> None:
-        place = self._relay.position(self._place)
-        position = Position(stream=self._stream, sequence=place)
-        if self._stream and position != self._position and not self._is_saving:
-            self._is_saving = True
-            Deferred.fromCoroutine(self._save(position))
-
-    async def _save(self, position: Position) -> None:
-        try:
-            # What is not on the disk must be read again after a kill.
-            if not await self._journal.make_durable():
-                await deferToThread(write_position, self._directory, position)
-                self._position = position
-        except OSError as error:
-            _log.warn("the position cannot be written: {error}", error=error.strerror)
-        finally:
-            self._is_saving = False

@@ -63,6 +63,7 @@ class _Document(msgspec.Struct, frozen=True, kw_only=True):
 class DeskSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings of an uplink or a relay.  All paths are absolute.
 
+    :ivar directory: where the file is.
     :ivar instance: the desk's name for the riskd of this machine; ``None`` on the desk's own.
     :ivar servers: the URLs of the desk's servers, any of which will do.
     :ivar certificate: the file with this machine's certificate, by which the servers know it.
@@ -73,6 +74,7 @@ class DeskSettings(msgspec.Struct, frozen=True, kw_only=True):
     :ivar url: riskd's URL.
     """
 
+    directory: Path
     desk: str
     servers: tuple[str, ...]
     certificate: Path
@@ -98,6 +100,7 @@ def load_desk(path: Path) -> DeskSettings:
         return None if name is None else directory / name
 
     return DeskSettings(
+        directory=directory,
         desk=document.desk,
         servers=document.servers,
         certificate=directory / document.certificate,

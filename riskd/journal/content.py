@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from riskd.journal.differences import Statement, differences, equity_statement
+from riskd.journal.differences import Statement, differences, equity_statement, removal
 from riskd.journal.gateway_identity import DESK
 from riskd.journal.outbox import ADD_EVENT, OUTBOX_FACT, NotedEvent, rows_after
 from riskd.journal.schema import STATUS_OF_ACCOUNT, as_stamp
@@ -119,6 +119,9 @@ def plan_write(content: Content, present: Present) -> Plan:
         for state in states
         for statement in differences(content.accounts.get(state.account_id), state)
     ]
+    removed = _removed(content, present)
+    if removed:
+        statements += removal(removed)
     status = _status(present)
     facts = _facts(content, present, status)
     if present.clock_offset is None and content.has_clock_offset:
@@ -146,8 +149,9 @@ def plan_write(content: Content, present: Present) -> Plan:
             statements += [(sql, [(before,)]) for sql in _PRUNE]
     facts |= {"as_of": now.isoformat(), "commits": str(content.commits + 1)}
     statements.append((_PUT_FACT, list(facts.items() - content.facts.items())))
+    kept = {key: state for key, state in content.accounts.items() if key not in removed}
     after = Content(
-        accounts=content.accounts | {state.account_id: state for state in states},
+        accounts=kept | {state.account_id: state for state in states},
         facts=facts,
         commits=content.commits + 1,
         has_clock_offset=present.clock_offset is not None,
@@ -160,6 +164,16 @@ def plan_write(content: Content, present: Present) -> Plan:
         number=number,
     )
     return Plan(statements=statements, content=after, has_all_quotes=has_all_quotes)
+
+
+def _removed(content: Content, present: Present) -> frozenset[int]:
+    """Return the accounts of a desk that have left it.
+
+    All other accounts stay in their journal, which alone knows their locks.
+    """
+    if present.gateway_name != DESK:
+        return frozenset()
+    return frozenset(content.accounts.keys() - {state.account_id for state in present.states})
 
 
 def _status(present: Present) -> DaemonStatus | None:

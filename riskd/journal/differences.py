@@ -6,14 +6,14 @@ as has changed since the write before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from operator import attrgetter, is_
 from typing import Any, Final, TypeVar
 
 import msgspec
 
-from riskd.journal.schema import as_stamp
+from riskd.journal.schema import STATUS_OF_ACCOUNT, as_stamp
 from riskd.model.account import AccountState, current_quotes
 from riskd.model.balance import Balance, Result
 from riskd.model.equity import EquityMark
@@ -185,6 +185,23 @@ def differences(written: AccountState | None, state: AccountState) -> list[State
     if written is None or not (is_same or _account_row(old) == _account_row(state)):
         statements.append((_PUT_ACCOUNT, [_account_row(state)]))
     return [each for each in statements if each[1]]
+
+
+OF_ACCOUNTS: Final = (
+    *(table.name for table in _TABLES),
+    *("accounts", "flattenings", "enforcement", "log", "equity"),
+)
+"""The tables whose rows belong to accounts, without the outbox."""
+
+
+def removal(account_ids: Collection[int]) -> list[Statement]:
+    """Return the statements that remove accounts from the journal."""
+    rows = [(account_id,) for account_id in account_ids]
+    facts = [(f"{STATUS_OF_ACCOUNT}{account_id}",) for account_id in account_ids]
+    return [
+        *((f"DELETE FROM {table} WHERE account_id = ?", rows) for table in OF_ACCOUNTS),  # noqa: S608  # names of ours
+        ("DELETE FROM facts WHERE name = ?", facts),
+    ]
 
 
 def equity_statement(

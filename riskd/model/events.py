@@ -119,9 +119,6 @@ class Status(StrEnum):
 DRY_RUN_NOTE: Final = "(dry run: nothing is enforced)"
 """The end of the RUNNING message of a daemon in a dry run."""
 
-LINK_LOST: Final = "LINK LOST"
-"""The beginning of the ERROR message for the accounts of a desk whose riskd cannot be reached from there."""
-
 
 class EventError(ValueError):
     """A message is not a valid event.

@@ -16,8 +16,9 @@ from riskd.desk.links import (
     link_words,
 )
 from riskd.desk.messages import Heartbeat
+from riskd.model.desk_status import LINK_LOST
 from riskd.model.event_number import Number
-from riskd.model.events import LINK_LOST, Status
+from riskd.model.events import Status
 
 NOON = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
 

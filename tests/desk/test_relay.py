@@ -7,13 +7,15 @@ from datetime import timedelta
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.desk.instance import NOTE_SECONDS
-from riskd.desk.links import LOST_SECONDS, Now
+from riskd.desk.links import LOST_SECONDS, UNREACHABLE_SECONDS, Now
 from riskd.desk.messages import Heartbeat
 from riskd.desk.ordering import HOLD_SECONDS
 from riskd.desk.relay import Relay
+from riskd.desk.relay_service import CATCH_UP_SECONDS
 from riskd.model.account import AccountState
+from riskd.model.desk_status import LINK_LOST
 from riskd.model.event_number import Number
-from riskd.model.events import LINK_LOST, DaemonStatus, Event, Status
+from riskd.model.events import DaemonStatus, Event, Status
 from riskd.model.settings_changes import CHANGE_BEGINS
 from riskd.testing import make_event
 from tests.desk.test_links import moment
@@ -271,9 +273,13 @@ class LinkTests(DeskTestCase):
     def test_nothing_is_said_of_an_instance_before_it_is_known(self) -> None:
         relay = Relay()
         self.assertEqual(relay.tick(moment(0)), [])
-        (event,) = relay.receive_state(ANNA, AccountState(account_id=1), Number(1, 1), moment(0))
-        assert isinstance(event.data, DaemonStatus)
-        self.assertIn("Waiting for the first heartbeat of anna (account 1)", event.data.message)
+        account = AccountState(account_id=1)
+        self.assertEqual(relay.receive_state(ANNA, account, Number(1, 1), moment(0)), [])
+        # The copy claims nothing either.
+        (daemon,) = [each.daemon for each in relay.states()]
+        assert daemon is not None
+        self.assertEqual(daemon.status, Status.ERROR)
+        self.assertIn("Waiting for the first heartbeat of anna (account 1)", daemon.message)
 
     def test_a_heartbeat_that_was_stored_ends_a_lost_link_at_once(self) -> None:
         self.wait(12, BEN)
@@ -393,11 +399,73 @@ class RestartTests(DeskTestCase):
         self.restart()
         self.wait(1)
         self.assertEqual(set(self.shown().values()), {Status.ERROR})
-        self.assertEqual({value for value, _ in self.statuses()}, {Status.ERROR})
+        # To wait is no news, which would be an alarm at each start.
+        self.assertEqual(self.statuses(), [])
         self.beat(ANNA)
         self.beat(BEN)
         self.assertEqual(self.shown(), ALL_RUN)
         self.assertEqual(self.statuses()[-1][0], Status.RUNNING)
+
+    def test_stored_heartbeats_say_at_once_how_each_link_is(self) -> None:
+        self.restart()
+        self.beat(ANNA, age=4.0)
+        self.beat(BEN, age=60.0)
+        self.assertEqual(self.shown(), {**ALL_RUN, 201: Status.ERROR})
+        self.assertIn("LINK LOST since Nov 30 11:59:00 UTC: ben (account 201)", self.message(201))
+        # What a heartbeat has announced may take its time from now on.
+        self.assertEqual([value for value, _ in self.statuses()], [Status.RUNNING, Status.ERROR])
+        self.wait(1)
+        self.assertEqual(self.statuses(), [])
+        self.assertEqual(self.shown()[101], Status.RUNNING)
+
+    def test_nobody_hears_of_who_is_waited_for_when_another_is_right(self) -> None:
+        self.restart()
+        self.wait(0.5)
+        self.beat(ANNA)
+        self.assertEqual(self.statuses(), [(Status.RUNNING, f"anna: {STARTED}")])
+
+    def test_a_stored_heartbeat_of_nobody_known_is_nobody(self) -> None:
+        self.numbers["carl"] = 0
+        self.beat("carl", age=60.0)
+        self.wait(1, ANNA, BEN)
+        self.assertEqual(self.statuses(), [])
+
+    def test_a_stored_heartbeat_that_comes_late_says_nothing(self) -> None:
+        self.wait(5, ANNA, BEN)
+        self.beat(ANNA, age=60.0, status=None)
+        self.assertEqual(self.shown(), ALL_RUN)
+
+    def test_since_when_a_link_has_trouble_outlasts_a_restart(self) -> None:
+        self.wait(5, BEN)
+        self.beat(BEN, status=None)
+        self.wait(5.5)
+        before = self.message(101), self.message(201)
+        self.assertIn("LINK LOST since Nov 30 12:00:00 UTC", before[0])
+        self.assertIn("DAEMON GONE since Nov 30 12:00:05 UTC", before[1])
+        self.statuses()
+        self.seconds += 60
+        for age in (70.0, 69.0):
+            self.restart()
+            # By the server's clock it was a second later.
+            self.beat(ANNA, age=age)
+            self.beat(BEN, age=1.0, status=None)
+            self.assertEqual((self.message(101), self.message(201)), before)
+        # Without its heartbeat it is known, too; one that has been back is not.
+        self.restart()
+        self.wait(LOST_SECONDS, BEN)
+        self.assertEqual(self.message(101), before[0])
+        self.restart()
+        self.beat(ANNA, age=30.0)
+        self.assertIn("LINK LOST since Nov 30 12:00:50 UTC", self.message(101))
+
+    def test_a_start_without_a_server_says_so_before_clients_are_let_in(self) -> None:
+        self.restart()
+        self.sent += self.relay.note_server("the server is away", self.now)
+        self.assertEqual(self.statuses(), [])
+        self.wait(UNREACHABLE_SECONDS)
+        self.assertLess(UNREACHABLE_SECONDS, CATCH_UP_SECONDS)
+        self.assertIn("the server is away", self.message(101))
+        self.assertEqual(self.message(101)[: len(LINK_LOST)], LINK_LOST)
 
     def test_a_first_start_begins_after_the_states(self) -> None:
         relay = Relay()

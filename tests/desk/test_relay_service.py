@@ -18,6 +18,7 @@ from riskd.desk.messages import (
 )
 from riskd.desk.relay import without_repeated
 from riskd.desk.relay_service import CATCH_UP_SECONDS, RelayService
+from riskd.desk.revoked import REVOKED_NAME, Revoked
 from riskd.journal.gateway_identity import DESK
 from riskd.journal.reader import read_journal, read_published
 from riskd.journal.service import JournalService
@@ -53,6 +54,7 @@ class RelayServiceTestCase(SynchronousTestCase):
             self.clock,
             "alpha",
             self.directory,
+            Revoked(self.directory),
             self.journal,
             self.sent.append,
             self.now,
@@ -182,6 +184,46 @@ class BroadcastTests(RelayServiceTestCase):
         self.assertFalse([each for each in self.statuses() if each.startswith("The relay")])
         self.clock.pump([1] * 15)
         self.assertIn("the relay has no connection to the desk's server", self.statuses()[-1])
+
+    def test_who_has_left_is_shown_no_more(self) -> None:
+        self.beat(0)
+        self.receive(1, LOCK)
+        self.receive(1, make_event("lockout_set", {"accountId": 201}), name="ben")
+        self.clock.advance(1)
+        self.sent.clear()
+        (self.directory / REVOKED_NAME).write_text('["anna"]')
+        self.clock.advance(1)
+        self.receive(2, CLEARED)
+        self.beat(2)
+        self.clock.advance(1)
+        # Clients read the copy again at a status, of which ben has none yet.
+        self.assertEqual((self.others(), len(self.statuses())), ([], 1))
+        self.assertEqual(self.accounts[-1], (201,))
+        self.assertEqual(set(read_published(self.directory).accounts), {201})
+        # Nor after a restart.
+        self.begin()
+        self.receive(1, LOCK)
+        self.assertEqual((self.others(), set(read_journal(self.directory).accounts)), ([], {201}))
+
+    def test_who_comes_again_is_shown_again(self) -> None:
+        file = self.directory / REVOKED_NAME
+        file.write_text('["anna"]')
+        self.clock.advance(1)
+        self.receive(1, LOCK)
+        file.write_text("[]")
+        self.clock.advance(1)
+        self.receive(2, LOCK)
+        self.clock.pump([1] * 3)
+        self.assertEqual(self.others(), [LOCK])
+
+    def test_a_list_that_is_none_is_told_and_changes_nothing(self) -> None:
+        self.receive(1, LOCK)
+        (self.directory / REVOKED_NAME).write_text('{"anna": 1}')
+        self.clock.advance(1)
+        self.assertIn("The relay: ", self.statuses()[-1])
+        self.assertIn(REVOKED_NAME, self.statuses()[-1])
+        self.receive(2, CLEARED)
+        self.assertEqual(self.others(), [LOCK, CLEARED])
 
     def test_new_accounts_are_announced(self) -> None:
         self.receive(1, LOCK)

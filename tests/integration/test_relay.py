@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from riskd.desk.settings import load_desk
 from riskd.journal.reader import read_published
-from riskd.model.events import LINK_LOST, Status
+from riskd.model.desk_status import LINK_LOST
+from riskd.model.events import Status
+from tests.integration.alerts_program import AlertsProgram, Sink
 from tests.integration.programs import riskctl, run
 from tests.support.desk_machines import DeskMachine, Recorder, TraderMachine, is_part, published
 from tests.support.desk_screen import DeskScreen
@@ -71,10 +73,39 @@ def shown(state: Path) -> dict[int, Status | None]:
     }
 
 
+@pytest.fixture
+def sink() -> Iterator[Sink]:
+    made = Sink()
+    yield made
+    made.close()
+
+
+@contextmanager
+def alerts_at(relay: DeskMachine, sink: Sink, log: Path) -> Iterator[AlertsProgram]:
+    """Run ``trader-alerts`` at the desk."""
+    url = f"ws://localhost:{relay.port}"
+    program = AlertsProgram(log, "--target", sink.target, "--url", url)
+    try:
+        wait_until(lambda: "connected to ws://" in program.log)
+        yield program
+    finally:
+        status = program.end()
+    assert (status, "Traceback" in program.log) == (0, False)
+
+
+@pytest.fixture
+def alerts(
+    tmp_path: Path, relay: DeskMachine, anna: TraderMachine, sink: Sink
+) -> Iterator[AlertsProgram]:
+    """Start ``trader-alerts``, once anna's accounts are there."""
+    wait_until(lambda: relay.has_said("RUNNING: anna: "))
+    with alerts_at(relay, sink, tmp_path / "alerts.log") as program:
+        yield program
+
+
 def test_a_killed_relay_goes_on_and_no_event_is_lost_or_doubled(
-    relay: DeskMachine, anna: TraderMachine
+    relay: DeskMachine, anna: TraderMachine, alerts: AlertsProgram
 ) -> None:
-    wait_until(lambda: relay.has_said("anna: "))
     before = Recorder(relay.port)
     anna.trade(3)
     wait_until(lambda: len(before.events) >= 2)
@@ -94,10 +125,14 @@ def test_a_killed_relay_goes_on_and_no_event_is_lost_or_doubled(
     wait_until(lambda: published(relay.state) == published(anna.state))
     wait_until(lambda: relay.has_said("DAEMON GONE"))
     after.close()
+    # The start of the relay was no alarm, of which it is the last that was said.
+    wait_until(lambda: "gone of 123, 456: DAEMON GONE" in alerts.log)
+    assert "back of 123, 456: The relay is back, after" in alerts.log
+    assert "error of " not in alerts.log
 
 
 def test_a_console_shows_a_lost_link_within_12_seconds_and_catches_up_within_3(
-    tmp_path: Path, relay: DeskMachine, desk: Path
+    tmp_path: Path, relay: DeskMachine, desk: Path, sink: Sink
 ) -> None:
     """Of two traders the link of one is pulled, so that all packets vanish, and that of the other is cut."""
     with ExitStack() as stack:
@@ -115,6 +150,7 @@ def test_a_console_shows_a_lost_link_within_12_seconds_and_catches_up_within_3(
         screen.wait_for_standing("free", ROWS)
         (anna, pulled), (_ben, cut) = machines
         assert "DAEMON GONE" not in relay.log
+        stack.enter_context(alerts_at(relay, sink, tmp_path / "alerts.log"))
         client.statuses.clear()
         begun = time.monotonic()
         pulled.pull()
@@ -133,6 +169,11 @@ def test_a_console_shows_a_lost_link_within_12_seconds_and_catches_up_within_3(
         assert screen.wait_for_standing("free", ROWS[1:]) - begun < 3
         statuses = {123: Status.RUNNING, 456: Status.RUNNING, 789: Status.RUNNING}
         assert shown(relay.state) == statuses
+        wait_until(lambda: sink.heard("RUNNING again (accounts 123, 456): anna: "))
+        whose = "anna (accounts 123, 456)"
+        assert sink.heard("LINK LOST since", whose, "enforces there is not known")
+        lock_of = "account 123 (desk, anna): LOCKED OUT"
+        wait_until(lambda: sink.heard(lock_of, "a pause (OPERATOR)"))
 
 
 def test_what_is_wrong_at_the_start_is_one_line(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from riskd.journal.differences import OF_ACCOUNTS
 from riskd.journal.gateway_identity import DESK, PRACTICE, GatewayIdentity, gateway_identity
 from riskd.journal.ownership import OtherGatewayError, Owner
 from riskd.journal.reader import read_published
@@ -53,6 +54,33 @@ class StatusTests(StoreTestCase):
         self.assertEqual(
             {name for name in names if name.startswith("daemon_status")}, {"daemon_status"}
         )
+
+    def test_an_account_that_has_left_is_removed(self) -> None:
+        first, second = accounts(RUNNING, LOST)
+        self.store.write((first, second), DESK, NOON)
+        self.assertTrue(self.store.write((first,), DESK, NOON))
+        self.assertFalse(self.store.write((first,), DESK, NOON))
+        self.store.publish()
+        self.assertEqual(set(read_published(self.directory).accounts), {1})
+        self.store.close()
+        self.store = self.open()
+        self.assertEqual(set(self.recovery.accounts), {1})
+        facts = {name for (name,) in self.store._journal.execute("SELECT name FROM facts")}
+        self.assertNotIn("daemon_status.2", facts)
+
+    def test_an_account_of_a_riskd_stays_in_its_journal(self) -> None:
+        first, second = accounts(RUNNING, RUNNING)
+        self.store.write((first, second), PRACTICE, NOON)
+        self.store.write((first,), PRACTICE, NOON)
+        self.store.close()
+        self.store = self.open()
+        self.assertEqual(set(self.recovery.accounts), {1, 2})
+
+    def test_each_table_of_accounts_is_known(self) -> None:
+        tables = self.store._journal.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND sql LIKE '%account_id INTEGER%'"
+        )
+        self.assertEqual({name for (name,) in tables} - {"outbox"}, set(OF_ACCOUNTS))
 
     def test_a_change_of_one_is_written(self) -> None:
         self.assertTrue(self.store.write(accounts(RUNNING, RUNNING), DESK, NOON))

@@ -102,7 +102,7 @@ class StateFile:
         """Make each later read raise :exc:`StateFileError` with ``problem``."""
         self._replace(problem)
 
-    def read(self) -> Snapshot:
+    def read(self, _only: object = None) -> Snapshot:
         """Return the snapshot, or raise; the session calls this."""
         self.reads += 1
         if isinstance(self._content, str):

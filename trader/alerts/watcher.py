@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
+import msgspec
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from riskd.host.timing import lasting_loop
 from riskd.journal.discovery import gateway_words
+from riskd.journal.gateway_identity import DESK
 from riskd.journal.reader import StateFileError
 from riskd.model.account import AccountState
-from riskd.model.clock_offset import ERROR as WRONG_CLOCK
-from riskd.model.clock_offset import offset_words
+from riskd.model.desk_status import OF_RELAY
 from riskd.model.events import (
     DaemonStatus,
     DailyReset,
@@ -28,12 +30,15 @@ from riskd.model.events import (
 )
 from trader.alerts.account_watch import AccountWatch
 from trader.alerts.alert import Alert, Kind, make_alert
+from trader.alerts.desk_watch import OF_RELAY_ITSELF, DeskWatch, is_of_relay
 from trader.alerts.settings import Settings
+from trader.alerts.well_being import trouble_of
 from trader.client import CONNECTION_STATUS, DaemonClient, ReadEvent
 from trader.model.followed_daemon import FollowedDaemon
 from trader.model.formatting import age
 from trader.model.guard_watch import ConnectionChange, GuardChange, GuardWatch
 from trader.model.session import Session
+from trader.model.shared_copy import SharedCopy
 from trader.model.view import View
 
 KEEPALIVE_SECONDS: Final = 3.0
@@ -74,6 +79,8 @@ class Watcher:
         self._takes_all = not accounts
         self._is_stopping = False
         self._file_problem = ""
+        self._copy = SharedCopy(followed.read, followed.version)
+        self._desk = DeskWatch()
         self._sessions: dict[int, tuple[Session, AccountWatch]] = {}
         for account_id in accounts:
             self._watch(account_id)
@@ -118,13 +125,19 @@ class Watcher:
             self._daemon = None
             self._connected_at = self._reactor.seconds()
             _log.info("connected to {url}", url=self._followed.url)
+            # Another riskd may have published it since.
+            self._copy.forget()
             self._find_accounts()
-        for account_id in self._sessions:
-            with self._on_its_own(account_id):
-                self._receive_status_of(account_id, event_type, status)
+        with self._copy.for_several(self._sessions):
+            for account_id in self._sessions:
+                with self._on_its_own(account_id):
+                    self._receive_status_of(account_id, event_type, status)
         self._guard_watch.connection(
-            self._daemon, is_connected=is_connected, reason=status["reason"]
+            None if self._is_of_desk else self._daemon,
+            is_connected=is_connected,
+            reason=status["reason"],
         )
+        self._look_at_desk()
 
     def _receive_status_of(self, account_id: int, event_type: str, status: dict[str, Any]) -> None:
         session, _watch = self._sessions[account_id]
@@ -154,31 +167,64 @@ class Watcher:
             self._look(event.account_id, event.data)
 
     def _receive_of_daemon(self, event: Event) -> None:
-        for account_id, (session, _watch) in self._sessions.items():
-            with self._on_its_own(account_id):
-                session.receive(event.type, lambda: event)
-                self._look(account_id)
+        if self._is_of_desk:
+            # A trader may have joined, or left.
+            self._begin_new()
+        with self._copy.for_several(self._sessions):
+            for account_id, (session, _watch) in self._sessions.items():
+                with self._on_its_own(account_id):
+                    session.receive(event.type, lambda: event)
+                    self._look(account_id)
         if isinstance(event.data, DaemonStatus):
             self._daemon = event.data
-            self._guard_watch.status(event.data)
+            if not self._is_of_desk or is_of_relay(event.data):
+                self._guard_watch.status(event.data)
+        self._look_at_desk()
+
+    @property
+    def _is_of_desk(self) -> bool:
+        """Whether the accounts are a desk's, each with a riskd of its own."""
+        kind, _instance = self._followed.origin
+        # Before the first connection, the copies say it.
+        return DESK in (kind, *(each.gateway_name for each, _ in self._sessions.values()))
+
+    def _look_at_desk(self) -> None:
+        """Pass on what is news of the riskd's of a connected desk."""
+        if self._is_of_desk and self.client.connected:
+            statuses = {key: session.daemon for key, (session, _) in self._sessions.items()}
+            for alert in self._desk.look(statuses, self._reactor.seconds(), self._now()):
+                self._pass_on(alert)
 
     # Accounts.
 
-    def _find_accounts(self) -> None:
-        """Watch all accounts of the daemon, unless some were named."""
+    def _find_accounts(self) -> list[int]:
+        """Watch all accounts, unless some were named; return those that are new."""
+        found = list[int]()
         if not self._takes_all:
-            return
+            return found
+        if self._file_problem:
+            self._copy.forget()
         try:
-            known = self._followed.read().accounts
+            known = self._copy.read_all().accounts
         except StateFileError as error:
             if str(error) != self._file_problem:
                 self._file_problem = str(error)
                 text = f"the accounts of riskd are not known: {error}"
                 self._alert_of_daemon(Kind.ERROR, text, message=text)
-            return
+            return found
         self._file_problem = ""
+        for account_id in sorted(self._sessions.keys() - known.keys()) if self._is_of_desk else ():
+            del self._sessions[account_id]
+            _log.info("account {account} has left the desk", account=account_id)
         for account_id in sorted(known.keys() - self._sessions.keys()):
             self._watch(account_id)
+            found.append(account_id)
+        return found
+
+    def _begin_new(self) -> None:
+        """Watch the accounts that a connected daemon has and that are not watched yet."""
+        for account_id in self._find_accounts():
+            self._begin(account_id)
 
     def _begin(self, account_id: int) -> None:
         """Watch an account of a connected daemon."""
@@ -193,8 +239,8 @@ class Watcher:
             account_id,
             self._now,
             lambda _important: None,
-            self._followed.read,
-            self._followed.version,
+            partial(self._copy.read, account_id),
+            self._copy.version,
             handshake_origin=lambda: self._followed.origin,
         )
         self._sessions[account_id] = (session, AccountWatch(account_id, self._settings.marks))
@@ -203,12 +249,12 @@ class Watcher:
 
     def _tick(self) -> None:
         if self.client.connected and not self._sessions:
-            self._find_accounts()
+            self._begin_new()
+        with self._copy.for_several(self._sessions):
             for account_id in self._sessions:
-                self._begin(account_id)
-        for account_id in self._sessions:
-            with self._on_its_own(account_id):
-                self._tick_of(account_id)
+                with self._on_its_own(account_id):
+                    self._tick_of(account_id)
+        self._look_at_desk()
         self.on_tick()
 
     def _tick_of(self, account_id: int) -> None:
@@ -233,7 +279,7 @@ class Watcher:
     def _copy_of(self, account_id: int) -> AccountState | None:
         """Return an account in the published copy."""
         try:
-            return self._followed.read().accounts.get(account_id)
+            return self._copy.read(account_id).accounts.get(account_id)
         except StateFileError:
             return None
 
@@ -254,28 +300,45 @@ class Watcher:
                 self._alert_of_status(data)
         elif change.connected:
             away = age(seconds - self._lost_at)
-            self._alert_of_daemon(Kind.BACK, f"riskd is back, after {away}", away=away)
+            self._alert_of_daemon(Kind.BACK, f"{self._whom} is back, after {away}", away=away)
         else:
             self._lost_at = seconds
-            text = f"riskd is GONE: {change.reason}. Count on nothing to enforce your limits until it is back"
+            # The riskd's of a desk enforce without its relay.
+            rest = (
+                "Each riskd enforces on its own, and nobody sees that here until the relay is back"
+                if self._is_of_desk
+                else "Count on nothing to enforce your limits until it is back"
+            )
+            text = f"{self._whom} is GONE: {change.reason}. {rest}"
             self._alert_of_daemon(Kind.GONE, text, reason=change.reason)
 
     def _alert_of_status(self, status: DaemonStatus) -> None:
         if status.status is Status.ERROR:
-            text = f"riskd has an ERROR: {status.message}"
-            self._alert_of_daemon(Kind.ERROR, text, message=status.message)
+            message = status.message.removeprefix(f"{OF_RELAY}: ")
+            text = f"{self._whom} has an ERROR: {message}"
+            self._alert_of_daemon(Kind.ERROR, text, message=message)
         else:
-            text = f"riskd's error has ended: {status.message}"
+            text = f"{self._whom}'s error has ended: {status.message}"
             self._alert_of_daemon(Kind.RUNNING, text, message=status.message)
+
+    @property
+    def _whom(self) -> str:
+        return OF_RELAY if self._is_of_desk else "riskd"
 
     def _alert_of_daemon(self, kind: Kind, text: str, **fields: str) -> None:
         accounts = ", ".join(map(str, self._sessions)) or "all"
         gateway = gateway_words(self.client.gateway_name)
-        self._pass_on(
-            make_alert(kind, self._now(), account=accounts, gateway=gateway, text=text, **fields)
+        alert = make_alert(
+            kind, self._now(), account=accounts, gateway=gateway, text=text, **fields
         )
+        variant = OF_RELAY_ITSELF[kind] if self._is_of_desk else None
+        self._pass_on(msgspec.structs.replace(alert, variant=variant))
 
     def _pass_on(self, alert: Alert) -> None:
+        account_id = alert.fields["account"]
+        if self._is_of_desk and account_id.isdecimal() and int(account_id) in self._sessions:
+            session, _watch = self._sessions[int(account_id)]
+            alert = self._desk.named(alert, int(account_id), session.daemon)
         if alert.kind in self._settings.send:
             account, text = alert.fields["account"], alert.fields["text"]
             _log.info(
@@ -284,24 +347,10 @@ class Watcher:
             self._send(alert)
 
     def trouble(self) -> str:
-        """Return why no heartbeat may be sent; empty if one may.
-
-        All is well while the daemon runs, is in step and is heard, and this machine's clock is right.
-        """
+        """Return why no heartbeat may be sent; empty if one may."""
         if not self.client.connected:
             return "riskd is not connected"
         if self._reactor.seconds() - self._connected_at < _SETTLED_SECONDS:
             return "riskd has just been connected"
-        if self._daemon is None or self._daemon.status is not Status.RUNNING:
-            return "riskd is not RUNNING"
         views = [self._view(session) for session, _watch in self._sessions.values()]
-        return next(filter(None, map(_trouble_of, views)), "") if views else "no account is known"
-
-
-def _trouble_of(view: View) -> str:
-    """Return what is wrong with what is known of an account, or with the clock."""
-    if view.events_only_since is not None:
-        return f"the last known state cannot be read: {view.file_problem}"
-    if view.clock_offset is None:
-        return "the offset of this machine's clock is not known"
-    return offset_words(view.clock_offset) if abs(view.clock_offset) > WRONG_CLOCK else ""
+        return trouble_of(views, self._daemon, is_of_desk=self._is_of_desk)

@@ -14,8 +14,9 @@ from typing import Any, Final
 
 import msgspec
 
+from riskd.model.desk_status import LINK_LOST
 from riskd.model.equity import net_pnl
-from riskd.model.events import LINK_LOST, LockoutSet
+from riskd.model.events import LockoutSet
 from riskd.model.formatting import dollars
 from riskd.model.reduce_only import reduce_only_stage
 from riskd.rules.builtin import cooldown_after_loss, maximum_loss, trade_frequency_limit

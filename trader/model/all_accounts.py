@@ -159,8 +159,8 @@ class AllAccounts:
             self._pass_on(read.account_id, event_type, read)
         elif (event := read()) is not None:
             if self._followed.origin[0] == DESK:
-                # A trader may have joined.
-                self._find()
+                # A trader may have joined, or left.
+                self._find(drops=True)
             # An event of the daemon itself concerns every account.
             with self._together():
                 for session in self.sessions.values():
@@ -199,10 +199,10 @@ class AllAccounts:
             if number % turns == part or pair[1].is_settling
         ]
 
-    def _find(self, *, is_new_connection: bool = False) -> None:
+    def _find(self, *, is_new_connection: bool = False, drops: bool = False) -> None:
         """If all accounts are followed, add those new in the copy.
 
-        A new connection also drops those that the copy no longer has.
+        :param drops: whether to drop those that the copy no longer has.
         """
         if not self.are_all:
             return
@@ -216,7 +216,7 @@ class AllAccounts:
             session = self._add(account_id)
             if self._is_connected and not is_new_connection:
                 session.begin_midway()
-        if is_new_connection:
+        if is_new_connection or drops:
             for account_id in self.sessions.keys() - known.keys():
                 del self.sessions[account_id]
                 self._rows.pop(account_id, None)

@@ -115,6 +115,11 @@ class Session:
         return self._machine_now() + (self._view.clock_offset or timedelta())
 
     @property
+    def gateway_name(self) -> str | None:
+        """The kind of gateway that the file has named; ``None`` while unknown."""
+        return self._view.gateway_name
+
+    @property
     def daemon(self) -> DaemonStatus | None:
         """The daemon's last status; ``None`` if none is known."""
         return self._view.daemon

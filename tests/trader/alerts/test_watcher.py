@@ -32,7 +32,7 @@ class Followed:
     def __init__(self) -> None:
         self.file = StateFile()
 
-    def read(self) -> Snapshot:
+    def read(self, _only: object = None) -> Snapshot:
         return self.file.read()
 
     def version(self) -> object:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from riskd.journal.gateway_identity import DESK
 from riskd.model.account import AccountState
-from riskd.model.events import LINK_LOST
+from riskd.model.desk_status import LINK_LOST
 from riskd.testing import make_event
 from tests.support.accounts import AllAccountsTestCase, account, running
 from tests.support.console import at

@@ -12,6 +12,8 @@ from riskd.app.riskctl.desk import directory
 from riskd.app.riskctl.desk.addresses import parse_servers
 from riskd.app.riskctl.desk.configurations import ACCOUNTS, SERVER_CONFIGURATION
 from riskd.app.riskctl.desk.nats_server import WHERE, check_version, find_server, needed
+from riskd.desk.messages import RELAY
+from riskd.desk.revoked import REVOKED_NAME
 from riskd.model.formatting import counted
 from riskd.model.safe_text import printable
 
@@ -60,10 +62,13 @@ def add(options: argparse.Namespace) -> int:
 
     :raises UserError: the name cannot be one, or is taken, or there is no such desk.
     """
+    has_left = options.trader in directory.read_register(options.directory).revoked
     register = directory.add(options.directory, options.trader)
     _say(f"{options.trader} has a place at the desk {register.desk}.")
     # A server (2.15.1) hands on what a new account publishes only once it has read its accounts again.
     _say_reload(options.directory, register, f"{_RELOAD}; sleep 1; {_RELOAD}")
+    if has_left:
+        _say_relay(options.directory, f"shows {options.trader} again")
     _say_trader(options.directory, options.trader)
     return 0
 
@@ -80,6 +85,7 @@ def revoke(options: argparse.Namespace) -> int:
         _say(f"What was for {options.trader} is in {files} now.")
     _say("Until each server has read its accounts again, the old credentials are good.")
     _say_reload(options.directory, register, _RELOAD)
+    _say_relay(options.directory, f"shows {options.trader} no more")
     return 0
 
 
@@ -87,6 +93,10 @@ def _say_reload(path: Path, register: directory.Register, command: str) -> None:
     names = ", ".join(register.server_directories)
     _say(f"Copy {path / ACCOUNTS} to the directory of each server ({names}), and there:")
     _say(f"    {command}")
+
+
+def _say_relay(path: Path, then: str) -> None:
+    _say(f"Copy {path / REVOKED_NAME} to the directory of the relay ({RELAY}), which then {then}.")
 
 
 def _say_trader(path: Path, trader: str) -> None:

@@ -3,6 +3,7 @@
 ::
 
     desk.json                 the desk, its servers, and the server's user of the relay and of each trader
+    revoked.json              who has left: a copy of it is beside the relay's desk.toml
     accounts.conf             the server's accounts: a copy of it is beside each server's configuration
     authority/                certificates and keys that sign; they stay here
     server/                   for the server's machine; of three servers: server-1/, server-2/, server-3/
@@ -37,6 +38,7 @@ from riskd.app.riskctl.desk.configurations import (
 from riskd.app.riskctl.desk.rights import accounts_text, check_names
 from riskd.app.riskctl.new_configuration import write_new
 from riskd.desk.messages import RELAY
+from riskd.desk.revoked import REVOKED_NAME, revoked_text
 from riskd.host.errors import UserError
 
 _REGISTER: Final = "desk.json"
@@ -54,11 +56,13 @@ class Register(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     :ivar desk: its name.
     :ivar servers: one, or three.
     :ivar users: the server's user of the relay and of each trader, by their names.
+    :ivar revoked: the names of traders who have left.
     """
 
     desk: str
     servers: tuple[Server, ...]
     users: dict[str, str]
+    revoked: tuple[str, ...] = ()
 
     @property
     def traders(self) -> list[str]:
@@ -122,7 +126,8 @@ def revoke(path: Path, trader: str) -> Path | None:
         raise UserError(f"the desk {register.desk} has no trader {trader!r}; it has {known}")
     users = dict(register.users)
     serial = users.pop(trader).rpartition(":")[2]
-    _write_register(path, msgspec.structs.replace(register, users=users))
+    revoked = (*register.revoked, trader)
+    _write_register(path, msgspec.structs.replace(register, users=users, revoked=revoked))
     files, aside = path / "traders" / trader, path / "revoked" / f"{trader}-{serial[:8]}"
     try:
         if not os.path.lexists(files):
@@ -190,7 +195,8 @@ def _with_user(path: Path, register: Register, authority: Authority, name: str) 
             *_pair(name, credentials),
         ),
     )
-    return msgspec.structs.replace(register, users={**register.users, name: user})
+    revoked = tuple(each for each in register.revoked if each != name)
+    return msgspec.structs.replace(register, users={**register.users, name: user}, revoked=revoked)
 
 
 def _write_register(path: Path, register: Register) -> None:
@@ -201,6 +207,8 @@ def _write_register(path: Path, register: Register) -> None:
     accounts = accounts_text(register.desk, register.users)
     for directory in (path, *server_paths(path, register)):
         _replace(directory / ACCOUNTS, accounts)
+    for directory in filter(Path.is_dir, (path, path / RELAY)):
+        _replace(directory / REVOKED_NAME, revoked_text(register.revoked))
     # Last, so that a step that has failed can be done again.
     register_text = msgspec.json.format(msgspec.json.encode(register)).decode()
     _replace(path / _REGISTER, f"{register_text}\n")

@@ -65,6 +65,7 @@ class InitTests(DeskTestCase):
             self.files,
             {
                 *("desk.json", "accounts.conf", "authority/ca.pem", "authority/ca.key"),
+                *("revoked.json", "relay/revoked.json"),
                 *("server/nats-server.conf", "server/accounts.conf", "server/ca.pem"),
                 *("server/server.pem", "server/server.key"),
                 *(f"relay/{each}" for each in ("desk.toml", "ca.pem", "relay.pem", "relay.key")),
@@ -271,7 +272,12 @@ class TraderTests(DeskTestCase):
 
     def test_a_revoked_trader_has_no_user_and_comes_back_as_another_one(self) -> None:
         before = self.user("anna")
+        self.assertEqual(self.text("relay", "revoked.json"), "[]\n")
         self.riskctl("revoke", str(self.path), "anna")
+        # The relay drops her accounts.
+        self.assertEqual(self.text("relay", "revoked.json"), '["anna"]\n')
+        self.assertIn("revoked.json to the directory of the relay (relay)", self.output)
+        self.assertIn("shows anna no more", self.output)
         self.assertEqual(self.user("anna"), "")
         self.assert_servers_agree()
         self.assertFalse((self.path / "traders" / "anna").exists())
