@@ -66,9 +66,11 @@ Thing = tuple[str, object]
 
 def thing_of(news: BrokerOrder | BrokerPosition | BrokerTrade) -> Thing:
     """Return what news are about."""
-    if isinstance(news, BrokerPosition):
-        return ("position", news.contract_id)
-    return ("order" if isinstance(news, BrokerOrder) else "trade", news.id)
+    if isinstance(news, BrokerTrade):
+        return ("trade", news.id)
+    if isinstance(news, BrokerOrder):
+        return ("order", news.id)
+    return ("position", news.contract_id)
 
 
 class _Past:
@@ -198,14 +200,14 @@ class OrderOfTruth:
 
         :param sent_at: the steady seconds when the request was sent.
         """
-        if not isinstance(news, (BrokerOrder, BrokerPosition, BrokerTrade)):
+        # First what answers list most of.
+        if isinstance(news, BrokerTrade):
+            is_final = news.is_voided
+        elif isinstance(news, (BrokerOrder, BrokerPosition)):
+            is_final = isinstance(news, BrokerOrder) and news.has_ended
+        else:
             return True
         thing = thing_of(news)
-        is_final = (
-            news.is_voided
-            if isinstance(news, BrokerTrade)
-            else isinstance(news, BrokerOrder) and news.has_ended
-        )
         if not (is_final or self.covers(thing, sent_at)):
             return False
         past = self._past_of(thing)
