@@ -789,9 +789,10 @@ class Course:
 
     def note_news(self, *, is_quiet: bool) -> None:
         """Note how late riskd may know what happens to the balance, and how soon it acts."""
-        balances, now = self.oracle.balances, self.oracle.awake()
+        balances = self.oracle.balances
         if balances is None:
             return
+        now = self.oracle.awake()
         is_quiet &= self.checks.reach() == SOON_SECONDS
         balances.grace = 4 * self.way + ACT_SECONDS if is_quiet else None
         if now - max(self.checks.hidden_at, self.unreported_at) < SETTLING_SECONDS:

@@ -744,19 +744,21 @@ class ExchangeOracle:
             and not (of_trader and is_own_stop(each))
         )
 
-    def _breaches(self, now: float) -> Iterator[Breach]:
+    def _breaches(self, now: float) -> list[Breach]:
         view = self.view()
-        yield from self._steady_breaches(view)
+        breaches = [*self._steady_breaches(view)]
         for held in view.held.values():
-            yield from self._breaches_by_price((held,), self.limits, self._by_prices)
+            breaches += self._breaches_by_price((held,), self.limits, self._by_prices)
         for name in self._unprotected:
             # A stop that is gone before the grace is over gets no new one, so the position's age counts.
             if now - self._opened[name][1] >= GRACE_SECONDS - 1:
-                yield Breach("RULE-008", name)
-        yield from self._hours_breaches(view.positions, is_certain=True)
-        yield from self._trade_breaches(self._loss, self._cooldowns, self.limits, is_certain=True)
+                breaches.append(Breach("RULE-008", name))
+        if "RULE-009" in self._rules:
+            breaches += self._hours_breaches(view.positions, is_certain=True)
+        breaches += self._trade_breaches(self._loss, self._cooldowns, self.limits, is_certain=True)
         if self.balances is not None:
-            yield from map(Breach, self.balances.breached())
+            breaches += map(Breach, self.balances.breached())
+        return breaches
 
     def _steady_breaches(self, view: AccountView) -> list[Breach]:
         """Return what is breached whatever the prices are and the time is."""

@@ -154,6 +154,8 @@ class Invariants:
         :param faults: the names of the faults in force.
         :param late: whether something else may be known late.
         """
+        if not (faults or late):
+            return
         now = self.seconds
         if not IN_TIME.issuperset(faults) or late:
             self.late_at = now
