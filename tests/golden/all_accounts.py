@@ -33,6 +33,7 @@ _RULES: Final = {
     "RULE-013": Limit("daily_net_loss", '{"loss_limit": 1000, "reduce_only_at": 80}'),
     "RULE-014": Limit("maximum_loss", '{"drawdown": 2000, "starting_balance": 50000}'),
 }
+_GRACE: Final = Limit("no_stop_loss_grace", '{"grace_period_seconds": 83}')
 _STAGE: Final = Limit(
     "reduce_only",
     '{"since": "2025-01-17T14:44:50Z", "reasons": {"RULE-013": "the loss has reached 80 % of $1,000.00"}}',
@@ -89,7 +90,7 @@ def _several() -> list[AccountState]:
     """Return one account in each state."""
     return [
         _account(4417001, 312, 2, 21012.25),
-        _account(4417002, -455, -3, 20996.5),
+        _account(4417002, -455, -3, 20996.5, limits={**_RULES, "RULE-008": _GRACE}),
         _account(
             4417003,
             -1012,

@@ -7,7 +7,7 @@ worked out where the row is drawn.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from enum import Enum
 from typing import Any, Final
@@ -17,10 +17,8 @@ import msgspec
 from riskd.model.desk_status import LINK_LOST
 from riskd.model.equity import net_pnl
 from riskd.model.events import LockoutSet
-from riskd.model.formatting import dollars
 from riskd.model.reduce_only import reduce_only_stage
 from riskd.rules.builtin import cooldown_after_loss, maximum_loss, trade_frequency_limit
-from trader.model.formatting import countdown, until
 from trader.model.gauge_words import usage_words
 from trader.model.limit_usage import (
     Level,
@@ -30,6 +28,7 @@ from trader.model.limit_usage import (
     unknown_open_pnl,
 )
 from trader.model.reduce_only_end import StageEnd, stage_end
+from trader.model.stop_grace import Unprotected, soonest, unprotected
 from trader.model.view import (
     Source,
     View,
@@ -45,9 +44,6 @@ _COOLING: Final = (cooldown_after_loss.RULE.rule_id, trade_frequency_limit.RULE.
 
 _NEAR: Final = (Level.NEAR, Level.VERY_NEAR, Level.REACHED)
 
-_WEEK: Final = 6
-"""Within so many days, the day of the week alone names a day."""
-
 _DRY_RUN: Final = "dry run, riskd enforces nothing"
 _NO_RULE: Final = "no rule is in force"
 _NO_FILE: Final = "the state file cannot be read"
@@ -61,13 +57,19 @@ class Standing(Enum):
     FREE = "free"
     NEAR = "NEAR"
     REDUCE_ONLY = "REDUCE ONLY"
+    NO_STOP = "NO STOP"
     LINK_LOST = "LINK LOST"
     NOT_GUARDED = "NOT GUARDED"
     COOLDOWN = "COOLDOWN"
     LOCKED = "LOCKED"
 
 
-MAY_HAVE_CHANGED: Final = (Standing.FREE, Standing.NEAR, Standing.REDUCE_ONLY)
+MAY_HAVE_CHANGED: Final = (
+    Standing.FREE,
+    Standing.NEAR,
+    Standing.REDUCE_ONLY,
+    Standing.NO_STOP,
+)
 """What an account may be no more once the daemon is gone.  A lock outlasts the connection."""
 
 
@@ -87,6 +89,7 @@ class AccountRow(msgspec.Struct, frozen=True, kw_only=True):
     :ivar is_guarded: whether riskd enforces its limits; what is not known counts as guarded.
     :ivar lockout: the lock that ends last.
     :ivar stage_end: what ends the reduce-only stage, if that is how it stands.
+    :ivar closes_at: when riskd closes a position that has no stop, if that is how it stands and known.
     :ivar why: the reason for ``standing``, or why the figures are unknown; empty where nothing needs a reason.
     """
 
@@ -105,6 +108,7 @@ class AccountRow(msgspec.Struct, frozen=True, kw_only=True):
     is_guarded: bool = True
     lockout: LockoutSet | None = None
     stage_end: StageEnd | None = None
+    closes_at: datetime | None = None
     why: str = ""
 
     @property
@@ -154,9 +158,12 @@ def account_row(view: View, now: datetime, name: str = "") -> AccountRow:
             open_pnl=unrealized_pnl(view, now).amount,
             contracts=sum(position.size for position in account.open_positions),
         )
-    standing, why = _standing(view, usages, nearest, unguarded)
+    bare = soonest(unprotected(view, now))
+    standing, why = _standing(view, usages, nearest, unguarded, bare)
     if unknown and standing is Standing.FREE:
         standing, why = Standing.UNKNOWN, ""
+    if bare is not None and standing is Standing.NO_STOP:
+        return msgspec.structs.replace(row, standing=standing, closes_at=bare.closes_at, why=why)
     end = stage_end(account, now) if standing is Standing.REDUCE_ONLY else None
     if end is not None and (words := end.words(now)):
         why = f"{why}; {words}"
@@ -184,7 +191,11 @@ def _lost_link(view: View) -> str:
 
 
 def _standing(
-    view: View, usages: Iterable[LimitUsage], nearest: LimitUsage | None, unguarded: str
+    view: View,
+    usages: Iterable[LimitUsage],
+    nearest: LimitUsage | None,
+    unguarded: str,
+    bare: Unprotected | None,
 ) -> tuple[Standing, str]:
     """Return what the account may do, and why."""
     lockout, stage = view.account.lockout, reduce_only_stage(view.account)
@@ -195,86 +206,25 @@ def _standing(
         return (Standing.NOT_GUARDED if unguarded else Standing.LINK_LOST), wrong
     if view.source is Source.NOTHING or view.events_only_since is not None:
         return Standing.UNKNOWN, ""
-    if stage is not None:
-        return Standing.REDUCE_ONLY, stage.reason
+    if bare is not None or stage is not None:
+        return _bare_or_staged(bare, "" if stage is None else stage.reason)
     if nearest is not None and nearest.level in _NEAR:
         return Standing.NEAR, f"{nearest.name} {usage_words(nearest)}"
     return Standing.FREE, _unknown_limit(usages)
+
+
+def _bare_or_staged(bare: Unprotected | None, reason: str) -> tuple[Standing, str]:
+    """Return what the trader must act on first: a missing stop, or the stage."""
+    if bare is None:
+        return Standing.REDUCE_ONLY, reason
+    also = f"; REDUCE ONLY: {reason}" if reason else ""
+    return Standing.NO_STOP, f"{bare.why}{also}"
 
 
 def _unknown_limit(usages: Iterable[LimitUsage]) -> str:
     """Return which limit on money is unknown, and why; empty if none is."""
     unknown = (usage for usage in usages if usage.unknown and usage.acts and usage.unit == "$")
     return next((f"{usage.name} is unknown: {usage.unknown}" for usage in unknown), "")
-
-
-def standing_words(row: AccountRow, now: datetime, width: int = 100) -> str:
-    """Return what the account may do and until when, as long as ``width`` allows."""
-    phrasings = _phrasings(row, now)
-    return next((each for each in phrasings if len(each) <= width), phrasings[-1])
-
-
-def _phrasings(row: AccountRow, now: datetime) -> list[str]:
-    """Return what the account may do, the longest words first."""
-    word = row.standing.value
-    if row.lockout is None:
-        if row.standing in MAY_HAVE_CHANGED and row.source is not Source.LIVE:
-            return [f"was {word}"]
-        if row.standing is Standing.FREE and row.why:
-            return [f"{word}, part unknown", word]
-        return [*(f"{word}{each}" for each in _end_of_stage(row.stage_end, now)), word]
-    end = _end_of_lock(row, row.lockout.locked_until, now)
-    if row.is_guarded:
-        return [f"{word}{each}" for each in end]
-    return [
-        f"NOT GUARDED, {word}{end[0]}",
-        *(f"UNGUARDED, {word}{each}" for each in end),
-        f"UNGUARDED {word}",
-    ]
-
-
-def _end_of_stage(end: StageEnd | None, now: datetime) -> list[str]:
-    if end is None:
-        return []
-    if end.at is not None:
-        day, time = _day_and_time(end.at, now)
-        # A time alone is one of today.
-        return [*_until(end.at, now), *([] if day else [f" {time}"])]
-    # No time ends it, but an equity above this one.
-    return [] if end.equity is None else [f" below {dollars(end.equity)}"]
-
-
-def _end_of_lock(row: AccountRow, end: datetime | None, now: datetime) -> list[str]:
-    if end is None:
-        return [" until unlocked", ", no end", ""]
-    left = (end - now).total_seconds()
-    if left <= 0:
-        # Only the daemon ends a lock, and it may be down when the time is up.
-        return [", time is up", ""]
-    if row.standing is Standing.COOLDOWN:
-        return [f" {countdown(left)}", ""]
-    return [*_until(end, now), ""]
-
-
-def _until(end: datetime, now: datetime) -> list[str]:
-    """Return until when something lasts, the longest words first."""
-    day, time = _day_and_time(end, now)
-    phrasings = [f" until {day} {time}".replace("  ", " ")]
-    # The day of the week alone says which one is meant for some days.
-    if day and (end - now).days < _WEEK:
-        phrasings.append(f" until {day.split()[0]} {time}")
-    elif not day and not end.microsecond and end.second:
-        # A minute too long rather than one too short.
-        phrasings.append(f" until {_day_and_time(end + timedelta(minutes=1), now)[1][:5]}")
-    if day:
-        phrasings += [f" {day} {time}", f" {day.split()[0]} {time}"]
-    return phrasings
-
-
-def _day_and_time(moment: datetime, now: datetime) -> tuple[str, str]:
-    """Return the day, empty for today, and the time without zero seconds."""
-    day, _, time = until(moment, now).rpartition(" ")
-    return day, time.removesuffix(":00")
 
 
 class Order(msgspec.Struct, frozen=True):

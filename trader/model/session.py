@@ -44,6 +44,7 @@ from trader.model.correction import (
 from trader.model.feed import Feed
 from trader.model.formatting import clock, sentence
 from trader.model.highs import with_live_highs, with_published
+from trader.model.stop_grace import with_windows
 from trader.model.view import Source, View, is_stopping
 from trader.model.wording import FeedLine, line_for
 
@@ -281,6 +282,7 @@ class Session:
         """Apply an event that is no quote; add it to the feed and alarm if it is news."""
         before, now = self._view.account, self.now()
         self._apply(event, now)
+        self._note_stops(before)
         self._correction.keep(event, self._machine_now())
         after = self._view.account
         self._feed.note(event)
@@ -307,6 +309,10 @@ class Session:
             self._on_change(True)
         if is_news and isinstance(event.data, (LockoutSet, EnforcementAction)):
             self._alarm(event)
+
+    def _note_stops(self, before: AccountState) -> None:
+        """Note which positions have their stops; the windows of ``before`` go on."""
+        self._update(account=with_windows(self._view.account, before, self.now()))
 
     @property
     def _is_of_desk(self) -> bool:
@@ -370,6 +376,7 @@ class Session:
         elif view.daemon is not None:
             after = msgspec.structs.replace(after, daemon=view.daemon)
         self._update(account=after, daemon=after.daemon, events_only_since=None, file_problem="")
+        self._note_stops(before)
         self._report_file(before)
 
     def _report_file(self, before: AccountState) -> None:
@@ -453,6 +460,8 @@ class Session:
             file_as_of=_time_of(snapshot),
             clock_offset=snapshot.clock_offset,
         )
+        # What was canceled without a connection is not known, so no window goes on.
+        self._note_stops(account)
         if account.daemon is not None:
             self._note_dry_run(account.daemon)
         self._feed.insert_known(account)

@@ -15,11 +15,11 @@ from trader.model.account_row import (
     AccountList,
     AccountRow,
     Standing,
-    standing_words,
 )
 from trader.model.formatting import UNKNOWN, age, clock, money
 from trader.model.gauge_words import figure, usage_words
 from trader.model.limit_usage import LimitUsage
+from trader.model.standing_words import standing_words
 from trader.model.ui_state import UiState
 from trader.model.view import Source
 from trader.ui.disconnected import source_lines, unknown_line
@@ -51,6 +51,7 @@ _STANDING_STYLES: Final = {
     Standing.FREE: "text",
     Standing.NEAR: "caution",
     Standing.REDUCE_ONLY: "caution",
+    Standing.NO_STOP: "loss",
     Standing.LINK_LOST: "dim",
     Standing.NOT_GUARDED: "alert",
     Standing.COOLDOWN: "loss",

@@ -12,9 +12,10 @@ from typing import Final
 
 import urwid
 
-from trader.model.account_row import AccountRow, Standing, account_row, standing_words
+from trader.model.account_row import AccountRow, Standing, account_row
 from trader.model.formatting import UNKNOWN, money, sentence, text_width
 from trader.model.gauge_words import usage_words
+from trader.model.standing_words import standing_words
 from trader.model.view import View
 from trader.ui.disconnected import current_style
 from trader.ui.gauges import LEVEL_STYLES, bar, no_limits_reason
@@ -32,11 +33,20 @@ _STYLES: Final = {
     Standing.FREE: "good",
     Standing.NEAR: "warning",
     Standing.REDUCE_ONLY: "warning",
+    Standing.NO_STOP: "alert",
     Standing.LINK_LOST: "warning",
     Standing.NOT_GUARDED: "alert",
     Standing.COOLDOWN: "alert",
     Standing.LOCKED: "alert",
 }
+
+_EXPLAINED: Final = (
+    Standing.NO_STOP,
+    Standing.LINK_LOST,
+    Standing.NOT_GUARDED,
+    Standing.UNKNOWN,
+)
+"""What no line above the page gives the reason for."""
 
 _WORD_AND_WORDS: Final = 2
 """Lines if not even the word alone fits in big letters."""
@@ -98,7 +108,7 @@ def _standing(row: AccountRow, now: datetime, columns: int, rows: int) -> list[S
         if len(shown) == _WORD_AND_WORDS:
             shown = [words]
     lines: list[StyledLine] = [[(style, line.center(columns))] for line in shown]
-    if row.standing in (Standing.LINK_LOST, Standing.NOT_GUARDED, Standing.UNKNOWN):
+    if row.standing in _EXPLAINED:
         lines += wrap("text", row.why, columns, max(1, rows - len(lines)))
     return lines
 

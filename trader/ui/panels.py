@@ -11,8 +11,9 @@ from typing import Final
 from riskd.model.equity import net_pnl
 from riskd.model.events import GatewayUserPosition, MarketQuote, OrderSide, OrderType, PositionType
 from riskd.model.formatting import contract_name
-from trader.model.formatting import UNKNOWN, age, clock, money
+from trader.model.formatting import UNKNOWN, age, clock, countdown, money
 from trader.model.limit_usage import unknown_open_pnl
+from trader.model.stop_grace import Unprotected, unprotected
 from trader.model.view import (
     SILENT_SECONDS,
     STALE_SECONDS,
@@ -44,7 +45,13 @@ _NOT_CONNECTED: Final = "not connected yet; twistd -n riskd starts the daemon"
 _WIDE: Final = 80
 """Columns from which on there is room for every figure of a row."""
 
-_POSITION_HEADS: Final = (("last", 29), ("open P&L", 50))
+_P_AND_L: Final = 20
+_STOP: Final = 9
+"""Columns for the P&L of a position, and at least for its stop."""
+
+_P_AND_L_END: Final = 50
+"""Where the column of the P&L ends in a narrow row."""
+
 _QUOTE_HEADS: Final = (("bid", 19), ("ask", 30), ("last", 41))
 """The titles of a narrower row's columns, and where each column ends."""
 
@@ -118,15 +125,36 @@ def positions(view: View, now: datetime, width: int) -> list[StyledLine]:
     if len(held) != contracts:
         count = f"({len(held)}, {contracts} contracts)"
     moments = [position.updated_at for position in view.account.positions.values()]
-    # Rows that have room name each figure themselves.
-    heads = _POSITION_HEADS if held and width < _WIDE else ()
-    title = panel_title(f"Positions {count}", width, data_age(view, moments, now), heads)
     # One without a stop must be in sight.
     shown = sorted(held, key=lambda position: _stopped(view, position) >= position.size)
-    return [title, *(_position(view, position, now, width) for position in shown)]
+    bare = unprotected(view, now)
+    stops = [_protection(view, each, bare.get(each.contract_id), now) for each in shown]
+    # Seconds to act in take the room of the reason for an unknown P&L, which stands above the tables as well.
+    stop_width = max([_STOP, *(len(words) for _, words in stops)])
+    # Rows that have room name each figure themselves.
+    heads = [("last", 29), ("open P&L", _P_AND_L_END + _STOP - stop_width)]
+    title = panel_title(
+        f"Positions {count}",
+        width,
+        data_age(view, moments, now),
+        heads if held and width < _WIDE else (),
+    )
+    return [
+        title,
+        *(
+            _position(view, position, now, width, (*stop, stop_width))
+            for position, stop in zip(shown, stops, strict=True)
+        ),
+    ]
 
 
-def _position(view: View, position: GatewayUserPosition, now: datetime, width: int) -> StyledLine:
+def _position(
+    view: View,
+    position: GatewayUserPosition,
+    now: datetime,
+    width: int,
+    stop: tuple[str, str, int],
+) -> StyledLine:
     account, contract_id = view.account, position.contract_id
     unrealized = open_pnl(view, position, now)
     is_certain = is_fresh(account, contract_id, now)
@@ -134,6 +162,7 @@ def _position(view: View, position: GatewayUserPosition, now: datetime, width: i
     quote = account.quotes.get(contract_id)
     last = contract_price(account, contract_id, quote.last) if quote else UNKNOWN
     text = current_style(view, "text")
+    room, result = _P_AND_L + _STOP - stop[2], f"{amount} {unrealized.unknown}".rstrip()
     entry = [("dim", "avg", 3), (text, average_price(account, position), -10), ("dim", "last", 4)]
     return table_row(
         [
@@ -142,22 +171,26 @@ def _position(view: View, position: GatewayUserPosition, now: datetime, width: i
             (text, str(position.size), -3),
             *(entry if width >= _WIDE else []),
             (text, last, -10),
-            (style, f"{amount} {unrealized.unknown}".rstrip(), -20),
-            _protection(view, position),
+            (style, result if len(result) <= room else amount, -room),
+            stop,
         ]
     )
 
 
-def _protection(view: View, position: GatewayUserPosition) -> tuple[str, str, int]:
-    """Return the cell that says whether working stops would close the whole position."""
+def _protection(
+    view: View, position: GatewayUserPosition, bare: Unprotected | None, now: datetime
+) -> tuple[str, str]:
+    """Return whether stops would close the whole position, or when riskd does."""
     stopped = _stopped(view, position)
-    if stopped >= position.size:
-        return ("dim", "stop", 9)
+    if stopped >= position.size and bare is None:
+        return "dim", "stop"
     if not stopped and view.events_only_since is not None:
         # Without the state file, a stop that was placed before the connection is not known.
-        return ("dim", f"stop {UNKNOWN}", 9)
+        return "dim", f"stop {UNKNOWN}"
     words = f"STOP {stopped}/{position.size}" if stopped else "NO STOP"
-    return (current_style(view, "loss"), words, 9)
+    if bare is not None and bare.closes_at is not None:
+        words = f"{words} {countdown((bare.closes_at - now).total_seconds())}"
+    return current_style(view, "loss"), words
 
 
 def _stopped(view: View, position: GatewayUserPosition) -> int:

@@ -51,11 +51,11 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
 
 def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
     """Close the positions whose time for a stop is over."""
-    windows = _windows(state, settings, trigger.now)
+    known = windows(state, settings, trigger.now)
     commands: list[Command] = []
     deadlines: list[datetime] = []
     for position in state.open_positions:
-        window = windows[position.contract_id]
+        window = known[position.contract_id]
         deadline = window.began + settings.grace
         if window.is_covered:
             continue
@@ -72,14 +72,13 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
         commands.append(close_position(position, reason, asks_broker_first=True))
     return RuleResult(
         commands=tuple(commands),
-        memory=remember(windows, _remembered(state)),
+        memory=remember(known, _remembered(state)),
         wake_at=min(deadlines, default=None),
     )
 
 
 def gauges(state: AccountState, settings: Settings, now: datetime) -> tuple[Gauge, ...]:
     """Return for how many seconds each position has been without a stop."""
-    windows = _windows(state, settings, now)
     return tuple(
         Gauge(
             name=f"{contract_name(state, contract_id)} without a stop",
@@ -88,7 +87,7 @@ def gauges(state: AccountState, settings: Settings, now: datetime) -> tuple[Gaug
             unit="s",
             words="has a stop" if window.is_covered else "",
         )
-        for contract_id, window in windows.items()
+        for contract_id, window in windows(state, settings, now).items()
     )
 
 
@@ -100,10 +99,10 @@ def _remembered(state: AccountState) -> dict[str, Window]:
     return recall(state, RULE.rule_id, dict[str, Window])
 
 
-def _windows(state: AccountState, settings: Settings, now: datetime) -> dict[str, Window]:
+def windows(state: AccountState, settings: Settings, now: datetime) -> dict[str, Window]:
     """Return the window of each open position, by contract id."""
     remembered = _remembered(state)
-    windows: dict[str, Window] = {}
+    found: dict[str, Window] = {}
     for position in state.open_positions:
         known = remembered.get(position.contract_id)
         is_covered = protected_size(state, position) >= position.size
@@ -117,14 +116,14 @@ def _windows(state: AccountState, settings: Settings, now: datetime) -> dict[str
             began = now
         else:
             began = known.began
-        windows[position.contract_id] = Window(
+        found[position.contract_id] = Window(
             opened=position.created_at,
             side=position.type,
             # A date ahead of the present counts as the present: the time must not last longer than it may.
             began=min(began, now),
             is_covered=is_covered,
         )
-    return windows
+    return found
 
 
 RULE: Final = Rule(

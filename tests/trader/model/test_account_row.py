@@ -12,9 +12,10 @@ from riskd.model.reduce_only import REDUCE_ONLY, ReduceOnly
 from riskd.testing import make_event
 from tests.support.accounts import FLOOR, LIMITS, MNQ, AllAccountsTestCase, account, running
 from tests.support.console import BEGIN, at
-from trader.model.account_row import Standing, standing_words
+from trader.model.account_row import Standing
 from trader.model.formatting import clock
 from trader.model.session import Session
+from trader.model.standing_words import standing_words
 from trader.model.view import View
 
 HELD = (
