@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -15,12 +16,14 @@ from riskd.model.desk_status import LINK_LOST
 from riskd.model.events import Status
 from tests.integration.alerts_program import AlertsProgram, Sink
 from tests.integration.programs import riskctl, run
+from tests.support.chromium import Chromium
 from tests.support.desk_machines import DeskMachine, Recorder, TraderMachine, is_part, published
 from tests.support.desk_screen import DeskScreen
 from tests.support.link_proxy import put_proxies_into
 from tests.support.nats_server import NatsServer, new_desk
 from tests.support.twistd import twistd_command
 from tests.support.waiting import wait_until
+from tests.support.web_console import WebConsole
 
 ROWS = ("123", "456", "789")
 """The accounts on a console's screen."""
@@ -174,6 +177,31 @@ def test_a_console_shows_a_lost_link_within_12_seconds_and_catches_up_within_3(
         assert sink.heard("LINK LOST since", whose, "enforces there is not known")
         lock_of = "account 123 (desk, anna): LOCKED OUT"
         wait_until(lambda: sink.heard(lock_of, "a pause (OPERATOR)"))
+
+
+def test_a_browser_shows_all_accounts_and_one(relay: DeskMachine, anna: TraderMachine) -> None:
+    with ExitStack() as stack:
+        browser = stack.enter_context(closing(Chromium()))
+        wait_until(lambda: relay.has_said("RUNNING: anna: "))
+        options = ("--url", f"ws://localhost:{relay.port}", "--state", str(relay.state))
+        consoles = [
+            stack.enter_context(closing(WebConsole(*options, *of))) for of in ([], ["456"])
+        ]
+        of_all, of_one = [browser.open(each.url) for each in consoles]
+        of_all.wait_for("123", "456", "LIVE")
+        of_one.wait_for("account 456", "LIVE")
+        riskctl(f"--state={anna.state}", "lock", "456", "--reason", "a pause")
+        of_all.wait_for("LOCKED")
+        of_one.wait_for("LOCKED", "a pause")
+        status = riskctl(f"--state={relay.state}", "status")
+        assert (status.returncode, status.stderr) == (0, "")
+        assert f"on port {relay.port}: it shows" in status.stdout
+        assert re.search(r"456 +anna +RUNNING .* until it is unlocked", status.stdout)
+        anna.kill_riskd()
+        for tab in (of_all, of_one):
+            tab.wait_for("DAEMON GONE", "of anna")
+        for console in consoles:
+            assert console.end() == (0, "")
 
 
 def test_what_is_wrong_at_the_start_is_one_line(tmp_path: Path) -> None:

@@ -63,7 +63,11 @@ def make_parser(now: datetime | None = None) -> argparse.ArgumentParser:
 
     commands.add_parser(
         "status", help="show the daemon and all accounts", parents=[json]
-    ).set_defaults(run=_online("run"), ask=_online("show_status"))
+    ).set_defaults(
+        run=_online("run"),
+        ask=_online("show_status"),
+        ask_relay=Later("riskd.app.riskctl.relay_status", "show"),
+    )
 
     commands.add_parser(
         "rules", help="show the rules in force and their headroom", parents=[account, json]

@@ -31,6 +31,7 @@ from riskd.app.riskctl.outcomes import (
     unlock_sentence,
     withdraw_sentence,
 )
+from riskd.app.riskctl.relay_status import is_relay, only_shows
 from riskd.app.riskctl.status_tables import rules_table, status_table
 from riskd.control.protocol import (
     GUARD_NAME,
@@ -67,6 +68,9 @@ def run(options: argparse.Namespace) -> int:
     """Run the options' command and write its text to standard output."""
     # Before the reactor runs, so that this is a sentence and not a traceback.
     options.state = daemon_directory(options.state, getattr(options, "account", None), say)
+    if is_relay(options.state):
+        show: Callable[[argparse.Namespace], int] = getattr(options, "ask_relay", only_shows)
+        return show(options)
 
     async def ask(reactor: Any) -> str:
         return await run_with_daemon(reactor, options)

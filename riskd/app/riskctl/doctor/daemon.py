@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from riskd import __version__
-from riskd.app.riskctl.doctor.findings import Finding, ok, quoted, warning, wrong
+from riskd.app.riskctl.doctor.findings import Finding, note, ok, quoted, warning, wrong
 from riskd.app.riskctl.online import run_with_daemon
 from riskd.control.protocol import StatusCommand
 from riskd.control.reports import StatusReport
@@ -105,6 +105,15 @@ async def ask_daemon(reactor: Any, running: RunningDaemon) -> tuple[StatusReport
     except UserError as error:
         return None, str(error)
     return report, ""
+
+
+def check_relay(running: RunningDaemon) -> Iterator[Finding]:
+    """Yield that a daemon is a desk's relay, which nobody can ask."""
+    yield note(
+        _WHAT,
+        f"process {running.record.pid} on port {running.record.port} is a desk's relay and no riskd: it enforces nothing, "
+        f"and shows what others send; riskctl --state {quoted(running.directory)} status has its accounts",
+    )
 
 
 def check_daemon(

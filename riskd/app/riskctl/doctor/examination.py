@@ -24,7 +24,13 @@ from riskd.app.riskctl.doctor.configuration import (
     find_key,
     read_configuration,
 )
-from riskd.app.riskctl.doctor.daemon import ask_daemon, check_daemon, check_user, daemons_of
+from riskd.app.riskctl.doctor.daemon import (
+    ask_daemon,
+    check_daemon,
+    check_relay,
+    check_user,
+    daemons_of,
+)
 from riskd.app.riskctl.doctor.findings import Finding, note, ok, quoted, worst, wrong
 from riskd.app.riskctl.doctor.installation import check_installation
 from riskd.app.riskctl.doctor.port import check_port
@@ -43,7 +49,7 @@ from riskd.journal.discovery import (
     running_daemon,
     running_daemons,
 )
-from riskd.journal.gateway_identity import PRACTICE
+from riskd.journal.gateway_identity import DESK, PRACTICE
 
 CHECK_SECONDS: Final = 20.0
 """How long any check may take; those that go over the network have shorter limits of their own."""
@@ -262,6 +268,9 @@ class Examination:
 
     async def _daemon(self, running: RunningDaemon) -> StatusReport | None:
         """Report what the running daemon says of itself; return that."""
+        if running.record.kind == DESK:
+            self._report(check_relay(running))
+            return None
         report, problem = await ask_daemon(self._reactor, running)
         self._report(check_daemon(running, report, problem))
         return report

@@ -12,6 +12,7 @@ from typing import Final
 from riskd.app.riskctl.doctor.findings import Finding, ok, quoted, warning, wrong
 from riskd.host.loopback import BOTH
 from riskd.journal.discovery import RunningDaemon, gateway_words
+from riskd.journal.gateway_identity import DESK
 
 ANSWER_SECONDS: Final = 2.0
 """How long whatever listens on the port may take to answer."""
@@ -40,8 +41,10 @@ def check_port(
     another = f"twistd -n --pidfile= riskd --port {port + 1}{config}"
     for each in others:
         if each.record.port == port:
-            words = f"{gateway_words(each.record.kind)}, process {each.record.pid}"
-            yield warning(_WHAT, f"{port} is taken by the riskd of {words}", another)
+            kind = each.record.kind
+            what = "relay of a desk" if kind == DESK else f"riskd of {gateway_words(kind)}"
+            words = f"{port} is taken by the {what}, process {each.record.pid}"
+            yield warning(_WHAT, words, another)
             return
     # Only now: a riskd would log the attempts to connect.
     if all(_is_free(host, port) for host in BOTH):
