@@ -43,6 +43,16 @@ _GLANCED: Final = (
     "no-state-file",
     "last-known-state",
 )
+_VIEWS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
+    ("help", "quiet-market", {"is_help": True}),
+    ("search", "daily-lock", {"page": 4, "search": "mnq", "row": 1}),
+    ("opened-row", "daily-lock", {"page": 3, "is_open": True}),
+    ("opened-trade", "three-positions", {"page": 1, "row": 1, "is_open": True}),
+    ("silent-glance", "silent", {"is_glance": True}),
+    ("no-stop-glance", "three-positions", {"is_glance": True}),
+)
+"""What is opened over a state, by the name of its captures; a theme makes no difference that the states lack."""
+
 _PICTURES: Final[tuple[tuple[str, str, int, int, dict[str, Any]], ...]] = (
     ("overview", "three-positions", 120, 34, {}),
     ("near-a-limit", "near-a-limit", 80, 24, {}),
@@ -83,6 +93,13 @@ def captures() -> Iterator[tuple[Path, str]]:
         scenarios = {path.stem: Scenario(path) for path in sorted(STATES.glob("*.jsonl"))}
         for name, scenario in scenarios.items():
             yield from _of_state(name, scenario)
+        for name, state, choices in _VIEWS:
+            for columns, rows in SIZES:
+                canvas = scenarios[state].render(columns, rows, **choices)
+                yield SCREENS / f"{name}-{columns}x{rows}.txt", _text(canvas)
+        for columns, rows in SIZES:
+            canvas = ALL_ACCOUNTS["accounts"]().render(columns, rows, search="near")
+            yield SCREENS / f"accounts-search-{columns}x{rows}.txt", _text(canvas)
         for name, make in ALL_ACCOUNTS.items():
             yield from _of_all_accounts(name, make())
         picture = ALL_ACCOUNTS["accounts"]().render(120, 22)

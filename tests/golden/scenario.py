@@ -8,6 +8,7 @@ say what happens then:
 - ``connection``: the client connects, or loses the connection for a ``reason`` and retries in ``retry_in``
   seconds.
 - ``type`` and ``data``: an event is received; missing fields get sample values.
+- ``silent_for``: the seconds for which the daemon, which is connected, has not answered.
 - ``poll``: the session polls the state file, as the console makes it do each second.
 
 A line with ``at`` alone is the moment of the capture.
@@ -57,6 +58,7 @@ class Scenario:
         self.ui_state = UiState()
         self._retry_in: float | None = None
         self._gateway: str | None = None
+        self._silent_for: float | None = None
         self._file = StateFile()
         self._file.fail("no last known state: ~/.local/state/riskd/last-known.db is not there")
         self._session = Session(
@@ -78,10 +80,11 @@ class Scenario:
         return compose(self._view(), ui_state, self.now, columns, rows, _KEYS)
 
     def _view(self) -> Any:
-        return self._session.view(self._retry_in, self._gateway, URL)
+        return self._session.view(self._retry_in, self._gateway, URL, silent_for=self._silent_for)
 
     def _play(self, line: dict[str, Any]) -> None:
         self.now = BEGIN + timedelta(seconds=line["at"])
+        self._silent_for = line.get("silent_for")
         if "file" in line:
             self._publish(line["file"], line["at"])
         if "connection" in line:

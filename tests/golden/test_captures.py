@@ -19,6 +19,8 @@ STATES_CAPTURED = (
     "first-start",
     "quiet-market",
     "three-positions",
+    "silent",
+    "dry-run",
     "near-a-limit",
     "funded",
     "reduce-only",
