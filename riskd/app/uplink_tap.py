@@ -12,6 +12,7 @@ from riskd.app.desk_options import CONFIG_OPTION, DeskOptions, read_settings
 from riskd.app.launch import Program
 from riskd.desk.settings import DeskSettings
 from riskd.host.core_dumps import forbid_core_dumps
+from riskd.host.directories import default_directory
 from riskd.host.errors import UserError
 
 
@@ -57,12 +58,14 @@ def _program(settings: DeskSettings, options: Options) -> Program:
     from twisted.internet import reactor  # noqa: PLC0415
 
     from riskd.desk.connection import DeskConnection, client_context, id_secret  # noqa: PLC0415
+    from riskd.desk.riskd_directory import RiskdDirectory  # noqa: PLC0415
     from riskd.desk.stream import Stream, stream_service  # noqa: PLC0415
     from riskd.desk.uplink import Uplink  # noqa: PLC0415
 
     clock: Any = reactor
     stream = Stream(clock.seconds)
-    uplink = Uplink(settings, stream, launch.utc_now, id_secret(settings))
+    place = RiskdDirectory(settings, stream, default_directory())
+    uplink = Uplink(settings, stream, place, launch.utc_now, id_secret(settings))
     name = settings.instance or ""
     connection = DeskConnection(settings, name, client_context(settings), uplink.use)
     program = Program()

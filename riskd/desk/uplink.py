@@ -37,6 +37,7 @@ from riskd.desk.messages import (
     quote_subject,
     state_subject,
 )
+from riskd.desk.riskd_directory import RiskdDirectory
 from riskd.desk.settings import DeskSettings
 from riskd.desk.state_schedule import StateSchedule
 from riskd.desk.stream import Stream
@@ -72,6 +73,7 @@ QUOTE_SECONDS: Final = 0.25
 
 _LOOK_SECONDS: Final = 0.1
 _RETRY_SECONDS: Final = 1.0
+_FIRST_LOOK_SECONDS: Final = 2.0
 
 _LOST_WAKE_SECONDS: Final = 5.0
 """The journal is read so often, even if its files seem unchanged: times of files are coarse."""
@@ -88,6 +90,7 @@ class Uplink:
 
     :param settings: with an instance.
     :param stream: riskd's broadcast.
+    :param place: where riskd's state is.
     :param now: returns the time of day, aware.
     :param secret: makes the ids of messages.
     """
@@ -96,12 +99,13 @@ class Uplink:
         self,
         settings: DeskSettings,
         stream: Stream,
+        place: RiskdDirectory,
         now: Callable[[], datetime],
         secret: bytes,
     ) -> None:
         self._desk = settings.desk
         self._instance = settings.instance or ""
-        self._directory = settings.uplink_state
+        self._place = place
         self._stream = stream
         self._now = now
         self._secret = secret
@@ -134,7 +138,7 @@ class Uplink:
 
     async def _watch_directory(self, directory: Path) -> None:
         """Return once riskd has named another directory."""
-        await _until(lambda: (self._directory or self._stream.directory) != directory)
+        await _until(lambda: self._place.current() != directory)
 
     # The journal.
 
@@ -282,8 +286,10 @@ class Uplink:
 
         :raises OSError: it is another user's, or cannot be read.
         """
-        await _until(lambda: (self._directory or self._stream.directory) is not None)
-        directory = self._directory or self._stream.directory
+        await _until(lambda: self._place.is_told, seconds=_FIRST_LOOK_SECONDS)
+        self._place.say()
+        await _until(lambda: self._place.current() is not None)
+        directory = self._place.current()
         assert directory is not None  # noqa: S101
         # Another user may listen at riskd's port while riskd is down.
         if directory.stat().st_uid != os.geteuid():

@@ -169,3 +169,8 @@ def test_a_heartbeat_says_whether_riskd_is_there(
     wait_until(lambda: status() == (Status.RUNNING, {123, 456}))
     machine.kill_riskd()
     wait_until(lambda: status() == (None, {123, 456}))
+    # One that is started without riskd sends what riskd has left.
+    machine.kill_uplink()
+    machine.start_uplink()
+    log = machine.directory / "uplink.log"
+    wait_until(lambda: f"what it has left in {machine.state}" in log.read_text())
