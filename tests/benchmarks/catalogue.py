@@ -48,5 +48,6 @@ BENCHMARKS: Final = {
     "growth": Benchmark("growth", "how costs grow with accounts, positions, rows and days"),
     "start": Benchmark("start", "how long programs take to start"),
     "memory": Benchmark("memory", "the memory of a daemon and of a console"),
+    "desk": Benchmark("desk", "what a desk of 2,000 accounts costs its server and its relay"),
     "codec": Benchmark("codec", "damaged input for the codec of the broker's hubs"),
 }

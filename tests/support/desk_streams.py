@@ -59,6 +59,15 @@ class DeskStreams:
 
         self._do(work)
 
+    def stored(self) -> tuple[int, int]:
+        """Return how many events are stored, and their bytes."""
+
+        async def work(server: JetStreamContext) -> tuple[int, int]:
+            state = (await server.stream_info(events_stream(self.name))).state
+            return state.messages, state.bytes
+
+        return self._do(work)
+
     def events(self) -> list[tuple[Number, str, bytes]]:
         """Return number, subject and payload of each stored event, in the order of the stream."""
 
