@@ -41,6 +41,7 @@ from riskd.engine.locks_and_days import (
 )
 from riskd.engine.tracked_account import TrackedAccount
 from riskd.gateway.broker_clock import BrokerClock
+from riskd.host.timing import until_next
 from riskd.model.account import AccountState, Flattening, with_risk
 from riskd.model.broker import BrokerOrder, BrokerPosition, BrokerTrade
 from riskd.model.commitment import UNLOCK, Wait
@@ -461,7 +462,8 @@ class RiskEngine:
 
     def _set_timer(self, now: datetime) -> None:
         """Check again when something is due, and once a second in any case."""
-        delay = _delay(self.rules.wakes.values(), self._account, now)
+        tick = until_next(TICK_SECONDS, self._clock)
+        delay = min(tick, _delay(self.rules.wakes.values(), self._account, now))
         if self._timer is None or not self._timer.active():
             self._timer = self._clock.callLater(delay, self._tick)
         elif self._timer.getTime() > self._clock.seconds() + delay:

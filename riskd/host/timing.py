@@ -33,7 +33,28 @@ def _seconds() -> float:
     return time.clock_gettime(_CLOCK)
 
 
-def lasting_loop(clock: IReactorTime, act: Callable[[], None], log: Logger) -> LoopingCall:
+class SharedLoop(LoopingCall):
+    """A loop whose calls are due at whole multiples of its interval by the clock.
+
+    So all loops of one interval are due together, and wake an idle program once.
+    """
+
+    def start(self, interval: float, now: bool = True) -> Deferred[LoopingCall]:
+        """Begin; the first wait is as long as the rest of an interval."""
+        ended = super().start(interval, now)
+        if self.call is not None:
+            # The loop counts its intervals from there.
+            self.starttime = self.clock.seconds() - self.clock.seconds() % interval
+            self.call.reset(until_next(interval, self.clock))
+        return ended
+
+
+def until_next(interval: float, clock: IReactorTime) -> float:
+    """Return the seconds until the next whole multiple of an interval by the clock."""
+    return interval - clock.seconds() % interval
+
+
+def lasting_loop(clock: IReactorTime, act: Callable[[], None], log: Logger) -> SharedLoop:
     """Return a loop that logs an exception of ``act`` and goes on.
 
     A plain :class:`LoopingCall` stops at the first exception, and the check that it makes would never
@@ -46,7 +67,7 @@ def lasting_loop(clock: IReactorTime, act: Callable[[], None], log: Logger) -> L
         except Exception:  # noqa: BLE001  # the next call may succeed
             log.failure("internal error in a repeated check, which goes on")
 
-    loop = LoopingCall(act_once)
+    loop = SharedLoop(act_once)
     loop.clock = clock
     return loop
 

@@ -12,7 +12,14 @@ from twisted.internet.task import Clock, LoopingCall
 from twisted.logger import Logger, LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.host.timing import TURN_SECONDS, done_within, in_turns, lasting_loop, use_steady_clock
+from riskd.host.timing import (
+    TURN_SECONDS,
+    SharedLoop,
+    done_within,
+    in_turns,
+    lasting_loop,
+    use_steady_clock,
+)
 
 
 class SteadyClockTests(SynchronousTestCase):
@@ -96,6 +103,52 @@ class LastingLoopTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
         loop.stop()
         self.assertEqual(clock.getDelayedCalls(), [])
+
+
+class SharedLoopTests(SynchronousTestCase):
+    """Loops of one interval, whenever each of them began."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.called: list[tuple[str, float]] = []
+
+    def begin(self, name: str, *, now: bool = False) -> SharedLoop:
+        """Start a loop of a second."""
+        loop = SharedLoop(lambda: self.called.append((name, self.clock.seconds())))
+        loop.clock = self.clock
+        loop.start(1.0, now=now)
+        return loop
+
+    def test_they_are_due_together(self) -> None:
+        self.begin("first")
+        self.clock.advance(0.25)
+        second = self.begin("second")
+        for _ in range(3):
+            self.clock.advance(0.375)
+            self.clock.advance(0.375)
+            self.clock.advance(0.25)
+        moments = {
+            name: [at for each, at in self.called if each == name] for name, _ in self.called
+        }
+        self.assertEqual(moments["first"], moments["second"])
+        self.assertEqual(moments["first"], [1.0, 2.0, 3.0])
+        second.stop()
+
+    def test_one_that_begins_with_a_call_makes_it_at_once(self) -> None:
+        self.clock.advance(0.75)
+        self.begin("eager", now=True)
+        self.clock.advance(0.25)
+        self.clock.advance(1.0)
+        self.assertEqual([at for _, at in self.called], [0.75, 1.0, 2.0])
+
+    def test_one_that_ends_in_its_first_call_stays_ended(self) -> None:
+        def end() -> None:
+            loop.stop()
+
+        loop = SharedLoop(end)
+        loop.clock = self.clock
+        loop.start(1.0)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
 class DoneWithinTests(SynchronousTestCase):

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -25,6 +24,7 @@ from riskd.gateway.signalr import (
     decode_handshake_response,
     encode,
 )
+from riskd.host.timing import SharedLoop
 
 _log = Logger()
 
@@ -95,7 +95,7 @@ class HubConnection:
         self.has_ended = False
         self.handshaken: Deferred[None] = Deferred()
         self.ended: Deferred[str] = Deferred()
-        self._check = LoopingCall(self._check_clock)
+        self._check = SharedLoop(self._check_clock)
         self._check.clock = clock
 
     def begin(self) -> None:
