@@ -15,6 +15,7 @@ from riskd.app.daemon_file import DaemonFileService, daemon_record
 from riskd.app.descriptors import DescriptorService
 from riskd.app.launch import utc_now
 from riskd.broadcast.server import BroadcastServerFactory, BroadcastService
+from riskd.desk.certificate_end import CertificateWatch, certificate_end
 from riskd.desk.connection import DeskConnection
 from riskd.desk.desk_reader import DeskReader
 from riskd.desk.relay_service import RelayService
@@ -89,6 +90,12 @@ def relay_services(
         BroadcastService(reactor, factory, sockets),
         relay,
         DeskConnection(settings, user, context, reader.use),
+        CertificateWatch(
+            reactor,
+            certificate_end(context),
+            utc_now,
+            partial(relay.report_problem, "certificates"),
+        ),
         DescriptorService(reactor, MAX_CLIENTS, relay.report_problem),
         DaemonFileService(state.path, partial(record, ()), relay.report_problem),
     ]

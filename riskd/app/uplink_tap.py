@@ -57,6 +57,7 @@ def _program(settings: DeskSettings, options: Options) -> Program:
     # Only now, because twistd installs a reactor first, and nats-py is an optional dependency.
     from twisted.internet import reactor  # noqa: PLC0415
 
+    from riskd.desk.certificate_end import CertificateWatch, certificate_end  # noqa: PLC0415
     from riskd.desk.connection import DeskConnection, client_context, id_secret  # noqa: PLC0415
     from riskd.desk.riskd_directory import RiskdDirectory  # noqa: PLC0415
     from riskd.desk.stream import Stream, stream_service  # noqa: PLC0415
@@ -67,8 +68,10 @@ def _program(settings: DeskSettings, options: Options) -> Program:
     place = RiskdDirectory(settings, stream, default_directory())
     uplink = Uplink(settings, stream, place, launch.utc_now, id_secret(settings))
     name = settings.instance or ""
-    connection = DeskConnection(settings, name, client_context(settings), uplink.use)
+    context = client_context(settings)
+    connection = DeskConnection(settings, name, context, uplink.use)
+    certificates = CertificateWatch(clock, certificate_end(context), launch.utc_now)
     program = Program()
-    for service in (stream_service(stream, settings.url, clock), connection):
+    for service in (stream_service(stream, settings.url, clock), connection, certificates):
         service.setServiceParent(program)
     return launch.finish(program, reactor, options)
