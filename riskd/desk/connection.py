@@ -124,16 +124,20 @@ class DeskConnection(Service):
                 self._report(self._refusal or _words(error))
                 if not isinstance(error, ERRORS):
                     _log.failure("internal error in connecting to the desk")
-                pause = pauses.after_attempt(seconds() - begun)
+                problem = None
             else:
                 self.is_connected, self._problem = True, ""
                 _log.info("connected to the desk")
                 problem = await self._used(client)
                 self._report(problem or "the connection was lost")
                 self.is_connected = False
-                pause = pauses.after_connection(seconds() - begun, is_lost=not problem)
             finally:
                 await _close(client)
+            lasted = seconds() - begun
+            if problem is None:
+                pause = pauses.after_attempt(lasted)
+            else:
+                pause = pauses.after_connection(lasted, is_lost=not problem)
             await asyncio.sleep(pause)
 
     async def _connect(self, client: Client) -> None:

@@ -116,7 +116,6 @@ class DeskReader:
     async def use(self, client: Client) -> None:
         """Read over a connection until it is lost, which cancels this."""
         await self._receiver.recovered()
-        self._receiver.note_connection(is_connected=True)
         try:
             await self._read(client)
         finally:
@@ -129,6 +128,8 @@ class DeskReader:
         await client.subscribe(f"risk.{self._desk}.*.beat", cb=_taking(self._take_beat))
         await client.subscribe(f"risk.{self._desk}.*.*.q.>", cb=_taking(self._take_quote))
         await self._read_last(client, server, last)
+        # Only now links are lost for another reason; that of most was this connection.
+        self._receiver.note_connection(is_connected=True)
         await self._read_events(server, events)
         await asyncio.Event().wait()
 

@@ -160,7 +160,18 @@ def outage(
     sent = {place: _last(world, place) for place in places}
     begun = time.monotonic()
     mend(proxies)
-    wait_until(lambda: not any(each.startswith(LINK_LOST) for each in standings()))
+    try:
+        wait_until(lambda: not any(each.startswith(LINK_LOST) for each in standings()))
+    except AssertionError:
+        known = read_published(world.relay.state).accounts.values()
+        lost_at_relay = [
+            each.account_id
+            for each in known
+            if each.daemon is not None and each.daemon.message.startswith(LINK_LOST)
+        ]
+        raise AssertionError(
+            f"still {LINK_LOST} at the relay: {lost_at_relay}, and on the screen:\n{screen.shown}"
+        ) from None
     live = time.monotonic() - begun
     wait_until(lambda: all(_has(world, place, number) for place, number in sent.items()))
     return Outage(lost, live, time.monotonic() - begun)
