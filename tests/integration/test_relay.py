@@ -109,6 +109,8 @@ def alerts(
 def test_a_killed_relay_goes_on_and_no_event_is_lost_or_doubled(
     relay: DeskMachine, anna: TraderMachine, alerts: AlertsProgram
 ) -> None:
+    # An account's events of before its first state are in that.
+    wait_until(lambda: shown(relay.state) == {123: Status.RUNNING, 456: Status.RUNNING})
     before = Recorder(relay.port)
     anna.trade(3)
     wait_until(lambda: len(before.events) >= 2)
