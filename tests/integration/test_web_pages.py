@@ -241,9 +241,13 @@ def test_a_page_that_loses_the_console_says_so_and_comes_back(
     console.process.send_signal(signal.SIGCONT)
     tab.wait_until(lambda: tab.title == "123 - riskd", "a live page")
     assert tab.evaluate("notice.hidden") is True
+    tab.press("3")
+    tab.wait_for("[3 Limits]")
     tab.evaluate("socket.close()")
     tab.wait_until(lambda: tab.evaluate("failures + 0") == 0, "a new connection")
-    tab.wait_for("LIVE", "[1 Overview]")
+    tab.wait_for("LIVE", "[3 Limits]")
+    tab.load(tab.evaluate("location.href"))
+    tab.wait_for("LIVE", "[3 Limits]")
 
 
 def test_a_daemon_that_dies_and_returns(tab: Tab, shared_harness: DaemonHarness) -> None:

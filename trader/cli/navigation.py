@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from fractions import Fraction
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import urwid
@@ -28,6 +28,16 @@ _NO_SCREENS: Final = Fraction(0)
 _NOTHING_OPEN: Final = dict.fromkeys(("is_help", "is_open", "is_glance", "is_typing"), False)
 
 _ACTIVITY: Final = [page.name for page in PAGES].index("Activity")
+
+
+class Place(NamedTuple):
+    """What was on the screen, to return to.
+
+    :ivar opened: the account; ``None`` for all.
+    """
+
+    ui_state: UiState
+    opened: int | None
 
 
 class Navigation:
@@ -83,6 +93,22 @@ class Navigation:
     def _choose(self, **choices: Any) -> None:
         """Change fields of the UI state."""
         self.ui_state = msgspec.structs.replace(self.ui_state, **choices)
+
+    @property
+    def place(self) -> Place:
+        """What is shown, without what was being typed or was paused."""
+        ui_state = msgspec.structs.replace(self.ui_state, is_typing=False, paused_feed=None)
+        return Place(ui_state, self.opened)
+
+    def return_to(self, place: Place) -> None:
+        """Show what was shown before, from the beginning on."""
+        if place.opened != self.opened:
+            self._follow_all()
+            if place.opened is not None:
+                # Its state comes with the connection, which may drop an account that is followed no more.
+                self._accounts.expect(place.opened)
+        self.ui_state, self.opened = place
+        self.apply_theme()
 
     def click(self, column: int, row: int) -> None:
         """Show the page whose name was clicked in the last row of the screen."""

@@ -7,7 +7,7 @@ run once for every tab that is open.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -17,7 +17,9 @@ from riskd.host.loopback import listen
 from trader.cli.console import Console
 from trader.cli.display import Display, browser_display
 from trader.cli.headless import discard_output, log_warnings
+from trader.cli.navigation import Place
 from trader.ui.browser import SCRIPT_NAME, BrowserScreen, script
+from trader.web.places import Places
 from trader.web.site import ConsoleServer
 from trader.web.tabs import Connection, TabFactory
 
@@ -35,7 +37,7 @@ def run_in_browsers(make_console: MakeConsole, port: int, reactor: Any) -> None:
     """
     sockets = listen(port, option="--web-port")
     log_warnings()
-    tabs = TabFactory(reactor, partial(Tab, reactor, make_console))
+    tabs = TabFactory(reactor, partial(Tab, reactor, make_console, Places()))
     server = ConsoleServer(reactor, sockets, tabs, _print_next, {SCRIPT_NAME: script()})
     _print(server.url)
     _print("Open it in a browser on this machine; it works once. Ctrl-C ends.")
@@ -57,12 +59,31 @@ def _print(line: str) -> None:
 
 
 class Tab:
-    """A console in one tab."""
+    """A console in one tab, where its page was before.
 
-    def __init__(self, reactor: Any, make_console: MakeConsole, connection: Connection) -> None:
+    :param places: where the pages were.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        make_console: MakeConsole,
+        places: Places[Place],
+        connection: Connection,
+    ) -> None:
         self._screen = BrowserScreen(connection)
         self._console = make_console(browser_display(reactor, self._screen, self._fail))
+        self._places, self._page = places, connection.page
+        place = places.last(self._page)
+        if place is not None:
+            self._console.navigation.return_to(place)
+        places.keep(self._page, self._where)
         self._console.start()
+
+    @cached_property
+    def _where(self) -> Callable[[], Place]:
+        navigation = self._console.navigation
+        return lambda: navigation.place
 
     def feed(self, message: str) -> None:
         """Take a key, or the size of the window.
@@ -78,7 +99,8 @@ class Tab:
             self._console.redraw()
 
     def stop(self) -> Deferred[None]:
-        """End the console."""
+        """End the console; its place is kept."""
+        self._places.end(self._page, self._where)
         self._screen.close()
         return self._console.stop()
 

@@ -134,6 +134,11 @@ class AllAccounts:
             self._only = None
             self._find()
 
+    def expect(self, account_id: int) -> None:
+        """Have a session for an account of which nothing may be known yet."""
+        if account_id not in self.sessions:
+            self._add(account_id)
+
     # Reports of the client.
 
     def receive_status(self, event_type: str, status: dict[str, Any]) -> None:

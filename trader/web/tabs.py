@@ -61,10 +61,14 @@ OpenTab = Callable[["Connection"], ITab]
 
 
 class Connection:
-    """What a tab sends through; urwid calls it a transport."""
+    """What a tab sends through; urwid calls it a transport.
+
+    :ivar page: the page's name for itself; empty for none.
+    """
 
     def __init__(self, protocol: TabProtocol) -> None:
         self._protocol = protocol
+        self.page = protocol.page
 
     def send(self, text: str) -> None:
         """Send a message, unless the connection is closing."""
@@ -83,13 +87,14 @@ class TabProtocol(WebSocketServerProtocol):
     log = make_logger(level="error")
 
     factory: TabFactory
+    page = ""
     _tab: ITab | None = None
     _unshown = 0
     _is_paused = False
     _is_congested = False
     _deadline: IDelayedCall | None = None
 
-    def onConnect(self, request: ConnectionRequest) -> None:  # noqa: ARG002
+    def onConnect(self, request: ConnectionRequest) -> None:
         """Refuse one tab too many.
 
         :raises ConnectionDeny: there are enough.
@@ -97,6 +102,7 @@ class TabProtocol(WebSocketServerProtocol):
         if self.factory.is_full:
             raise ConnectionDeny(ConnectionDeny.SERVICE_UNAVAILABLE, "too many tabs")
         self.factory.tabs[self] = None
+        self.page = next(iter(request.params.get("page", [])), "")
 
     def onOpen(self) -> None:
         """Watch whether the page reads."""

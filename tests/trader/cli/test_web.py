@@ -17,18 +17,21 @@ from riskd.testing import make_event
 from trader.cli.console import Console
 from trader.cli.display import Display
 from trader.cli.keys import BROWSER_KEYS, KEYS
+from trader.cli.navigation import Place
 from trader.cli.web import Tab, run_in_browsers
 from trader.client import DEFAULT_URL
 from trader.model.followed_daemon import FollowedDaemon
 from trader.model.ui_state import UiState
+from trader.web.places import Places
 
 
 class Connection:
     """Keeps what is sent to the page."""
 
-    def __init__(self) -> None:
+    def __init__(self, page: str = "one") -> None:
         self.sent: list[str] = []
         self.is_closed = False
+        self.page = page
 
     def send(self, text: str) -> None:
         """Keep a message."""
@@ -58,8 +61,9 @@ class TabTests(SynchronousTestCase):
         self.addCleanup(directory.cleanup)
         self.state = Path(directory.name)
         self.consoles: list[Console] = []
+        self.places: Places[Place] = Places()
         self.connection = Connection()
-        self.tab = Tab(self.clock, self.make_console, self.connection)  # type: ignore[arg-type]
+        self.tab = Tab(self.clock, self.make_console, self.places, self.connection)  # type: ignore[arg-type]
         self.tab.feed('{"type":"resize","cols":100,"rows":30}')
         # A daemon would be connected to; none of it is needed here.
         self.clock.advance(0.1)
@@ -99,6 +103,47 @@ class TabTests(SynchronousTestCase):
         self.assertIn("show the keys", self.connection.shown)
         self.assertNotIn("quit", self.connection.shown)
 
+    def reconnect(self, page: str = "one") -> str:
+        """Return what a page shows that connects while the first one is, or was, connected."""
+        connection = Connection(page)
+        tab = Tab(self.clock, self.make_console, self.places, connection)  # type: ignore[arg-type]
+        tab.feed('{"type":"resize","cols":100,"rows":30}')
+        self.clock.advance(1)
+        self.successResultOf(tab.stop())
+        return connection.shown
+
+    def test_a_page_that_connects_again_is_where_it_was(self) -> None:
+        self.press("4")
+        self.press("t")
+        # The console may not have noticed yet that the connection is lost.
+        self.assertIn("[4 Lockouts]", self.reconnect())
+        self.successResultOf(self.tab.stop())
+        self.assertIn("[4 Lockouts]", self.reconnect())
+        self.assertEqual(self.consoles[-1].navigation.ui_state.theme, "light")
+        # Another page begins at the beginning, and so does one that has no name.
+        self.assertIn("[1 Overview]", self.reconnect("two"))
+        self.assertIn("[1 Overview]", self.reconnect(""))
+        self.assertIn("[1 Overview]", self.reconnect(""))
+
+    def test_what_was_typed_or_paused_is_not_kept(self) -> None:
+        self.press("p")
+        self.press("/")
+        self.press("x")
+        self.successResultOf(self.tab.stop())
+        self.reconnect()
+        ui_state = self.consoles[-1].navigation.ui_state
+        self.assertEqual((ui_state.is_typing, ui_state.paused_feed), (False, None))
+
+    def test_a_page_comes_back_to_the_account_that_it_had_opened(self) -> None:
+        for account, opened in ((None, 456), (123, 456), (123, None), (None, None)):
+            self.account = account
+            state = UiState(is_page=True, is_all=opened is None, page=2, row=3, account=opened)
+            self.places.keep("one", lambda: Place(state, opened))  # noqa: B023
+            shown = self.reconnect()
+            self.assertIn("all accounts" if opened is None else "account 456", shown)
+            navigation = self.consoles[-1].navigation
+            self.assertEqual(navigation.place, Place(state, opened))
+
     def test_an_alarm_rings_and_runs_no_hook(self) -> None:
         self.clock.spawnProcess = self.fail
         event = decode(encode(make_event("enforcement_action", {"reason": "6 > 5"})))
@@ -123,8 +168,8 @@ class TabTests(SynchronousTestCase):
 
     def test_without_an_account_a_page_shows_all_of_them(self) -> None:
         self.account = None
-        connection = Connection()
-        tab = Tab(self.clock, self.make_console, connection)  # type: ignore[arg-type]
+        connection = Connection("other")
+        tab = Tab(self.clock, self.make_console, self.places, connection)  # type: ignore[arg-type]
         self.clock.advance(1)
         self.assertIn("all accounts", connection.shown)
         (title,) = [message["title"] for message in connection.messages if "title" in message]

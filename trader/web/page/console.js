@@ -41,7 +41,7 @@ let sound = null;
 function connect() {
     clearTimeout(retry);
     retry = null;
-    const url = new URL("stream", window.location.href);
+    const url = new URL(`stream?page=${pageName()}`, window.location.href);
     url.protocol = "ws:";
     const opening = new WebSocket(url);
     socket = opening;
@@ -59,6 +59,19 @@ function connect() {
             lose();
         }
     });
+}
+
+// By this name the console knows where the page was, after a new connection or a reload.
+function pageName() {
+    try {
+        if (sessionStorage.getItem("page") === null) {
+            sessionStorage.setItem("page", crypto.randomUUID());
+        }
+        return sessionStorage.getItem("page");
+    } catch (error) {
+        // The browser keeps nothing for the page.
+        return "";
+    }
 }
 
 function send(message) {
