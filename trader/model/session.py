@@ -191,26 +191,43 @@ class Session:
             return
         if self._file_version() == self._version_read:
             return
+        if not is_live:
+            self._read_last_known()
+        elif self._is_of_desk:
+            # A status of one of its daemons may be published later than it was waited for.
+            before = self._view.daemon
+            self._correct()
+            self._on_change(self._view.daemon != before)
+        else:
+            self._read_limits()
+
+    def _read_limits(self) -> None:
+        """Take from the file what no event has, while the stream has the rest."""
+        try:
+            snapshot, account = self._read_account()
+        except StateFileError:
+            # The limits stay; a problem with the file is shown once there is no connection.
+            return
+        self._update(
+            account=with_published(self._view.account, account),
+            file_as_of=_time_of(snapshot),
+            clock_offset=snapshot.clock_offset,
+        )
+        self._on_change(False)
+
+    def _read_last_known(self) -> None:
+        """Take all from the file, as there is no connection."""
         try:
             snapshot, account = self._read_account()
         except StateFileError as error:
-            if is_live:
-                # The limits stay; a problem with the file is shown once there is no connection.
-                return
             self._update(file_problem=sentence(str(error)))
         else:
-            if is_live:
-                self._update(
-                    account=with_published(self._view.account, account),
-                    file_as_of=_time_of(snapshot),
-                    clock_offset=snapshot.clock_offset,
-                )
-            elif _is_at_least_as_new(self._view.known_at, self.now(), _time_of(snapshot)):
+            if _is_at_least_as_new(self._view.known_at, self.now(), _time_of(snapshot)):
                 self._show(snapshot, account)
                 self._update(source=Source.LAST_KNOWN)
             elif self._view.events_only_since is None:
                 self._update(file_problem="")
-        self._on_change(not is_live)
+        self._on_change(True)
 
     def receive_status(self, _event_type: str, status: dict[str, Any]) -> None:
         """Handle a client's report on its connection."""
