@@ -79,7 +79,8 @@ def test_all_accounts_and_one_of_them(
     )
     trigger("lockout_set", {"accountId": 456, "reason": "Daily loss limit hit: -$550"})
     terminal.wait_for("Account 456: LOCKED OUT until an operator unlocks it", "UNGUARDED, LOCKED")
-    assert b"\a" in terminal.written
+    # It is drawn first.
+    terminal.wait_until(lambda: b"\a" in terminal.written, "the bell")
 
     terminal.press("G")
     terminal.wait_until(lambda: any(row.startswith("> 456") for row in terminal.rows), "456")

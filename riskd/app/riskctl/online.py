@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 from riskd.app.riskctl.finding import daemon_directory, say
 from riskd.app.riskctl.in_reactor import in_reactor
 from riskd.app.riskctl.json_reports import status_json
+from riskd.app.riskctl.later import Later
 from riskd.app.riskctl.outcomes import (
     NotSoError,
     flatten_sentence,
@@ -31,7 +32,6 @@ from riskd.app.riskctl.outcomes import (
     unlock_sentence,
     withdraw_sentence,
 )
-from riskd.app.riskctl.relay_status import is_relay, only_shows
 from riskd.app.riskctl.status_tables import rules_table, status_table
 from riskd.control.protocol import (
     GUARD_NAME,
@@ -50,6 +50,8 @@ from riskd.control.protocol import (
 from riskd.control.reports import StatusReport
 from riskd.host.errors import UserError
 from riskd.host.users import group_name, user_name
+from riskd.journal.daemon_file import read_daemon
+from riskd.journal.gateway_identity import DESK
 from riskd.model.formatting import dollars
 from riskd.model.safe_text import json_text
 
@@ -60,6 +62,9 @@ _UNKNOWN: Final = "the command may have been carried out, check with riskctl sta
 
 _FORBIDDEN: Final = (errno.EACCES, errno.EPERM)
 
+_published_by_relay: Final = Later("riskd.app.riskctl.relay_status", "is_published_by_relay")
+_only_shows: Final = Later("riskd.app.riskctl.relay_status", "only_shows")
+
 Ask = Callable[..., Awaitable[Any]]
 """Sends a command, with its request if it has one; returns the daemon's answer."""
 
@@ -68,8 +73,8 @@ def run(options: argparse.Namespace) -> int:
     """Run the options' command and write its text to standard output."""
     # Before the reactor runs, so that this is a sentence and not a traceback.
     options.state = daemon_directory(options.state, getattr(options, "account", None), say)
-    if is_relay(options.state):
-        show: Callable[[argparse.Namespace], int] = getattr(options, "ask_relay", only_shows)
+    if _is_relay(options.state):
+        show: Callable[[argparse.Namespace], int] = getattr(options, "ask_relay", _only_shows)
         return show(options)
 
     async def ask(reactor: Any) -> str:
@@ -78,6 +83,15 @@ def run(options: argparse.Namespace) -> int:
     interrupted = NotSoError(f"interrupted; {_UNKNOWN}") if _is_change(options) else None
     sys.stdout.write(f"{in_reactor(ask, interrupted)}\n")
     return 0
+
+
+def _is_relay(directory: Path) -> bool:
+    """Return whether a state directory is that of a relay, which may have ended."""
+    record = read_daemon(directory)
+    if record is not None:
+        return record.kind == DESK
+    # What has ended is known by what it published; to read that takes more imports than all the rest.
+    return any(directory.glob("*.db")) and bool(_published_by_relay(directory))
 
 
 async def show_status(ask: Ask, options: argparse.Namespace) -> str:

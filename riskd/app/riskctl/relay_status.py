@@ -11,7 +11,6 @@ from typing import Any, Final, NoReturn
 
 from riskd.app.riskctl.tables import UNKNOWN, table, when
 from riskd.host.errors import UserError
-from riskd.journal.daemon_file import read_daemon
 from riskd.journal.discovery import running_daemon
 from riskd.journal.gateway_identity import DESK
 from riskd.journal.reader import Snapshot, StateFileError, read_published
@@ -26,11 +25,8 @@ _HEADER: Final = (
 )
 
 
-def is_relay(directory: Path) -> bool:
-    """Return whether a state directory is that of a relay, which may have ended."""
-    record = read_daemon(directory)
-    if record is not None:
-        return record.kind == DESK
+def is_published_by_relay(directory: Path) -> bool:
+    """Return whether what is published in a directory is of a relay."""
     try:
         return read_published(directory, only=()).gateway_name == DESK
     except StateFileError:
