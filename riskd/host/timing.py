@@ -43,9 +43,10 @@ class SharedLoop(LoopingCall):
         """Begin; the first wait is as long as the rest of an interval."""
         ended = super().start(interval, now)
         if self.call is not None:
+            wait = until_next(interval, self.clock)
+            self.call.reset(wait)
             # The loop counts its intervals from there.
-            self.starttime = self.clock.seconds() - self.clock.seconds() % interval
-            self.call.reset(until_next(interval, self.clock))
+            self.starttime = self.call.getTime() - interval
         return ended
 
 

@@ -179,9 +179,8 @@ def page_body(
 ) -> Body:
     """Return what is between header and footer on a screen of this size."""
     height = _page_rows(view, now, columns, rows)
-    if ui_state.is_help or ui_state.is_glance:
-        return _in_place_of_page(view, ui_state, now, columns, height, keys)
-    return body(view, ui_state, now, columns, height)
+    instead = _in_place_of_page(view, ui_state, now, columns, height, keys)
+    return body(view, ui_state, now, columns, height) if instead is None else instead
 
 
 def text_to_copy(view: View, ui_state: UiState, now: datetime, columns: int, rows: int) -> str:
@@ -202,9 +201,8 @@ def _between(
     rows: int,
     keys: Sequence[tuple[str, str]],
 ) -> list[StyledLine]:
-    if ui_state.is_help or ui_state.is_glance:
-        return _in_place_of_page(view, ui_state, now, columns, rows, keys).lines
-    return drawn_lines(view, ui_state, now, columns, rows)
+    instead = _in_place_of_page(view, ui_state, now, columns, rows, keys)
+    return drawn_lines(view, ui_state, now, columns, rows) if instead is None else instead.lines
 
 
 def _in_place_of_page(
@@ -214,11 +212,13 @@ def _in_place_of_page(
     columns: int,
     rows: int,
     keys: Sequence[tuple[str, str]],
-) -> Body:
-    """Return the help or the large figures."""
+) -> Body | None:
+    """Return the help or the large figures; ``None`` where the page itself is shown."""
     if ui_state.is_help:
         return scrolled(_help(keys, columns, rows), ui_state.scroll, rows)
-    return Body(glance(view, now, columns, rows), 1, rows)
+    if ui_state.is_glance:
+        return Body(glance(view, now, columns, rows), 1, rows)
+    return None
 
 
 def footer(ui_state: UiState, columns: int) -> StyledLine:
