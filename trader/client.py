@@ -35,7 +35,7 @@ from riskd.host.errors import UserError
 from riskd.host.websocket import ClientProtocol
 from riskd.journal.schema import PUBLISHED_NAME
 from riskd.model.events import Event, EventError, UnknownEventTypeError
-from riskd.model.wire import Envelope, from_fields, open_envelope
+from riskd.model.wire import Envelope, PlainQuote, from_fields, open_envelope, plain_quote
 from trader.frames import whole_texts
 
 DEFAULT_URL: Final = "ws://localhost:8765"
@@ -98,6 +98,10 @@ class UnreadEvent:
         except EventError as error:
             self._drop(error)
             return None
+
+    def plain_quote(self) -> PlainQuote | None:
+        """Return contract and time of a well-formed quote, at a fraction of its decoding."""
+        return plain_quote(self._envelope)
 
     def fields(self) -> dict[str, Any] | None:
         """Return the JSON object of an event of any type; ``None`` if it is malformed."""

@@ -7,10 +7,10 @@ of other accounts and of unknown types.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import MAXYEAR, MINYEAR, datetime
 from decimal import Decimal
 from enum import IntEnum, StrEnum
-from typing import Any, Final, TypeVar, get_args
+from typing import Annotated, Any, Final, TypeVar, get_args
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -37,7 +37,7 @@ from riskd.model.events import (
     includes_type,
     plain_number,
 )
-from riskd.model.exact_json import JsonError, decode_json, encode_json
+from riskd.model.exact_json import NOT_JSON, JsonError, decode_json, encode_json
 
 _Reported = TypeVar("_Reported", BrokerPosition, BrokerOrder, BrokerTrade)
 
@@ -86,6 +86,35 @@ class Envelope(msgspec.Struct, frozen=True):
 
 
 _ENVELOPE_DECODER: Final = msgspec.json.Decoder(Envelope)
+
+
+_PlainPrice = Annotated[float, msgspec.Meta(ge=1e-6, le=1e12)]
+
+
+class PlainQuote(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """A quote that is checked but not decoded: its prices are no exact numbers."""
+
+    contract_id: ContractId
+    bid: _PlainPrice
+    ask: _PlainPrice
+    last: _PlainPrice
+    timestamp: Timestamp
+
+
+_PLAIN_QUOTE_DECODER: Final = msgspec.json.Decoder(PlainQuote)
+
+
+def plain_quote(envelope: Envelope) -> PlainQuote | None:
+    """Return the data of a quote if it is well-formed and in no way unusual.
+
+    ``None`` says nothing of the quote.
+    """
+    try:
+        quote = _PLAIN_QUOTE_DECODER.decode(envelope.data)
+    except NOT_JSON:
+        return None
+    # At the ends of the calendar a time may not exist in UTC.
+    return quote if MINYEAR < quote.timestamp.year < MAXYEAR else None
 
 
 def encode(event: Event) -> bytes:

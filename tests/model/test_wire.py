@@ -30,7 +30,14 @@ from riskd.model.events import (
     Status,
     UnknownEventTypeError,
 )
-from riskd.model.wire import MAX_MESSAGE_BYTES, decode, encode, encode_data, open_envelope
+from riskd.model.wire import (
+    MAX_MESSAGE_BYTES,
+    decode,
+    encode,
+    encode_data,
+    open_envelope,
+    plain_quote,
+)
 from riskd.testing import make_event
 from tests.support.strategies import events
 
@@ -234,6 +241,54 @@ class LimitTests(SynchronousTestCase):
     def test_a_moment_outside_the_calendar_is_rejected(self) -> None:
         for text in ("0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-01:00"):
             self.assertRaises(EventError, decode, json.dumps(quote(timestamp=text)))
+
+
+class PlainQuoteTests(SynchronousTestCase):
+    """A quote that is checked without being decoded."""
+
+    def test_an_ordinary_quote_is_plain(self) -> None:
+        quote = plain_quote(open_envelope(_quote_message("20000.25", "2025-01-17T14:45:15.123Z")))
+        assert quote is not None
+        self.assertEqual(quote.contract_id, "CON.F.US.MNQ.U25")
+        self.assertEqual(quote.timestamp, datetime(2025, 1, 17, 14, 45, 15, 123_000, UTC))
+
+    @given(
+        number=st.sampled_from(
+            [
+                *("0", "-0.0", "-1", "1e-7", "1e-400", "1e12", "999999999999.9999999999999"),
+                *("1e13", "1e15", "1e400", "1e99999999999999999999", "1e-99999999999999999999"),
+                *(
+                    "0." + "0" * 20_000 + "1e20001",
+                    "1" + "0" * 20_000 + "e-20000",
+                    "1." + "3" * 99,
+                ),
+                *('"1"', "null", "true", "[1]", "01", "1.", "NaN", "Infinity", "7"),
+            ]
+        ),
+        moment=st.sampled_from(
+            [
+                *("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2025-01-17T14:45:15"),
+                *("2025-01-17T14:45:15+01:00", "2025-01-17T14:45:15.123456789Z", "", "2025"),
+            ]
+        ),
+    )
+    def test_what_is_plain_can_be_decoded(self, number: str, moment: str) -> None:
+        message = _quote_message(number, moment)
+        try:
+            envelope = open_envelope(message)
+        except EventError:
+            return
+        if plain_quote(envelope) is not None:
+            decode(message)
+
+    def test_unknown_keys_are_not_plain(self) -> None:
+        message = _quote_message("1", "2025-01-17T14:45:15Z").replace('"bid"', '"more":1,"bid"')
+        self.assertIsNone(plain_quote(open_envelope(message)))
+
+
+def _quote_message(price: str, moment: str) -> str:
+    data = f'{{"contractId":"CON.F.US.MNQ.U25","bid":1,"ask":1,"last":{price},"timestamp":"{moment}"}}'
+    return f'{{"type":"MarketQuote","account_id":123,"data":{data}}}'
 
 
 class ErrorTests(SynchronousTestCase):

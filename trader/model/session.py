@@ -36,7 +36,8 @@ from riskd.model.events import (
     Status,
 )
 from riskd.model.received import after_event, in_order_of_arrival
-from trader.client import CANNOT_CONNECT, ReadEvent
+from riskd.model.wire import PlainQuote
+from trader.client import CANNOT_CONNECT, ReadEvent, UnreadEvent
 from trader.model.correction import (
     PUBLISHED_WITHIN_SECONDS,
     Correction,
@@ -103,7 +104,10 @@ class Session:
         self._loss = ""
         # When the last connection was lost, until there is another.
         self._lost_at: datetime | None = None
-        self._unread_quotes: list[tuple[ReadEvent, datetime]] = []
+        # In the order of receipt; of a contract only the latest, by its id.
+        self._unread_quotes: dict[object, tuple[ReadEvent, PlainQuote | None]] = {}
+        self._quoted_at = now()
+        self._superseded = 0
         self._feed = Feed()
         self._correction = Correction()
         # When an event was received of which the file says more; that may be published a moment later.
@@ -244,9 +248,7 @@ class Session:
         Most events are quotes, and many arrive between two draws; they are decoded when they are needed.
         """
         if event_type == "MarketQuote":
-            self._unread_quotes.append((read, self.now()))
-            if len(self._unread_quotes) >= _MAX_UNREAD_QUOTES:
-                self.read_quotes()
+            self._keep_quote(read)
             self._on_change(False)
             return
         self.read_quotes()
@@ -259,17 +261,44 @@ class Session:
             self._apply_and_report(event)
 
     def read_quotes(self) -> None:
-        """Apply the quotes received since the last call, each as of its receipt.
+        """Apply the quotes received since the last call, the latest of each contract.
 
         All methods that use the account do this first, so that events are applied in the order of receipt.
         """
-        unread, self._unread_quotes = self._unread_quotes, []
-        for read, received_at in unread:
+        if not self._unread_quotes:
+            return
+        unread, self._unread_quotes = self._unread_quotes, {}
+        superseded, self._superseded = self._superseded, 0
+        for read, _quote in unread.values():
             event = read()
             if event is not None:
-                self._apply(event, received_at)
-        if unread and self._settles_from is None:
+                self._apply(event, self._quoted_at)
+        if superseded:
+            self._update(events=self._view.events + superseded)
+        if self._settles_from is None:
             self._update(account=with_live_highs(self._view.account))
+
+    def _keep_quote(self, read: ReadEvent) -> None:
+        """Keep a quote for :meth:`read_quotes`, in place of an earlier one of its contract.
+
+        What is replaced is never decoded: a later quote says all that it did.
+        """
+        quote = read.plain_quote() if isinstance(read, UnreadEvent) else None
+        key = read if quote is None else quote.contract_id
+        known = self._unread_quotes[key][1] if key in self._unread_quotes else None
+        # A market may change and change back within a millisecond; both count.
+        is_tie = quote and known and quote.timestamp == known.timestamp
+        # One of an unusual form may be malformed, so it replaces none.
+        if quote is None or is_tie or len(self._unread_quotes) >= _MAX_UNREAD_QUOTES:
+            self.read_quotes()
+            known = None
+        self._quoted_at = self.now()
+        if quote is not None and known is not None:
+            self._superseded += 1
+            if quote.timestamp < known.timestamp:
+                return
+            del self._unread_quotes[key]
+        self._unread_quotes[key] = read, quote
 
     def note(self, text: str, style: str = "alert") -> None:
         """Add a line of the program itself to the feed; in the default style, a problem."""
@@ -359,8 +388,10 @@ class Session:
         if is_last:
             self._settles_from = None
         if is_last or self._file_version() != self._version_read:
+            lines, daemon = self._feed.lines, self._view.daemon
             self._correct()
-            self._on_change(True)
+            # Fees and a balance can wait for the draw of the next quotes; news cannot.
+            self._on_change(self._feed.lines is not lines or self._view.daemon != daemon)
 
     def _correct(self) -> None:
         """Take over what the file says of the account; keep the events that it lacks."""

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 from hypothesis import given
 
-from riskd.model.events import DRY_RUN_NOTE, EVENT_TYPES, Event
-from riskd.model.wire import decode, encode
+from riskd.model.events import DRY_RUN_NOTE, EVENT_TYPES, Event, MarketQuote
+from riskd.model.wire import decode, encode, open_envelope
 from riskd.testing import make_event
+from tests.support.accounts import unread
 from tests.support.console import (
     BEGIN,
     MNQ,
     SessionTestCase,
+    at,
 )
 from tests.support.strategies import histories
+from trader.client import UnreadEvent
 from trader.model.session import FLASH_SECONDS, Session
 from trader.model.view import Source, is_stopping
 
@@ -210,13 +214,25 @@ class EventTests(SessionTestCase):
         self.assertIsNone(account.lockout)
 
 
+class _Noted(UnreadEvent):
+    """A quote that notes its last price when it is decoded."""
+
+    decoded: ClassVar[list[str]]
+
+    def __call__(self) -> Event | None:
+        event = super().__call__()
+        if event is not None and isinstance(event.data, MarketQuote):
+            self.decoded.append(str(event.data.last))
+        return event
+
+
 class LazyQuoteTests(SessionTestCase):
     """Quotes are decoded when they are needed."""
 
     def setUp(self) -> None:
         super().setUp()
         self.connect()
-        self.decoded: list[str] = []
+        self.decoded = _Noted.decoded = list[str]()
 
     def receive_lazily(self, event_type: str, **data: Any) -> None:
         """Report an event, and record when it is decoded."""
@@ -261,6 +277,54 @@ class LazyQuoteTests(SessionTestCase):
             self.receive_lazily("MarketQuote")
         self.assertGreater(len(self.decoded), 900)
 
+    def receive_quotes(self, *quotes: dict[str, Any]) -> None:
+        """Report quotes as the client does; note which are decoded or dropped."""
+        for quote in quotes:
+            data = json.loads(encode(make_event("MarketQuote", {"timestamp": at(0)})))["data"]
+            message = json.dumps(
+                {"type": "MarketQuote", "account_id": 123, "data": {**data, **quote}}
+            )
+            self.session.receive(
+                "MarketQuote",
+                _Noted(open_envelope(message), lambda error: self.decoded.append(error.field)),
+            )
+
+    def test_of_the_quotes_of_a_contract_only_the_latest_is_decoded(self) -> None:
+        self.receive_quotes(
+            {"last": 1, "timestamp": at(1)},
+            {"last": 2, "timestamp": at(3)},
+            {"last": 3, "timestamp": at(2)},
+            {"last": 4, "contractId": "OTHER", "timestamp": at(1)},
+        )
+        view = self.session.view()
+        self.assertEqual(self.decoded, ["2", "4"])
+        self.assertEqual(view.account.quotes[MNQ].last, 2)
+        self.assertEqual(view.events, 4)
+
+    def test_quotes_of_one_millisecond_are_all_applied(self) -> None:
+        self.receive_quotes({"last": 1}, {"last": 2}, {"last": 1})
+        self.assertEqual(self.session.view().account.quotes[MNQ].last, 1)
+        self.assertEqual(self.decoded, ["1", "2", "1"])
+
+    def test_a_malformed_quote_replaces_none_and_is_counted(self) -> None:
+        for wrong in (
+            {"bid": "20000.25"},
+            {"ask": None},
+            {"last": 1e15},
+            {"timestamp": "2025-01-17T14:45:20"},
+            {"contractId": ""},
+        ):
+            with self.subTest(wrong=wrong):
+                self.decoded.clear()
+                self.receive_quotes(
+                    {"last": 1, "timestamp": at(1)},
+                    {"timestamp": at(2), **wrong},
+                    {"last": 2, "timestamp": at(3)},
+                )
+                self.session.view()
+                [field] = wrong
+                self.assertEqual(self.decoded, ["1", f"MarketQuote.{field}", "2"])
+
     def test_a_malformed_quote_changes_nothing(self) -> None:
         before = self.view
         self.session.receive("MarketQuote", lambda: None)
@@ -277,7 +341,7 @@ class LazyQuoteTests(SessionTestCase):
             )
             session.receive_status("connection_status", {"connected": True, "reason": ""})
             for event in events:
-                session.receive(event.type, lambda event=event: event)
+                session.receive(event.type, unread(event))
                 if decodes_each:
                     session.view()
             views.append(session.view())

@@ -302,6 +302,17 @@ class FileTests(SessionTestCase):
             self.session.poll_file()
             self.assertEqual(self.file.reads, reads)
 
+    def test_only_news_in_the_file_after_a_trade_is_drawn_at_once(self) -> None:
+        self.file.publish()
+        self.connect()
+        for more, is_important in (((), False), ((DAY[5],), True)):
+            trade = {"id": 9 + is_important, "executionTime": at(0)}
+            self.receive("GatewayUserTrade", **trade)
+            self.changes.clear()
+            self.file.publish(make_event("GatewayUserTrade", trade), *more, seconds=1)
+            self.session.poll_file()
+            self.assertEqual(self.changes, [is_important])
+
     def test_a_file_lost_during_a_connection_leaves_the_limits(self) -> None:
         self.file.publish(*DAY, limits={"RULE-001": Limit("max_contracts", "{}")})
         self.connect()
