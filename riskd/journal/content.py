@@ -24,8 +24,6 @@ from riskd.model.wire import encode_data
 KEPT_HISTORY: Final = timedelta(days=2 * 366)
 """How long executions and the equity of each minute are kept."""
 
-_QUOTES_EVERY: Final = timedelta(seconds=1)
-
 _PUT_FACT: Final = "INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)"
 _DROP_CLOCK_OFFSET: Final = "DELETE FROM facts WHERE name = 'clock_offset'"
 _PRUNE: Final = ("DELETE FROM results WHERE at < ?", "DELETE FROM equity WHERE at < ?")
@@ -35,7 +33,7 @@ class Present(msgspec.Struct, frozen=True, kw_only=True):
     """What the daemon knows at one moment, to be written.
 
     :ivar now: the moment by the wall clock.
-    :ivar all_quotes: whether quotes are written even if some were within a second before.
+    :ivar takes_quotes: whether quotes are written; otherwise the journal keeps those that it has.
     :ivar clock_offset: the fact of that name; see :data:`riskd.journal.schema.MIGRATIONS`.
     :ivar marks: the accounts' figures; kept once a minute, while the broker's time is known.
     :ivar events: those to add to the outbox.
@@ -45,7 +43,7 @@ class Present(msgspec.Struct, frozen=True, kw_only=True):
     states: tuple[AccountState, ...]
     gateway_name: str
     now: datetime
-    all_quotes: bool = True
+    takes_quotes: bool = True
     clock_offset: str | None = None
     marks: tuple[EquityMark, ...] = ()
     events: tuple[NotedEvent, ...] = ()
@@ -66,7 +64,6 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     :ivar facts: those that are known; the journal may hold others, and other values of these.
     :ivar commits: the number of writes so far.
     :ivar has_clock_offset: whether ``clock_offset`` is among its facts.
-    :ivar quotes_at: when quotes were written last, by the wall clock.
     :ivar pruned_on: the day on which old rows were deleted last, by the broker's clock.
     :ivar status: the status of the daemon that is among its facts.
     :ivar marked: the latest minute whose figures it has, by account id.
@@ -79,7 +76,6 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     facts: dict[str, str]
     commits: int
     has_clock_offset: bool = False
-    quotes_at: datetime | None = None
     pruned_on: date | None = None
     status: DaemonStatus | None = None
     marked: Mapping[int, datetime] = {}
@@ -108,11 +104,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 def plan_write(content: Content, present: Present) -> Plan:
     """Return the write that turns ``content`` into ``present``."""
     states, now, at = present.states, present.now, present.at
-    takes_quotes = present.all_quotes or not _has_fresh_quotes(content, now)
-    has_all_quotes = takes_quotes or all(
+    has_all_quotes = present.takes_quotes or all(
         state.quotes == content.known(state).quotes for state in states
     )
-    if not takes_quotes:
+    if not present.takes_quotes:
         states = tuple(_with_quotes_of(content.known(state), state) for state in states)
     statements = [
         statement
@@ -155,7 +150,6 @@ def plan_write(content: Content, present: Present) -> Plan:
         facts=facts,
         commits=content.commits + 1,
         has_clock_offset=present.clock_offset is not None,
-        quotes_at=now if takes_quotes else content.quotes_at,
         pruned_on=pruned_on,
         status=status,
         marked=marked,
@@ -209,12 +203,6 @@ def _statuses(states: Iterable[AccountState]) -> dict[str, str]:
                 encoded[key] = encode_data(state.daemon)
             facts[f"{STATUS_OF_ACCOUNT}{state.account_id}"] = encoded[key]
     return facts
-
-
-def _has_fresh_quotes(content: Content, now: datetime) -> bool:
-    # If the clock was set back, quotes must not wait until it has caught up.
-    at = content.quotes_at
-    return at is not None and timedelta() <= now - at < _QUOTES_EVERY
 
 
 def _with_quotes_of(known: AccountState, state: AccountState) -> AccountState:

@@ -26,7 +26,7 @@ from zope.interface import implementer
 
 from riskd.host.disk_thread import DiskThread
 from riskd.host.errors import UserError
-from riskd.host.timing import lasting_loop
+from riskd.host.timing import lasting_loop, until_next
 from riskd.journal.interface import IJournal
 from riskd.journal.outbox import PRUNED_EVERY, NotedEvent, noted
 from riskd.journal.reader import StateFileError, read_published
@@ -46,7 +46,10 @@ MOST_UNWRITTEN: Final = 5_000
 
 QUOTES_WRITTEN_EVERY: Final = 1.0
 QUOTES_PUBLISHED_EVERY: Final = 5.0
-"""Quotes alone are written and published no more often than this, in seconds."""
+"""Quotes alone are written and published no more often than this, in seconds.
+
+They are written together with the checks of a :class:`riskd.host.timing.SharedLoop`, so that both wake riskd once.
+"""
 
 HANDSHAKE_SECONDS: Final = 1.0
 """The longest that a handshake waits for the published copy."""
@@ -57,7 +60,9 @@ WRITE_SECONDS: Final = 1.0
 RETRY_SECONDS: Final = 1.0
 
 WATCHED_EVERY: Final = 2.0
-"""How long after a write, or a look before, the journal's files are looked at, in seconds."""
+"""How long after a write, or a look before, the journal's files are looked at, in seconds at most."""
+
+_ROUNDING_SECONDS: Final = 0.001
 
 _SLOW_WRITE: Final = "The state file takes over a second to write; lockouts and enforcement actions are announced late"
 _SLOW_COPY: Final = (
@@ -88,13 +93,13 @@ class _Write(msgspec.Struct, frozen=True, kw_only=True):
     :ivar writers: the Deferreds that wait until the states are on disk; see :meth:`JournalService.make_durable`.
     :ivar clients: the Deferreds of handshakes that wait for the copy.
     :ivar publishes: whether a copy is published after the write.
-    :ivar takes_all_quotes: whether it takes quotes that are less than a second newer than those on disk.
+    :ivar takes_quotes: whether it takes the latest quotes.
     """
 
     writers: list[Deferred[str]]
     clients: list[Deferred[None]]
     publishes: bool
-    takes_all_quotes: bool
+    takes_quotes: bool
 
 
 @implementer(IJournal)
@@ -139,6 +144,7 @@ class JournalService(Service):
         self._is_recovered = False
         self._unpublished = _Unpublished.STATES
         self._published_at = -inf
+        self._quotes_due = -inf
         # The next write is for these, and its copy for these.
         self._writers: list[Deferred[str]] = []
         self._clients: list[Deferred[None]] = []
@@ -146,13 +152,14 @@ class JournalService(Service):
         self._timer: IDelayedCall | None = None
         self._marks: dict[int, tuple[AccountState, EquityMark | None]] = {}
         self._watch = lasting_loop(clock, self._look_at_files, _log)
-        self._is_looking = False
+        self._is_looking = self._has_looked = False
 
     def startService(self) -> None:
         """Start the disk thread."""
         super().startService()
         self._thread.start()
-        self._watch.start(WATCHED_EVERY, now=False)
+        # A look in every second one: what a write has just looked at is left out once.
+        self._watch.start(WATCHED_EVERY / 2, now=False)
 
     def recover(
         self,
@@ -198,7 +205,7 @@ class JournalService(Service):
         elif self._unpublished is _Unpublished.NOTHING:
             # Otherwise a write is scheduled or in progress already.
             self._unpublished = _Unpublished.QUOTES
-            self._write_within(QUOTES_WRITTEN_EVERY)
+            self._write_within(until_next(QUOTES_WRITTEN_EVERY, self._clock))
 
     def note_event(self, event: Event) -> None:
         """Add an event to the outbox, if there is one, with the next write."""
@@ -244,7 +251,7 @@ class JournalService(Service):
             return succeed(None)
         write = self._in_progress
         copy = write if write and write.publishes else None
-        if self._unpublished or (copy and not copy.takes_all_quotes):
+        if self._unpublished or (copy and not copy.takes_quotes):
             clients = self._clients
         elif copy:
             # Nothing has changed since this copy was begun.
@@ -273,7 +280,7 @@ class JournalService(Service):
         # The thread runs calls in order: what a write in progress has written must not be written again.
         await self._thread.run(lambda: None)
         last = _Write(
-            writers=self._writers, clients=self._clients, publishes=True, takes_all_quotes=True
+            writers=self._writers, clients=self._clients, publishes=True, takes_quotes=True
         )
         why_not = await self._perform(last)
         if why_not is None:
@@ -289,6 +296,9 @@ class JournalService(Service):
     def _look_at_files(self) -> None:
         """Write now if others have changed the journal's files meanwhile."""
         if not self._is_recovered or self._in_progress or self._is_looking:
+            return
+        self._has_looked = not self._has_looked
+        if not self._has_looked:
             return
 
         def looked(change: str) -> None:
@@ -309,7 +319,9 @@ class JournalService(Service):
         if self._unpublished is _Unpublished.STATES:
             # Writes for an outbox come more often; a copy each time would delay the next one.
             return not self._store.has_outbox or age >= WRITE_BEHIND_SECONDS
-        return self._unpublished is _Unpublished.QUOTES and age >= QUOTES_PUBLISHED_EVERY
+        # They are written at whole seconds, and the copy before was ready some milliseconds after one.
+        due = QUOTES_PUBLISHED_EVERY - QUOTES_WRITTEN_EVERY / 2
+        return self._unpublished is _Unpublished.QUOTES and age >= due
 
     def _write_within(self, seconds: float) -> None:
         """Schedule a write in so many seconds, unless an earlier one is scheduled."""
@@ -333,7 +345,7 @@ class JournalService(Service):
             writers=self._writers,
             clients=self._clients,
             publishes=has_clients or (not self._writers and self._is_publication_due()),
-            takes_all_quotes=has_clients,
+            takes_quotes=has_clients or self._clock.seconds() >= self._quotes_due,
         )
         self._writers, self._clients = [], []
         if write.publishes:
@@ -341,11 +353,15 @@ class JournalService(Service):
             self._unpublished = _Unpublished.NOTHING
         why_not = await self._perform(write)
         self._in_progress = None
+        if write.takes_quotes and why_not is not None:
+            wait = until_next(QUOTES_WRITTEN_EVERY, self._clock)
+            # The sum may be more than the time of the timer that is set for it, by a rounding error.
+            self._quotes_due = self._clock.seconds() + wait - _ROUNDING_SECONDS
         if why_not is None and not self.running:
             why_not = _STOPPED
-        elif why_not == "" and self._watch.running:
+        elif why_not == "":
             # The write has looked at the files.
-            self._watch.reset()
+            self._has_looked = True
         if why_not is not None:
             _fire(write, why_not)
         else:
@@ -361,7 +377,7 @@ class JournalService(Service):
         elif self._unpublished is _Unpublished.STATES:
             self._write_within(WRITE_BEHIND_SECONDS)
         elif self._unpublished is _Unpublished.QUOTES:
-            self._write_within(QUOTES_WRITTEN_EVERY)
+            self._write_within(max(self._quotes_due - self._clock.seconds(), 0))
 
     def _mark(self, state: AccountState) -> EquityMark | None:
         """Return the figures of an account, which are computed once for each state."""
@@ -395,7 +411,7 @@ class JournalService(Service):
                     states,
                     self._gateway_name,
                     now,
-                    all_quotes=write.takes_all_quotes,
+                    takes_quotes=write.takes_quotes,
                     clock_offset=clock_offset,
                     marks=marks,
                     events=events,

@@ -142,7 +142,7 @@ class Store:
         gateway_name: str,
         now: datetime,
         *,
-        all_quotes: bool = False,
+        takes_quotes: bool = True,
         clock_offset: str | None = None,
         marks: Iterable[EquityMark] = (),
         events: Iterable[NotedEvent] = (),
@@ -150,8 +150,7 @@ class Store:
     ) -> bool:
         """Write ``states`` to the journal; when this returns they are on disk.
 
-        Quotes are written once a second at most, unless ``all_quotes`` asks for them.  The parameters are the
-        attributes of :class:`Present`.
+        The parameters are the attributes of :class:`Present`.
 
         :returns: whether there was anything to write.
         :raises sqlite3.Error: the write failed as a whole; the journal is as before.
@@ -160,7 +159,7 @@ class Store:
             states=tuple(states),
             gateway_name=gateway_name,
             now=now,
-            all_quotes=all_quotes,
+            takes_quotes=takes_quotes,
             clock_offset=clock_offset,
             marks=tuple(marks),
             events=tuple(events),

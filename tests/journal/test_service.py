@@ -161,6 +161,54 @@ class RhythmTests(ServiceTestCase):
         (quote,) = self.snapshot().accounts[123].quotes.values()
         self.assertEqual(quote.last, 2)
 
+    def test_quotes_are_written_with_the_checks_of_each_whole_second(self) -> None:
+        self.clock.advance(1.3)
+        written = []
+        for number in range(1, 31):
+            self.apply("MarketQuote", last=number)
+            self.service.changed(only_quotes=True)
+            writes = self.store.writes
+            self.clock.advance(0.1)
+            if self.store.writes > writes:
+                written.append(round(self.clock.seconds(), 6))
+        self.assertEqual(written, [2, 3, 4])
+
+    def test_quotes_follow_at_once_if_another_write_was_in_progress_when_they_were_due(
+        self,
+    ) -> None:
+        self.clock.advance(1)
+        self.apply("MarketQuote", last=1)
+        self.service.changed(only_quotes=True)
+        self.clock.advance(1)
+        self.apply("GatewayUserTrade", id=1)
+        self.clock.advance(0.4)
+        self.service.changed()
+        self.disk.is_slow = True
+        self.clock.advance(0.5)
+        self.assertEqual(len(self.disk.waiting), 1)
+        self.apply("MarketQuote", last=2)
+        self.service.changed(only_quotes=True)
+        self.clock.advance(0.2)
+        self.disk.hurry()
+        writes = self.store.writes
+        self.clock.advance(0)
+        self.assertEqual(self.store.writes - writes, 1)
+        self.assertTrue(self.store.has_all_quotes)
+
+    def test_between_whole_seconds_a_change_is_written_without_quotes(self) -> None:
+        self.clock.advance(1)
+        self.apply("MarketQuote", last=1)
+        self.service.changed(only_quotes=True)
+        self.clock.advance(1)
+        self.apply("MarketQuote", last=2)
+        self.service.changed(only_quotes=True)
+        self.clock.advance(0.1)
+        self.apply("GatewayUserTrade", id=1)
+        self.successResultOf(self.service.make_durable())
+        self.assertFalse(self.store.has_all_quotes)
+        self.clock.advance(0.9)
+        self.assertTrue(self.store.has_all_quotes)
+
     def test_the_last_quote_is_published_when_it_is_due(self) -> None:
         self.clock.advance(1)
         for number in (1, 2):
@@ -182,7 +230,7 @@ class LookTests(ServiceTestCase):
 
     def test_they_are_looked_at_while_there_is_nothing_to_write(self) -> None:
         runs, writes = self.disk.runs, self.store.writes
-        self.clock.pump([WATCHED_EVERY] * 5)
+        self.clock.pump([0.5] * 20)
         self.assertEqual((self.disk.runs - runs, self.store.writes - writes), (5, 0))
 
     def test_a_write_is_a_look(self) -> None:
@@ -201,7 +249,7 @@ class LookTests(ServiceTestCase):
             self.clock.advance(0.5)
             (self.directory / JOURNAL_NAME).unlink()
             problems = len(self.problems)
-            self.clock.advance(WATCHED_EVERY)
+            self.clock.pump([WATCHED_EVERY / 4] * 4)
             self.assertIn("was deleted", self.problems[problems])
             self.clock.pump([0.5] * 4)
 

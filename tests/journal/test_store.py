@@ -157,18 +157,15 @@ class WriteTests(StoreTestCase):
         count = self.store._journal.execute("SELECT count(*) FROM enforcement").fetchone()
         self.assertEqual(count, (6,))
 
-    def test_quotes_are_written_once_a_second_at_most(self) -> None:
+    def test_quotes_are_left_out_of_a_write_that_does_not_take_them(self) -> None:
         state = full_state()
         self.write(state)
         later = apply(state, make_event("MarketQuote", {"last": 1}))
-        self.assertFalse(self.write(later, at=NOON + timedelta(seconds=0.9)))
-        self.assertTrue(self.write(later, at=NOON + timedelta(seconds=1)))
-
-    def test_quotes_are_written_after_the_clock_was_set_back(self) -> None:
-        state = full_state()
-        self.write(state)
-        later = apply(state, make_event("MarketQuote", {"last": 1}))
-        self.assertTrue(self.write(later, at=NOON - timedelta(days=1)))
+        at = NOON + timedelta(seconds=5)
+        self.assertFalse(self.store.write([later], "practice", at, takes_quotes=False))
+        self.assertFalse(self.store.has_all_quotes)
+        self.assertTrue(self.store.write([later], "practice", at))
+        self.assertTrue(self.store.has_all_quotes)
 
     def test_a_failed_write_changes_nothing_and_can_be_repeated(self) -> None:
         self.write(full_state())
