@@ -89,7 +89,8 @@ class BrokerOrder(GatewayUserOrder, frozen=True, kw_only=True, rename="camel"):
     @property
     def remaining(self) -> int:
         """The number of contracts that are not filled yet."""
-        return max(0, self.size - self.filled)
+        left = self.size - self.filled
+        return left if left > 0 else 0
 
 
 class BrokerTrade(GatewayUserTrade, frozen=True, kw_only=True, rename="camel"):

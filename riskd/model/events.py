@@ -49,15 +49,16 @@ Timestamp = Annotated[
 
 
 class PositionType(IntEnum):
-    """The side of a position."""
+    """The side of a position.
+
+    :ivar sign: 1 for long, -1 for short.
+    """
 
     LONG = 1
     SHORT = 2
 
-    @property
-    def sign(self) -> int:
-        """1 for long, -1 for short."""
-        return 1 if self is PositionType.LONG else -1
+    def __init__(self, number: int) -> None:
+        self.sign: Final = 1 if number == 1 else -1
 
 
 class OrderType(IntEnum):
@@ -70,15 +71,16 @@ class OrderType(IntEnum):
 
 
 class OrderSide(IntEnum):
-    """Whether an order buys or sells."""
+    """Whether an order buys or sells.
+
+    :ivar sign: 1 for buying, -1 for selling.
+    """
 
     BUY = 1
     SELL = 2
 
-    @property
-    def sign(self) -> int:
-        """1 for buying, -1 for selling."""
-        return 1 if self is OrderSide.BUY else -1
+    def __init__(self, number: int) -> None:
+        self.sign: Final = 1 if number == 1 else -1
 
 
 class OrderState(IntEnum):

@@ -244,22 +244,27 @@ def _check(result: RuleResult) -> None:
         if not isinstance(result.memory, str):
             raise TypeError(f"memory: expected a text or None, got {result.memory!r}")
         result.memory.encode()
-    _check_moment("wake_at", result.wake_at)
-    _check_text("problem", result.problem)
-    if result.reduce_only is not None:
+    # Most results have neither, and there are several at each event.
+    if result.wake_at is not None:
+        _check_moment("wake_at", result.wake_at)
+    if result.problem != "":
+        _check_text("problem", result.problem)
+    if result.reduce_only is not None and result.reduce_only != "":
         _check_text("reduce_only", result.reduce_only)
     for warning in result.warnings:
         _check_text("warnings", warning)
     for command in result.commands:
-        if not isinstance(command, _COMMANDS) or not isinstance(command.reason, str):
-            raise TypeError(f"expected a command with a reason, got {command!r}")
-        if isinstance(command, Flatten):
-            _check_flatten(command)
+        _check_command(command)
+
+
+def _check_command(command: Command) -> None:
+    if not isinstance(command, _COMMANDS) or not isinstance(command.reason, str):
+        raise TypeError(f"expected a command with a reason, got {command!r}")
+    if isinstance(command, Flatten):
+        _check_flatten(command)
 
 
 def _check_text(name: str, text: object) -> None:
-    if text == "":
-        return
     if not isinstance(text, str):
         raise TypeError(f"{name}: expected a text, got {text!r}")
     # It goes to the journal or to clients.
