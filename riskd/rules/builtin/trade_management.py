@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 
 import msgspec
 
@@ -164,6 +164,7 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
 class _Case(msgspec.Struct, frozen=True, kw_only=True):
     """One position, and everything that decides about its stop.
 
+    :ivar sign: 1 for a long position, -1 for a short one.
     :ivar contract: ``None`` while its tick size is unknown.
     :ivar price: the position's mark, if it is fresh.
     :ivar own: this rule's stops that protect the position, nearest to the market first.
@@ -174,6 +175,7 @@ class _Case(msgspec.Struct, frozen=True, kw_only=True):
     settings: Settings
     now: datetime
     position: BrokerPosition
+    sign: int
     contract: Contract | None
     price: Decimal | None
     own: list[BrokerOrder]
@@ -182,11 +184,6 @@ class _Case(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def name(self) -> str:
         return contract_name(self.state, self.position.contract_id)
-
-    @property
-    def sign(self) -> int:
-        """1 for a long position, -1 for a short one."""
-        return self.position.type.sign
 
     def is_better(self, price: Decimal, other: Decimal) -> bool:
         """Return whether ``price`` is the more favorable one.
@@ -200,11 +197,24 @@ class _Case(msgspec.Struct, frozen=True, kw_only=True):
         return self.price is not None and not self.is_better(self.price, stop_price)
 
 
-class _Target(msgspec.Struct, frozen=True):
-    """The price at which a stop should be, and why: ``10 ticks from the entry``."""
+class _Target(NamedTuple):
+    """The price at which a stop should be.
+
+    :ivar ticks: how far it is from ``start``, away from the market if negative.
+    :ivar where: where that is, such as ``behind {start}``.
+    """
 
     price: Decimal
-    why: str
+    start: Decimal
+    ticks: int
+    where: str
+
+    @property
+    def why(self) -> str:
+        """Why it should be there, such as ``10 ticks from the entry``."""
+        if not self.ticks:
+            return "at the entry"
+        return f"{counted(abs(self.ticks), 'tick')} {self.where.format(start=self.start)}"
 
 
 def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
@@ -215,17 +225,21 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
     asked = known.asked
     commands: list[Command] = []
     wakes: list[datetime] = []
+    warnings: list[str] = []
     headroom: dict[str, Headroom] = {}
     for contract_id, own in _own_stops(state).items():
         # A stop that would not close a position protects nothing, and a fill of it would open a new one.
-        strays = _withdrawals(state, [order for order in own if not is_exit(state, order)])
+        exits = [order for order in own if is_exit(state, order)]
+        strays = _withdrawals(state, [order for order in own if order not in exits])
         position = state.positions.get(contract_id)
         note, managed = None, NOTHING
         if position is not None and position.size:
-            case = _case(state, settings, position, own, now)
+            case = _case(state, settings, position, exits, now)
             note = _note(case, known.notes.get(contract_id))
             managed = _manage(case, note)
             headroom[contract_id] = _headroom(case, note)
+            if warning := _warning(case):
+                warnings.append(warning)
         wake_at = managed.wake_at
         # The account's state does not have the effect of a command yet when the next event comes, and the
         # rule must not give the command twice.
@@ -249,7 +263,7 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
         commands=tuple(commands),
         memory=remember(Memory(notes=notes, asked=asked), known),
         wake_at=min(wakes, default=None),
-        warnings=tuple(_warnings(state, settings, now)),
+        warnings=tuple(warnings),
         # What waits is given up when prices change.
         headroom=None if wakes else headroom,
     )
@@ -295,30 +309,33 @@ def _case(
     state: AccountState,
     settings: Settings,
     position: BrokerPosition,
-    own: Iterable[BrokerOrder],
+    own: list[BrokerOrder],
     now: datetime,
 ) -> _Case:
     """Return the case of an open position.
 
-    ``own`` are the rule's stops in its contract.
+    ``own`` are the rule's stops that would close it.
     """
+    sign = position.type.sign
 
     def nearness(order: BrokerOrder) -> Decimal:
         # A price of zero is a price.
         price = position.average_price if order.stop_price is None else order.stop_price
-        return price * position.type.sign
+        return price * sign
 
-    own = sorted([each for each in own if is_exit(state, each)], key=nearness, reverse=True)
+    if len(own) > 1:
+        own = sorted(own, key=nearness, reverse=True)
     traders = [order for order in protecting_stops(state, position) if order not in own]
     return _Case(
         state=state,
         settings=settings,
         now=now,
         position=position,
+        sign=sign,
         contract=state.contract(position.contract_id),
         price=fresh_mark(state, position, now),
         own=own,
-        needed=max(0, position.size - contracts_left(traders)),
+        needed=max(0, position.size - contracts_left(traders)) if traders else position.size,
     )
 
 
@@ -364,7 +381,7 @@ def _manage(case: _Case, note: Note) -> RuleResult:
     The module's docstring has the cases.
     """
     if not case.needed:
-        return RuleResult(commands=_withdrawals(case.state, case.own))
+        return RuleResult(commands=_withdrawals(case.state, case.own)) if case.own else NOTHING
     if not case.own:
         return _place(case, note)
     nearest, *others = case.own
@@ -444,15 +461,13 @@ def _targets(case: _Case, note: Note) -> Iterator[_Target]:
     if case.contract is None:
         return
     tick = case.contract.tick_size
+    towards_loss = round_down_to_tick if case.sign > 0 else round_up_to_tick
     entry, settings = case.position.average_price, case.settings
 
     def at(start: Decimal, ticks: int, where: str) -> _Target:
         """Return the target ``ticks`` better than ``start``, away from the market."""
-        towards_loss = round_down_to_tick if case.sign > 0 else round_up_to_tick
         price = towards_loss(start + ticks * tick * case.sign, tick)
-        return _Target(
-            price, f"{counted(abs(ticks), 'tick')} {where}" if ticks else "at the entry"
-        )
+        return _Target(price, start, ticks, where)
 
     if settings.auto_stop_loss:
         yield at(entry, -settings.stop_loss_ticks, "from the entry")
@@ -464,7 +479,7 @@ def _targets(case: _Case, note: Note) -> Iterator[_Target]:
     if breakeven.enabled and gained >= breakeven.profit_trigger_ticks * tick:
         yield at(entry, breakeven.offset_ticks, "beyond the entry")
     if trailing.enabled and gained >= trailing.activation_ticks * tick:
-        yield at(note.best, -trailing.trail_distance_ticks, f"behind {note.best}")
+        yield at(note.best, -trailing.trail_distance_ticks, "behind {start}")
 
 
 def _risk(case: _Case, stop_price: Decimal) -> str:
@@ -487,22 +502,24 @@ def _risk(case: _Case, stop_price: Decimal) -> str:
 
 def _withdrawals(state: AccountState, orders: Iterable[BrokerOrder]) -> tuple[WithdrawStop, ...]:
     return tuple(
-        WithdrawStop(
-            reason=f"Stop for {counted(order.remaining, 'contract')} "
-            f"of {contract_name(state, order.contract_id)} not needed any more",
-            order_id=order.id,
-        )
-        for order in orders
+        [
+            WithdrawStop(
+                reason=f"Stop for {counted(order.remaining, 'contract')} "
+                f"of {contract_name(state, order.contract_id)} not needed any more",
+                order_id=order.id,
+            )
+            for order in orders
+        ]
     )
 
 
-def _warnings(state: AccountState, settings: Settings, now: datetime) -> Iterator[str]:
-    for position in state.open_positions:
-        contract_id = position.contract_id
-        if state.contract(contract_id) is None:
-            yield f"{contract_id}: tick size unknown, it gets no stop"
-        elif settings.follows_profit and fresh_mark(state, position, now) is None:
-            yield f"{contract_name(state, contract_id)}: no fresh quote, its stop does not follow"
+def _warning(case: _Case) -> str:
+    """Return why the rule does not manage a position, or not all of it; empty if it does."""
+    if case.contract is None:
+        return f"{case.position.contract_id}: tick size unknown, it gets no stop"
+    if case.settings.follows_profit and case.price is None:
+        return f"{case.name}: no fresh quote, its stop does not follow"
+    return ""
 
 
 RULE: Final = Rule(
