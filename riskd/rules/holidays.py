@@ -28,7 +28,8 @@ class Window(NamedTuple):
     end: datetime
 
 
-class ExchangeHolidays(msgspec.Struct, frozen=True):
+# Calendars of trading hours have it in the key of a cache.
+class ExchangeHolidays(msgspec.Struct, frozen=True, cache_hash=True):
     """The holidays of an exchange.
 
     :ivar known_until: the last date for which they are known.

@@ -7,7 +7,7 @@ all trading ends over the weekend, from Friday 16:00 to Sunday 17:00 in Chicago.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from itertools import count
@@ -164,6 +164,8 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
 
     def session(self, root: str | None) -> Session | None:
         """Return the hours of a root that has its own."""
+        if not self.sessions:
+            return None
         wanted = (root or "").upper()
         return next((each for name, each in self.sessions.items() if name.upper() == wanted), None)
 
@@ -200,7 +202,12 @@ class Calendar(NamedTuple):
 
     def is_open(self, now: datetime) -> bool:
         """Return whether trading is allowed at ``now``."""
-        return _next_window(self, now).start <= now
+        return self.next_window(now).start <= now
+
+    def next_window(self, now: datetime) -> Window:
+        """Return the first time of trading that is not over."""
+        windows = _windows_near(self, now.astimezone(UTC).date())
+        return next(window for window in windows if window.end > now)
 
     def next_start(self, now: datetime) -> datetime:
         """Return the first start of trading after ``now``."""
@@ -208,17 +215,11 @@ class Calendar(NamedTuple):
 
     def next_edge(self, now: datetime) -> datetime:
         """Return the first start or end of trading after ``now``."""
-        window = _next_window(self, now)
+        window = self.next_window(now)
         return window.end if window.start <= now else window.start
 
     def __str__(self) -> str:
         return f"{self.start} to {self.end} {self.zone}"
-
-
-def _next_window(calendar: Calendar, now: datetime) -> Window:
-    """Return the first window that is not over."""
-    windows = _windows_near(calendar, now.astimezone(UTC).date())
-    return next(window for window in windows if window.end > now)
 
 
 # A rule is checked at each order, and a window takes time zone conversions.
@@ -276,11 +277,18 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
 
     An account without positions is no breach, and an order that closes a position may work.
     """
-    calendars = {_calendar_of(state, settings, each) for each in state.active_contracts}
-    # Trading hours end although nothing happens, so the rule wants to be woken then.
-    edges = [calendar.next_edge(trigger.now) for calendar in calendars]
+    now, closed = trigger.now, set[str]()
+    edges: list[datetime] = []
+    for contract_id in state.active_contracts:
+        window = _calendar_of(state, settings, contract_id).next_window(now)
+        if window.start <= now:
+            edges.append(window.end)
+        else:
+            edges.append(window.start)
+            closed.add(contract_id)
     return RuleResult(
-        commands=_commands(state, settings, trigger),
+        commands=_commands(state, settings, trigger, closed) if closed else (),
+        # Trading hours end although nothing happens, so the rule wants to be woken then.
         wake_at=min(edges, default=None),
         warnings=_warnings(state, settings, trigger.now),
     )
@@ -296,10 +304,15 @@ def gauges(_state: AccountState, settings: Settings, now: datetime) -> tuple[Gau
     )
 
 
-def _commands(state: AccountState, settings: Settings, trigger: Trigger) -> tuple[Command, ...]:
+def _commands(
+    state: AccountState, settings: Settings, trigger: Trigger, closed: Collection[str]
+) -> tuple[Command, ...]:
+    """Return what to do about the contracts outside their trading hours."""
     now = trigger.now
     commands: dict[str | int, Command] = {}
     for position in state.open_positions:
+        if position.contract_id not in closed:
+            continue
         session = settings.session(state.root(position.contract_id))
         calendar = settings.calendar(session)
         opened = opened_at(position)
@@ -309,7 +322,7 @@ def _commands(state: AccountState, settings: Settings, trigger: Trigger) -> tupl
             and opened is not None
             and calendar.is_open(opened)
         )
-        if calendar.is_open(now) or is_kept:
+        if is_kept:
             continue
         name = contract_name(state, position.contract_id)
         reason = f"{position.size} {name} held outside trading hours ({_closed(calendar, now)})"
@@ -318,10 +331,10 @@ def _commands(state: AccountState, settings: Settings, trigger: Trigger) -> tupl
             return (Flatten(reason=reason, lock=Lock(until=calendar.next_start(now))),)
         commands[position.contract_id] = close_position(position, reason)
     for order in affected_orders(state, trigger):
-        calendar = _calendar_of(state, settings, order.contract_id)
         # Closing a position cancels the orders of its contract.
         is_handled = order.contract_id in commands or is_exit(state, order)
-        if not calendar.is_open(now) and not is_handled:
+        if order.contract_id in closed and not is_handled:
+            calendar = _calendar_of(state, settings, order.contract_id)
             name = contract_name(state, order.contract_id)
             what = f"{order.side.name.lower()} {order.size} {name}"
             reason = f"Order to {what} outside trading hours ({_closed(calendar, now)})"
