@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final, Literal
@@ -51,14 +52,15 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
 
 def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
     """Close the positions whose time for a stop is over."""
-    known = windows(state, settings, trigger.now)
+    remembered = _remembered(state)
+    known = _windows(state, settings, trigger.now, remembered)
     commands: list[Command] = []
     deadlines: list[datetime] = []
-    for position in state.open_positions:
-        window = known[position.contract_id]
-        deadline = window.began + settings.grace
+    for contract_id, window in known.items():
         if window.is_covered:
             continue
+        position = state.positions[contract_id]
+        deadline = window.began + settings.grace
         if trigger.now < deadline:
             deadlines.append(deadline)
             continue
@@ -72,7 +74,7 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
         commands.append(close_position(position, reason, asks_broker_first=True))
     return RuleResult(
         commands=tuple(commands),
-        memory=remember(known, _remembered(state)),
+        memory=remember(known, remembered),
         wake_at=min(deadlines, default=None),
     )
 
@@ -101,7 +103,12 @@ def _remembered(state: AccountState) -> dict[str, Window]:
 
 def windows(state: AccountState, settings: Settings, now: datetime) -> dict[str, Window]:
     """Return the window of each open position, by contract id."""
-    remembered = _remembered(state)
+    return _windows(state, settings, now, _remembered(state))
+
+
+def _windows(
+    state: AccountState, settings: Settings, now: datetime, remembered: Mapping[str, Window]
+) -> dict[str, Window]:
     found: dict[str, Window] = {}
     for position in state.open_positions:
         known = remembered.get(position.contract_id)
@@ -120,7 +127,7 @@ def windows(state: AccountState, settings: Settings, now: datetime) -> dict[str,
             opened=position.created_at,
             side=position.type,
             # A date ahead of the present counts as the present: the time must not last longer than it may.
-            began=min(began, now),
+            began=now if now < began else began,
             is_covered=is_covered,
         )
     return found

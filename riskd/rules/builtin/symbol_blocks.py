@@ -5,8 +5,9 @@ The rule sets no lock: the trader may go on with other products.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Annotated, Any, Final, Literal
 
 from riskd.model.account import AccountState
@@ -46,7 +47,12 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
     @property
     def blocked(self) -> frozenset[str]:
         """The blocked roots in upper case."""
-        return frozenset(symbol.upper() for symbol in self.blocked_symbols)
+        return _upper(self.blocked_symbols)
+
+
+@lru_cache(maxsize=64)
+def _upper(symbols: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(symbol.upper() for symbol in symbols)
 
 
 def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
@@ -57,20 +63,41 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
     blocked = settings.blocked
     if not blocked:
         return NOTHING
+    roots = {each: state.root(each) for each in state.active_contracts}
+    found = {key: root for key, root in roots.items() if root and root.upper() in blocked}
+    return RuleResult(
+        commands=_commands(state, settings, trigger, found) if found else (),
+        warnings=tuple(
+            [
+                f"Symbol of {contract_id} unknown: cannot tell whether it is blocked"
+                for contract_id, root in roots.items()
+                if root is None
+            ]
+        ),
+    )
+
+
+def _commands(
+    state: AccountState, settings: Settings, trigger: Trigger, blocked: Mapping[str, str]
+) -> tuple[Command, ...]:
+    """Return what to do about the blocked contracts of the account.
+
+    :param blocked: their roots, by contract id.
+    """
     commands: dict[str | int, Command] = {}
     for position in _positions_to_check(state, trigger) if settings.close_existing else ():
-        root = _root(state, position.contract_id)
-        if root.upper() in blocked:
+        root = blocked.get(position.contract_id)
+        if root is not None:
             reason = f"{root} is blocked: {position.size} held"
             commands[position.contract_id] = close_position(position, reason)
     for order in affected_orders(state, trigger):
-        root = _root(state, order.contract_id)
+        root = blocked.get(order.contract_id)
         # Closing a position cancels the orders of its contract.
         is_handled = order.contract_id in commands or is_exit(state, order)
-        if root.upper() in blocked and not is_handled:
+        if root is not None and not is_handled:
             reason = f"{root} is blocked: order to {order.side.name.lower()} {order.size}"
             commands[order.id] = RejectOrder(reason=reason, order_id=order.id)
-    return RuleResult(commands=tuple(commands.values()), warnings=tuple(_warnings(state)))
+    return tuple(commands.values())
 
 
 def gauges(_state: AccountState, settings: Settings, _now: datetime) -> tuple[Gauge, ...]:
@@ -85,17 +112,6 @@ def _positions_to_check(state: AccountState, trigger: Trigger) -> tuple[BrokerPo
         contract_id = trigger.subject.contract_id
         return tuple([each for each in state.open_positions if each.contract_id == contract_id])
     return state.open_positions
-
-
-def _root(state: AccountState, contract_id: str) -> str:
-    """Return a contract's root; empty while it is unknown."""
-    return state.root(contract_id) or ""
-
-
-def _warnings(state: AccountState) -> Iterator[str]:
-    for contract_id in state.active_contracts:
-        if state.root(contract_id) is None:
-            yield f"Symbol of {contract_id} unknown: cannot tell whether it is blocked"
 
 
 RULE: Final = Rule(
