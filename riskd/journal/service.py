@@ -62,8 +62,6 @@ RETRY_SECONDS: Final = 1.0
 WATCHED_EVERY: Final = 2.0
 """How long after a write, or a look before, the journal's files are looked at, in seconds at most."""
 
-_ROUNDING_SECONDS: Final = 0.001
-
 _SLOW_WRITE: Final = "The state file takes over a second to write; lockouts and enforcement actions are announced late"
 _SLOW_COPY: Final = (
     "The state file takes over a second to publish; consoles may start with old data"
@@ -144,7 +142,8 @@ class JournalService(Service):
         self._is_recovered = False
         self._unpublished = _Unpublished.STATES
         self._published_at = -inf
-        self._quotes_due = -inf
+        # The moment at which quotes were last written.
+        self._quotes_tick = -1
         # The next write is for these, and its copy for these.
         self._writers: list[Deferred[str]] = []
         self._clients: list[Deferred[None]] = []
@@ -345,7 +344,7 @@ class JournalService(Service):
             writers=self._writers,
             clients=self._clients,
             publishes=has_clients or (not self._writers and self._is_publication_due()),
-            takes_quotes=has_clients or self._clock.seconds() >= self._quotes_due,
+            takes_quotes=has_clients or self._tick() > self._quotes_tick,
         )
         self._writers, self._clients = [], []
         if write.publishes:
@@ -353,10 +352,8 @@ class JournalService(Service):
             self._unpublished = _Unpublished.NOTHING
         why_not = await self._perform(write)
         self._in_progress = None
-        if write.takes_quotes and why_not is not None:
-            wait = until_next(QUOTES_WRITTEN_EVERY, self._clock)
-            # The sum may be more than the time of the timer that is set for it, by a rounding error.
-            self._quotes_due = self._clock.seconds() + wait - _ROUNDING_SECONDS
+        if write.takes_quotes:
+            self._quotes_tick = self._tick()
         if why_not is None and not self.running:
             why_not = _STOPPED
         elif why_not == "":
@@ -377,7 +374,15 @@ class JournalService(Service):
         elif self._unpublished is _Unpublished.STATES:
             self._write_within(WRITE_BEHIND_SECONDS)
         elif self._unpublished is _Unpublished.QUOTES:
-            self._write_within(max(self._quotes_due - self._clock.seconds(), 0))
+            is_late = self._tick() > self._quotes_tick
+            self._write_within(0 if is_late else until_next(QUOTES_WRITTEN_EVERY, self._clock))
+
+    def _tick(self) -> int:
+        """Return the number of the moment that was last for quotes to be written.
+
+        A timer that is early by a rounding error comes at its moment.
+        """
+        return int(self._clock.seconds() / QUOTES_WRITTEN_EVERY + 0.001)
 
     def _mark(self, state: AccountState) -> EquityMark | None:
         """Return the figures of an account, which are computed once for each state."""
