@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final
 
 import msgspec
 
 from riskd.model.account import AccountState
+from riskd.model.broker import BrokerTrade
 from riskd.model.events import GatewayUserTrade, LockoutSet
 from riskd.model.money import ZERO
+from trader.model.same import Same
 
 COOLDOWN_AFTER_LOSS: Final = "RULE-007"
 _TRADE_RULES: Final = ("RULE-003", "RULE-006", COOLDOWN_AFTER_LOSS)
 """Daily realized loss, trade frequency and cooldown: rules that count trades or add up their P&L."""
+
+
+_CACHED: Final = 8
+"""Accounts whose trades are kept in order: a console has one on the screen, several pages have one each."""
 
 
 class DayTrade(msgspec.Struct, frozen=True):
@@ -28,11 +37,18 @@ class DayTrade(msgspec.Struct, frozen=True):
 
 def trades_of_the_day(state: AccountState) -> tuple[DayTrade, ...]:
     """Return the trading day's full-turn trades, oldest first, with their totals."""
-    began = state.day_began
+    return _trades_since(Same(state.trades), state.day_began)
+
+
+# The trades change a few times a minute, the screen several times a second.
+@lru_cache(maxsize=_CACHED)
+def _trades_since(
+    known: Same[Mapping[int, BrokerTrade]], began: datetime | None
+) -> tuple[DayTrade, ...]:
     trades = sorted(
         (
             trade
-            for trade in state.trades.values()
+            for trade in known.value.values()
             if began is None or trade.execution_time >= began
         ),
         # Trades may have the same time; their ids give them one order.
@@ -43,6 +59,12 @@ def trades_of_the_day(state: AccountState) -> tuple[DayTrade, ...]:
         total += trade.profit_and_loss
         found.append(DayTrade(trade, total))
     return tuple(found)
+
+
+@lru_cache(maxsize=_CACHED)
+def latest_trade(known: Same[Mapping[int, BrokerTrade]]) -> datetime | None:
+    """Return when the latest of an account's trades was received; ``None`` for none."""
+    return max([trade.timestamp for trade in known.value.values()], default=None)
 
 
 def trades_behind(lock: LockoutSet, state: AccountState) -> tuple[DayTrade, ...]:

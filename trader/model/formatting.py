@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import unicodedata
 from datetime import datetime
 from decimal import Decimal
@@ -13,6 +14,9 @@ from riskd.model.money import to_cents
 
 UNKNOWN: Final = "-"
 """Takes the place of an unknown number, which must not look like a zero."""
+
+_CACHED: Final = 1024
+"""Times whose words are kept, and texts beyond ASCII with their form and width: most are the same in each draw."""
 
 _MINUTE: Final = 60
 _HOUR: Final = 60 * _MINUTE
@@ -33,6 +37,12 @@ def price(value: Decimal, places: int | None) -> str:
 
 def clock(moment: datetime) -> str:
     """Return the local time of day, ``14:03:22``."""
+    return _clock(moment, time.tzname)
+
+
+# The lines of the feed have the same times in each draw.
+@lru_cache(maxsize=_CACHED)
+def _clock(moment: datetime, _zone: tuple[str, str]) -> str:
     return _local(moment).strftime("%H:%M:%S")
 
 
@@ -108,10 +118,6 @@ _DISPUTED: Final = frozenset(
     for code in range(first, last + 1)
 )
 """Characters that are safe by their properties, and all the same take different room on different terminals."""
-
-
-_CACHED: Final = 1024
-"""Texts beyond ASCII whose form and width are kept: most are rules and bars, the same in each draw."""
 
 
 class _TerminalForms(dict[int, str]):

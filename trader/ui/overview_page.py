@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 from trader.model.day_trades import trades_of_the_day
@@ -39,6 +40,8 @@ _LEFT: Final = 80
 _CLOSE_ROWS: Final = 16
 """From so many rows on there is room for what the end of the day would do to the nearest floor."""
 
+_CACHED: Final = 16
+
 _CURVE_ROWS: Final = 12
 """The curve gets at least so many rows, and at most twice as many: a higher one shows no more."""
 
@@ -63,7 +66,7 @@ def _left(
         lines += _nearest_limit(view, now, width, with_close=rows >= _CLOSE_ROWS)
     tables = [panel(view, now, width) for panel, _ in _TABLES]
     reserved = _ACTIVITY_ROWS if rows >= _ROOMY else 0
-    heights = _share_rows(rows - len(lines) - reserved, [len(table) for table in tables])
+    heights = _share_rows(rows - len(lines) - reserved, tuple([len(table) for table in tables]))
     for table, height in zip(tables, heights, strict=True):
         lines += truncate(table, height)
     return lines + panels.activity(view, now, width, rows - len(lines))
@@ -98,7 +101,9 @@ def _right(view: View, now: datetime, width: int, rows: int) -> list[StyledLine]
     return lines + pnl_curve(view, trades, width, height)
 
 
-def _share_rows(room: int, wanted: list[int]) -> list[int]:
+# The tables seldom change their sizes.
+@lru_cache(maxsize=_CACHED)
+def _share_rows(room: int, wanted: tuple[int, ...]) -> tuple[int, ...]:
     """Return how many of ``room`` lines each table gets.
 
     The first positions come before all else; then each title has its line, and the tables take rows in turns.
@@ -107,10 +112,10 @@ def _share_rows(room: int, wanted: list[int]) -> list[int]:
     given[0] = min(_FIRST_POSITIONS, wanted[0], max(0, room))
     room -= given[0]
     turns = [0, *[1] * (len(wanted) - 1)]
-    while room > 0 and given != wanted:
+    while room > 0 and tuple(given) != wanted:
         for index, wish in enumerate(wanted):
             more = max(0, min(turns[index], wish - given[index], room))
             given[index] += more
             room -= more
         turns = [rows for _, rows in _TABLES]
-    return given
+    return tuple(given)

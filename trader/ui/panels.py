@@ -11,8 +11,10 @@ from typing import Final
 from riskd.model.equity import net_pnl
 from riskd.model.events import GatewayUserPosition, MarketQuote, OrderSide, OrderType, PositionType
 from riskd.model.formatting import contract_name
-from trader.model.formatting import UNKNOWN, age, clock, countdown, money
+from trader.model.day_trades import latest_trade
+from trader.model.formatting import UNKNOWN, age, clock, countdown, money, price
 from trader.model.limit_usage import unknown_open_pnl
+from trader.model.same import Same
 from trader.model.stop_grace import Unprotected, unprotected
 from trader.model.view import (
     SILENT_SECONDS,
@@ -83,9 +85,10 @@ def pnl(view: View, now: datetime, width: int) -> list[StyledLine]:
     ]
     if unrealized.unknown:
         more_figures.append(("dim", f"  ({unrealized.unknown})"))
+    last = latest_trade(Same(account.trades))
     marks = [account.quotes.get(position.contract_id) for position in held]
     moments = [
-        *(trade.timestamp for trade in account.trades.values()),
+        *([] if last is None else [last]),
         *(quote.timestamp for quote in marks if quote is not None),
     ]
     title = panel_title(name, width, data_age(view, moments, now))
@@ -243,7 +246,8 @@ def quotes(view: View, now: datetime, width: int) -> list[StyledLine]:
 
 
 def _quote(view: View, quote: MarketQuote, now: datetime, width: int) -> StyledLine:
-    account, contract_id = view.account, quote.contract_id
+    account, contract = view.account, view.account.contract(quote.contract_id)
+    places = contract.price_places if contract else None
     seconds = quote_age(quote, now)
     # A last known quote stays, dimmed and with its age; a live market that is silent has no quote.
     is_silent = view.is_live and seconds > SILENT_SECONDS
@@ -253,15 +257,16 @@ def _quote(view: View, quote: MarketQuote, now: datetime, width: int) -> StyledL
     else:
         state = age(seconds) if is_new else f"stale {age(seconds)}"
     style = current_style(view, "text" if is_new else "dim")
-    cells = [(current_style(view, "strong"), contract_name(account, contract_id), 8)]
-    for name, price in (("bid", quote.bid), ("ask", quote.ask), ("last", quote.last)):
-        shown = UNKNOWN if is_silent else contract_price(account, contract_id, price)
+    contract_words = contract.name if contract else quote.contract_id
+    cells = [(current_style(view, "strong"), contract_words, 8)]
+    for name, value in (("bid", quote.bid), ("ask", quote.ask), ("last", quote.last)):
+        shown = UNKNOWN if is_silent else price(value, places)
         if width >= _WIDE:
             cells += [("dim", name, len(name)), (style, shown, -11)]
         else:
             cells.append((style, shown, -10))
     # The daemon subscribes only to contracts with a position or a working order; other quotes just end.
-    is_expected = is_silent and not account.holds_or_works(contract_id)
+    is_expected = is_silent and not account.holds_or_works(quote.contract_id)
     state_style = "dim" if is_new or is_expected else "warning"
     return table_row([*cells, (state_style, state, len(state))])
 

@@ -13,6 +13,7 @@ from riskd.model.formatting import dollars
 from trader.model.day_trades import DayTrade
 from trader.model.formatting import money
 from trader.model.limit_usage import LossLevel, nearest_loss_level
+from trader.model.same import Same
 from trader.model.view import View, is_current
 from trader.ui.styled_text import StyledLine, text_of
 
@@ -27,8 +28,7 @@ _FAR: Final = 4
 
 def pnl_curve(view: View, trades: Sequence[DayTrade], width: int, height: int) -> list[StyledLine]:
     """Return the day's P&L after each trade as a curve; empty without room."""
-    totals = tuple([one.total for one in trades])
-    curve = draw_curve(totals, nearest_loss_level(view.account), width, height)
+    curve = _known_curve(Same(trades), nearest_loss_level(view.account), width, height)
     if is_current(view):
         return list(curve)
     return [[("dim", text_of(line))] for line in curve]
@@ -36,8 +36,14 @@ def pnl_curve(view: View, trades: Sequence[DayTrade], width: int, height: int) -
 
 # The curve changes with each trade, the screen several times a second.
 @lru_cache(maxsize=8)
+def _known_curve(
+    trades: Same[Sequence[DayTrade]], limit: LossLevel | None, width: int, height: int
+) -> tuple[StyledLine, ...]:
+    return draw_curve([one.total for one in trades.value], limit, width, height)
+
+
 def draw_curve(
-    totals: tuple[Decimal, ...], limit: LossLevel | None, width: int, height: int
+    totals: Sequence[Decimal], limit: LossLevel | None, width: int, height: int
 ) -> tuple[StyledLine, ...]:
     """Return running totals as a curve.
 

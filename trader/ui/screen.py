@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 import urwid
@@ -34,6 +35,7 @@ MAX_DRAWS_A_SECOND: Final = 20
 _QUOTE_DRAWS_A_SECOND: Final = 5
 
 _FOOTER_ROWS: Final = 1
+_CACHED: Final = 16
 _HELP: Final = "? help"
 _QUIT: Final = "  q quit"
 
@@ -244,9 +246,13 @@ def _tabs_and_end(ui_state: UiState, columns: int) -> tuple[StyledLine, StyledLi
 
     With the longest names that fit.  They come before the keys, and what the trader has switched before both.
     """
-    modes, keys = _modes(ui_state), _keys_shown(ui_state)
-    whole, short = [page.name for page in PAGES], [page.short for page in PAGES]
-    only_shown = [page.short if page is PAGES[ui_state.page] else "" for page in PAGES]
+    return _known_tabs(ui_state.page, _modes(ui_state), _keys_shown(ui_state), columns)
+
+
+@lru_cache(maxsize=_CACHED)
+def _known_tabs(page: int, modes: str, keys: str, columns: int) -> tuple[StyledLine, StyledLine]:
+    whole, short = [each.name for each in PAGES], [each.short for each in PAGES]
+    only_shown = [each.short if number == page else "" for number, each in enumerate(PAGES)]
     for names, gap, end in (
         (whole, " ", f"{modes}{keys}"),
         (whole, "", f"{modes}{keys}"),
@@ -255,7 +261,7 @@ def _tabs_and_end(ui_state: UiState, columns: int) -> tuple[StyledLine, StyledLi
         (short, "", f"{modes}{_HELP}"),
         (only_shown, " ", f"{modes}?"),
     ):
-        tabs = [_tab(number, name, gap, ui_state) for number, name in enumerate(names)]
+        tabs = [_tab(number, name, gap, page) for number, name in enumerate(names)]
         if length(tabs) + len(end) < columns:
             return tabs, [("dim", end)]
     return [], []
@@ -265,9 +271,9 @@ def _keys_shown(ui_state: UiState) -> str:
     return _HELP if ui_state.is_page else _HELP + _QUIT
 
 
-def _tab(number: int, name: str, gap: str, ui_state: UiState) -> tuple[str | None, str]:
+def _tab(number: int, name: str, gap: str, page: int) -> tuple[str | None, str]:
     label = f"{number + 1} {name}".strip()
-    return ("select", f"[{label}]") if number == ui_state.page else ("dim", f" {label}{gap}")
+    return ("select", f"[{label}]") if number == page else ("dim", f" {label}{gap}")
 
 
 def _modes(ui_state: UiState) -> str:

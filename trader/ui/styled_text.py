@@ -25,6 +25,9 @@ _TITLE_AND_ROW: Final = 2
 GAP: Final = "  "
 """Between two blocks beside each other."""
 
+_BLANK: Final = (None, " ")
+"""After each cell of a table."""
+
 
 def pnl_style(amount: Decimal) -> str:
     """Return the style of a gain or a loss."""
@@ -39,8 +42,13 @@ def table_row(cells: Sequence[tuple[str, str, int]]) -> StyledLine:
     line: StyledLine = []
     for style, text, width in cells:
         size = abs(width)
-        shown = text if text_width(text) <= size else f"{cut_text(text, size - 1)}…"
-        line += [(style, pad_text(shown, width)), (None, " ")]
+        if text.isascii() and len(text) <= size:
+            # Nearly all cells.
+            shown = text.rjust(size) if width < 0 else text.ljust(size)
+        else:
+            cut = text if text_width(text) <= size else f"{cut_text(text, size - 1)}…"
+            shown = pad_text(cut, width)
+        line += ((style, shown), _BLANK)
     return line
 
 
@@ -103,9 +111,11 @@ def side_by_side(
     """
     lines = []
     for one, other in zip_longest(left, right, fillvalue=StyledLine()):
-        fitted = fit(one, left_width)
-        padding = (None, " " * (left_width - length(fitted)))
-        lines.append([*fitted, padding, (None, GAP), *other])
+        size = length(one)
+        if size > left_width:
+            one = fit(one, left_width)  # noqa: PLW2901
+            size = length(one)
+        lines.append([*one, (None, " " * (left_width - size) + GAP), *other])
     return lines
 
 

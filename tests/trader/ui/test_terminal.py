@@ -138,9 +138,15 @@ class SpanTests(SynchronousTestCase):
         ):
             self.assertEqual(list(changed_spans(before, after)), spans)
 
-    @given(st.text("ab", max_size=40), st.data())
+    def test_a_letter_of_another_style_is_a_difference(self) -> None:
+        self.assertEqual(list(changed_spans("abc", "abc", "112", "122")), [(1, 2)])
+        self.assertEqual(
+            list(changed_spans("a" * 9, "b" + "a" * 8, "1" * 9, "1" * 8 + "2")), [(0, 1), (8, 9)]
+        )
+
+    @given(st.text("ab│", max_size=40), st.data())
     def test_writing_the_spans_makes_the_old_the_new(self, before: str, data: Any) -> None:
-        after = data.draw(st.text("ab", min_size=len(before), max_size=len(before)))
+        after = data.draw(st.text("ab│", min_size=len(before), max_size=len(before)))
         made = list(before)
         for begin, end in changed_spans(before, after):
             made[begin:end] = after[begin:end]
