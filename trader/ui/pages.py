@@ -262,7 +262,7 @@ def visible(selected: int, count: int, height: int) -> range:
 def row_mark(number: int, selected: int, count: int, shown: range) -> tuple[str, str]:
     """Return the mark of the selected row, or an arrow where there are more rows."""
     if number == selected:
-        return ("title", "> ")
+        return ("strong", "> ")
     if number == shown[0] > 0:
-        return ("title", "↑ ")
-    return ("title", "↓ " if number == shown[-1] < count - 1 else "  ")
+        return ("strong", "↑ ")
+    return ("strong", "↓ " if number == shown[-1] < count - 1 else "  ")

@@ -10,7 +10,8 @@ from tests.support.console import BEGIN, DAY, MNQ, at
 from tests.support.screen import LIMITS, MES, PageTestCase
 from trader.model.formatting import clock
 from trader.ui import pages
-from trader.ui.pages import PAGES, body, selected_text
+from trader.ui.pages import PAGES, body, row_mark, selected_text
+from trader.ui.palette import THEMES
 from trader.ui.styled_text import StyledLine, text_of
 
 
@@ -132,6 +133,16 @@ class ScrollTests(PageTestCase):
                 seen |= {text_of(line) for line in lines}
             self.assertEqual(whole - seen, set())
             self.change(scroll=0)
+
+
+class RowMarkTests(PageTestCase):
+    def test_no_theme_underlines_the_column_of_marks(self) -> None:
+        marks = {row_mark(number, 3, 9, range(1, 6)) for number in range(1, 6)}
+        self.assertEqual({"↑ ", "  ", "> ", "↓ "}, {text for _style, text in marks})
+        for name, theme in THEMES.items():
+            styles = {style: f"{colors} {attributes}" for style, colors, _, attributes in theme}
+            for style, text in marks:
+                self.assertNotIn("underline", styles[style], f"{text!r} in {name}")
 
 
 class DrawingTests(PageTestCase):
