@@ -132,6 +132,8 @@ class Console:
         self.navigation.apply_theme()
         self._throttle = RedrawThrottle(reactor.seconds)
         self._next_draw: IDelayedCall | None = None
+        # The accounts whose rows the last draw showed.
+        self._in_sight: list[int] = []
         self._draw = self._display.guard(self._draw_now)
         self._tick = self._display.guard(self._tick_now)
         self._work = RowWork(
@@ -258,11 +260,7 @@ class Console:
             self._work.begin()
 
     def _work_on_rows(self) -> None:
-        _columns, rows = self._terminal.get_cols_rows()
-        self._accounts.work(
-            in_sight(self.navigation.listed(), self.navigation.ui_state, machine_time(), rows),
-            ROWS_AT_ONCE,
-        )
+        self._accounts.work(self._in_sight, ROWS_AT_ONCE)
         self._schedule_draw(important=False)
 
     def _alarm_of_account(self, event: Event) -> None:
@@ -320,19 +318,21 @@ class Console:
         self._cancel_draw()
         self._throttle.record()
         # A malformed quote adds a line to the feed, which schedules a draw; that must not start within one.
+        listed = None
         if self.navigation.ui_state.is_all:
             self._accounts.catch_up()
+            listed, (_columns, rows) = self.navigation.listed(), self._terminal.get_cols_rows()
+            self._in_sight = in_sight(listed, self.navigation.ui_state, machine_time(), rows)
         else:
             self.navigation.session.read_quotes()
         self._screen.redraw()
         if self._terminal.started:
             self._main_loop.draw_screen()
             if self._display.set_title is not None:
-                is_all = self.navigation.ui_state.is_all
                 self._display.set_title(
-                    title_of_all(self.navigation.listed())
-                    if is_all
-                    else window_title(self.navigation.view())
+                    window_title(self.navigation.view())
+                    if listed is None
+                    else title_of_all(listed)
                 )
 
     def _cancel_draw(self) -> None:

@@ -38,6 +38,7 @@ from riskd.rules.interface import Gauge, Rule
 from riskd.rules.registry import RULES
 from riskd.rules.settings import Scope
 from trader.model.day_trades import COOLDOWN_AFTER_LOSS
+from trader.model.same import Same
 from trader.model.view import View, open_pnl, unknown_reason
 
 _Settings = TypeVar("_Settings")
@@ -151,7 +152,13 @@ def limit_usages(view: View, now: datetime) -> tuple[LimitUsage, ...]:
 
 def nearest_limit(usages: Iterable[LimitUsage]) -> LimitUsage | None:
     """Return the limit with the largest used share; ``None`` without numbers."""
-    return max(filter(can_be_neared, usages), key=_nearness, default=None)
+    nearest, most = None, None
+    for usage in usages:
+        # The share is worked out once for each: a row of an account asks for all.
+        share = usage.share if usage.acts and not usage.is_of_last_trade else None
+        if share is not None and (most is None or (share, usage.floor is not None) > most):
+            nearest, most = usage, (share, usage.floor is not None)
+    return nearest
 
 
 def nearest_first(usages: Iterable[LimitUsage]) -> list[LimitUsage]:
@@ -289,8 +296,9 @@ def _usages_of(rule_id: str, limit: Limit, view: View, now: datetime) -> list[Li
         # A gauge without a current value states a setting, which is known without any data.
         if gauge.current is not None:
             unknown = unknown_reason(view) or unknown
-        known = msgspec.structs.replace(gauge, current=None, words="") if unknown else gauge
-        acts, fields = _acts(rule.key, settings, gauge), msgspec.structs.asdict(known)
+        acts, fields = _acts(rule.key, settings, gauge), msgspec.structs.asdict(gauge)
+        if unknown:
+            fields |= {"current": None, "words": ""}
         usages.append(LimitUsage(rule_id=rule_id, unknown=unknown, acts=acts, **fields))
     return usages
 
@@ -338,12 +346,22 @@ def _unknown_open_pnl(
 
 
 def unknown_open_pnl(
-    view: View, now: datetime, counts: Callable[[str], bool] = lambda _name: True
+    view: View, now: datetime, counts: Callable[[str], bool] | None = None
 ) -> str:
     """Return why the open P&L is unknown; empty if it is known.
 
     :param counts: whether a position counts, by the name of its contract.
     """
+    return _unknown_of_all(Same(view), now) if counts is None else _unknown_of(view, now, counts)
+
+
+# Most limits of a view ask.
+@lru_cache(maxsize=1)
+def _unknown_of_all(view: Same[View], now: datetime) -> str:
+    return _unknown_of(view.value, now, lambda _name: True)
+
+
+def _unknown_of(view: View, now: datetime, counts: Callable[[str], bool]) -> str:
     for position in view.account.open_positions:
         name = contract_name(view.account, position.contract_id)
         if counts(name) and (unknown := open_pnl(view, position, now).unknown):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from riskd.model.formatting import counted
@@ -19,6 +20,7 @@ from trader.model.account_row import (
 from trader.model.formatting import UNKNOWN, age, clock, money
 from trader.model.gauge_words import figure, usage_words
 from trader.model.limit_usage import LimitUsage
+from trader.model.same import Same
 from trader.model.standing_words import standing_words
 from trader.model.ui_state import UiState
 from trader.model.view import Source
@@ -59,6 +61,11 @@ _STANDING_STYLES: Final = {
 }
 _GRAVEST_FIRST: Final = tuple(reversed(Standing))
 
+_NO_TIME: Final = datetime.min.replace(tzinfo=UTC)
+
+_CACHED: Final = 512
+"""Rows whose cells are kept."""
+
 _FIXED_ROWS: Final = 8
 """Rows of the screen that show no account, at least."""
 
@@ -81,6 +88,11 @@ class Column(NamedTuple):
     head: str
     width: int
     cell: Callable[[AccountRow, datetime, int], Cell]
+
+    @property
+    def is_lasting(self) -> bool:
+        """Whether its cell stays the same for as long as the row does."""
+        return self.cell not in (_standing, _source, _age)
 
 
 def _standing(row: AccountRow, now: datetime, width: int) -> Cell:
@@ -323,9 +335,11 @@ def _title(listed: AccountList, ui_state: UiState, columns: int) -> StyledLine:
 
 
 def _name_width(table: Sequence[Column], columns: int) -> int:
-    return columns - sum(abs(column.width) + 1 for column in table) - 1
+    return columns - sum([abs(column.width) + 1 for column in table]) - 1
 
 
+# The cells of a row are kept by the very table.
+@lru_cache(maxsize=_CACHED)
 def _table_for(columns: int) -> Sequence[Column]:
     """Return the columns after the name; a reason gets the room that is left."""
     table = next(table for least, table in _TABLES if columns >= least)
@@ -347,17 +361,30 @@ def _row(
     width: int,
     flashing: Collection[int],
 ) -> StyledLine:
-    name = ("strong", row.label, _name_width(table, width))
-    cells = [
-        name,
-        *((*column.cell(row, now, abs(column.width)), column.width) for column in table),
-    ]
+    cells = [("strong", row.label, _name_width(table, width))]
+    for column, lasting in zip(table, _lasting_cells(Same(row), Same(table)), strict=True):
+        style, text = lasting or column.cell(row, now, abs(column.width))
+        cells.append((style, text, column.width))
     if row.account_id in flashing:
         # An account that was just locked stands out as a whole.
         cells = [("alert", text, size) for _, text, size in cells]
     elif not row.is_current:
         cells = [(style if style == "alert" else "dim", text, size) for style, text, size in cells]
     return fit(table_row(cells), width)
+
+
+# Of the rows in sight, most are as in the draw before.
+@lru_cache(maxsize=_CACHED)
+def _lasting_cells(
+    row: Same[AccountRow], table: Same[Sequence[Column]]
+) -> tuple[Cell | None, ...]:
+    """Return the cells that do not depend on the time; ``None`` for the others."""
+    return tuple(
+        [
+            column.cell(row.value, _NO_TIME, abs(column.width)) if column.is_lasting else None
+            for column in table.value
+        ]
+    )
 
 
 def _detail(row: AccountRow, now: datetime, columns: int, *, is_tall: bool) -> list[StyledLine]:
