@@ -7,7 +7,7 @@ minutes is not in those.  A limit whose use neither shows is unknown, with the r
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
@@ -32,18 +32,23 @@ from riskd.rules.builtin import (
     daily_net_loss,
     daily_profit_target,
     daily_realized_loss,
+    daily_unrealized_loss,
     max_contracts,
     max_contracts_per_instrument,
+    max_unrealized_profit,
     maximum_loss,
     trade_frequency_limit,
+    weekly_limits,
 )
 from riskd.rules.interface import Gauge, Rule
 from riskd.rules.registry import RULES
+from riskd.rules.settings import Scope
 
 BY_TRADE: Final = "each trade"
 BY_MINUTE: Final = "each minute"
 
 _NOT_KEPT: Final = "not journaled"
+_NOT_BY_POSITION: Final = "not journaled for each position"
 _NO_MINUTES: Final = "the journal has no equity of that day"
 _RULES: Final = {rule.key: rule for rule in RULES}
 
@@ -109,6 +114,8 @@ def _uses_of_rule(day: Day, rule: Rule, table: Mapping[str, Any]) -> Iterator[Us
         yield from _most_held(day, rule, settings, unknown)
     elif rule is trade_frequency_limit.RULE:
         yield from _most_of_states(_traded_states(day), rule, settings, unknown)
+    elif rule is weekly_limits.RULE:
+        yield from _weekly(day, settings, unknown)
     elif measure is None:
         yield unknown
     else:
@@ -214,6 +221,56 @@ def _largest_drawdown(day: Day, settings: maximum_loss.Settings, use: Use) -> Us
     return _most(use, settings.drawdown, points, BY_MINUTE)
 
 
+def _open_loss(day: Day, settings: daily_unrealized_loss.Settings, use: Use) -> Use:
+    return _open(day, settings.scope is Scope.TOTAL, settings.loss_limit, -1, use)
+
+
+def _open_profit(day: Day, settings: max_unrealized_profit.Settings, use: Use) -> Use:
+    if settings.mode is max_unrealized_profit.Mode.BREAKEVEN:
+        return use
+    return _open(day, settings.scope is Scope.TOTAL, settings.profit_target, 1, use)
+
+
+def _open(day: Day, is_total: bool, limit: Decimal, sign: int, use: Use) -> Use:
+    if not is_total:
+        return msgspec.structs.replace(use, limit=limit, basis=_NOT_BY_POSITION)
+    points = [(each.at, sign * (each.equity - each.balance)) for each in day.counted]
+    return _most(use, limit, points, BY_MINUTE)
+
+
+def _weekly(day: Day, settings: weekly_limits.Settings, use: Use) -> Iterator[Use]:
+    """Yield the use of each limit of the week, until the day's end."""
+    today, account = day.day.key, day.journaled.account
+    monday = today - timedelta(days=today.weekday())
+    earlier = [each for key, each in account.days.items() if monday <= key < today]
+    net = sum((each.net for each in earlier), ZERO)
+    for name, limit, sign in (
+        ("net loss", settings.loss_limit, -1),
+        ("net profit", settings.profit_target, 1),
+    ):
+        if limit is not None:
+            points = [(each.at, sign * (net + each.net_pnl)) for each in day.counted]
+            named = msgspec.structs.replace(use, name=f"{use.name}, {name}")
+            yield _most(named, limit, points, BY_MINUTE)
+    most = settings.max_entries_and_exits
+    if most is None:
+        return
+    ended = account.days.get(today)
+    count = account.balance.entries_and_exits if ended is None else ended.entries_and_exits
+    before = sum(each.entries_and_exits for each in earlier)
+    for name, number, used in (("week", most.week, before + count), ("day", most.day, count)):
+        if number is not None:
+            yield msgspec.structs.replace(
+                use,
+                name=f"{use.name}, entries and exits of the {name}",
+                limit=Decimal(number),
+                most=Decimal(used),
+                at=max((each.at for each in day.executions), default=day.day.began),
+                unit="orders",
+                basis=BY_TRADE,
+            )
+
+
 _OF_HELD: Final = (max_contracts.RULE, max_contracts_per_instrument.RULE)
 
 _MEASURES: Final[Mapping[str, Callable[[Day, Any, Use], Use]]] = {
@@ -221,4 +278,6 @@ _MEASURES: Final[Mapping[str, Callable[[Day, Any, Use], Use]]] = {
     daily_net_loss.RULE.key: _net_loss,
     daily_profit_target.RULE.key: _profit,
     maximum_loss.RULE.key: _largest_drawdown,
+    daily_unrealized_loss.RULE.key: _open_loss,
+    max_unrealized_profit.RULE.key: _open_profit,
 }

@@ -291,6 +291,56 @@ class LimitTests(PageTestCase):
         self.assertEqual((unknown["Used at most"], unknown["Share"]), ("-", "-"))
         self.assertEqual(unknown["Measured at"], "not journaled")
 
+    def test_open_pnl_of_all_positions_is_that_of_each_minute(self) -> None:
+        self.settings = {
+            "daily_unrealized_loss": {"loss_limit": 400, "scope": "total"},
+            "max_unrealized_profit": {"profit_target": 100, "scope": "total"},
+        }
+        self.equity(TEN + timedelta(minutes=3), "50025")
+        page = self.page()
+        loss, profit = (self.limit(page, rule_id) for rule_id in ("RULE-004", "RULE-005"))
+        self.assertEqual(
+            (loss["Limit of"], loss["Used at most"], loss["Share"], loss["When"]),
+            ("$400.00", "$300.00", "75 %", "10:01:00"),
+        )
+        self.assertEqual(
+            (profit["Used at most"], profit["Share"], profit["When"]),
+            ("$25.00", "25 %", "10:03:00"),
+        )
+
+    def test_open_pnl_of_one_position_is_unknown(self) -> None:
+        self.settings = {"daily_unrealized_loss": {"loss_limit": 400}}
+        unknown = self.limit(self.page(), "RULE-004")
+        self.assertEqual((unknown["Limit of"], unknown["Used at most"]), ("$400.00", "-"))
+        self.assertEqual(unknown["Measured at"], "not journaled for each position")
+
+    def test_limits_of_the_week_count_its_earlier_days(self) -> None:
+        self.settings = {
+            "weekly_limits": {
+                "loss_limit": 1000,
+                "profit_target": 2000,
+                "max_entries_and_exits": {"week": 20, "day": 8},
+            }
+        }
+        days = {
+            DAY - timedelta(days=DAY.weekday() + 1): DayFigures(
+                net=Decimal(-5000), entries_and_exits=50
+            ),
+            DAY - timedelta(days=1): DayFigures(net=Decimal(-150), entries_and_exits=3),
+            DAY: DayFigures(net=Decimal(-74), entries_and_exits=2),
+        }
+        page = self.page(days=days)
+        found = [row for row in page.rows("limits") if "RULE-016" in row["Limit"]]
+        self.assertEqual(
+            [(row["Limit of"], row["Used at most"], row["Share"]) for row in found],
+            [
+                ("$1,000.00", "$450.00", "45 %"),
+                ("$2,000.00", "$0.00", "0 %"),
+                ("20 orders", "5 orders", "25 %"),
+                ("8 orders", "2 orders", "25 %"),
+            ],
+        )
+
     def test_contracts_held_are_counted_by_the_rules_themselves(self) -> None:
         entry = msgspec.structs.replace(EXECUTION, pnl=None, side=OrderSide.BUY, opened_at=None)
         for number, (minutes, size) in enumerate(((-3, 2), (-2, 1)), 10):
