@@ -13,6 +13,7 @@ import sqlite3
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from enum import IntEnum
+from functools import partial
 from math import inf
 from typing import Any, Final
 
@@ -142,7 +143,7 @@ class JournalService(Service):
         self._is_recovered = False
         self._unpublished = _Unpublished.STATES
         self._published_at = -inf
-        # The moment at which quotes were last written.
+        # The moment at which quotes were last written, or were the same.
         self._quotes_tick = -1
         # The next write is for these, and its copy for these.
         self._writers: list[Deferred[str]] = []
@@ -198,6 +199,7 @@ class JournalService(Service):
 
     def changed(self, *, only_quotes: bool = False) -> None:
         """Schedule a write and a publication, because states have changed."""
+        self._take_kept_result()
         if not only_quotes:
             self._unpublished = _Unpublished.STATES
             self._write_within(self._behind)
@@ -248,6 +250,7 @@ class JournalService(Service):
         """
         if not self.running:
             return succeed(None)
+        self._take_kept_result()
         write = self._in_progress
         copy = write if write and write.publishes else None
         if self._unpublished or (copy and not copy.takes_quotes):
@@ -278,6 +281,7 @@ class JournalService(Service):
     async def _finish(self) -> None:
         # The thread runs calls in order: what a write in progress has written must not be written again.
         await self._thread.run(lambda: None)
+        self._thread.deliver()
         last = _Write(
             writers=self._writers, clients=self._clients, publishes=True, takes_quotes=True
         )
@@ -294,6 +298,7 @@ class JournalService(Service):
 
     def _look_at_files(self) -> None:
         """Write now if others have changed the journal's files meanwhile."""
+        self._take_kept_result()
         if not self._is_recovered or self._in_progress or self._is_looking:
             return
         self._has_looked = not self._has_looked
@@ -333,8 +338,22 @@ class JournalService(Service):
 
     def _write_now(self) -> None:
         """Write and publish what is due now, or after the write in progress."""
+        self._take_kept_result()
         if not self._in_progress and self._is_ready and self.running:
             Deferred.fromCoroutine(self._write_once())
+
+    def _take_kept_result(self) -> None:
+        """Go on after a write that is over, if nothing has waited for it."""
+        if self._in_progress:
+            self._thread.deliver()
+
+    def _is_awaited(self, write: _Write) -> bool:
+        """Return whether the end of ``write`` means more than that the next one may begin.
+
+        The disk thread asks, and clients may have joined those of the write.
+        """
+        waiting = write.clients or self._writers or self._clients
+        return bool(waiting or self._problem or self._store.has_problem)
 
     async def _write_once(self) -> None:
         # A durable write does not wait for a copy that no client waits for.  A waiting client gets a
@@ -352,7 +371,7 @@ class JournalService(Service):
             self._unpublished = _Unpublished.NOTHING
         why_not = await self._perform(write)
         self._in_progress = None
-        if write.takes_quotes:
+        if write.takes_quotes and why_not == "":
             self._quotes_tick = self._tick()
         if why_not is None and not self.running:
             why_not = _STOPPED
@@ -431,7 +450,7 @@ class JournalService(Service):
             states = tuple(self._states())
             # Here and not in the thread: the open P&L is kept from one call to the next.
             marks = tuple(mark for mark in map(self._mark, states) if mark is not None)
-            outcome = await self._thread.run(lambda: work(states, marks))
+            outcome = await self._in_thread(write, partial(work, states, marks))
             if isinstance(outcome, Recovery):
                 self._take_over(outcome)
             elif not self._store.has_all_quotes:
@@ -453,6 +472,15 @@ class JournalService(Service):
             if is_over and not replaced:
                 self._report_problem("")
         return "" if may_write else None
+
+    def _in_thread(
+        self, write: _Write, work: Callable[[], Recovery | bool]
+    ) -> Deferred[Recovery | bool]:
+        """Do the work of a write in the thread; the end of one that nothing waits for wakes no reactor."""
+        is_ordinary = self._is_recovered and self.running and not self._store.has_outbox
+        if is_ordinary and not write.writers and not write.clients:
+            return self._thread.run_quietly(work, partial(self._is_awaited, write))
+        return self._thread.run(work)
 
     def _note_added(self, events: int, lost: int) -> None:
         """Note how many events have come to the outbox, and how many were lost."""

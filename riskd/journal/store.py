@@ -374,6 +374,11 @@ class Store:
         """Return what others have done to the journal's files, as a clause."""
         return "" if self._connection is None else self._watch.change(self._connection)
 
+    @property
+    def has_problem(self) -> bool:
+        """Whether :meth:`take_problem` has something to return."""
+        return bool(self._problem)
+
     def take_problem(self) -> str:
         """Return what others have done to the journal since the last call, as a sentence."""
         problem, self._problem = self._problem, ""

@@ -6,6 +6,7 @@ import threading
 from functools import partial
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.host.disk_thread import DiskThread
@@ -52,6 +53,41 @@ class DiskThreadTests(SynchronousTestCase):
     def test_an_exception_is_a_failure_of_the_deferred(self) -> None:
         self.disk.start()
         failing = self.disk.run(lambda: 1 / 0)
+        self.disk.stop()
+        self.reactor.turn()
+        self.failureResultOf(failing, ZeroDivisionError)
+
+    def quiet(self, is_awaited: list[bool]) -> Deferred[int]:
+        """Return the result of a quiet call; ``is_awaited`` has the answers to the question."""
+        self.disk.start()
+        quiet = self.disk.run_quietly(lambda: 1, lambda: is_awaited.pop(0))
+        self.disk.stop()
+        self.assertEqual(is_awaited, [])
+        return quiet
+
+    def test_a_result_that_nothing_waits_for_wakes_no_reactor(self) -> None:
+        quiet = self.quiet([False, False])
+        self.assertEqual(self.reactor.calls, [])
+        self.assertNoResult(quiet)
+        self.disk.deliver()
+        self.assertEqual(self.successResultOf(quiet), 1)
+
+    def test_a_quiet_result_that_something_waits_for_wakes_it(self) -> None:
+        quiet = self.quiet([True])
+        # What fires is the business of that turn alone.
+        self.disk.deliver()
+        self.assertNoResult(quiet)
+        self.reactor.turn()
+        self.assertEqual(self.successResultOf(quiet), 1)
+
+    def test_what_begins_to_wait_while_a_result_is_kept_is_not_left_alone(self) -> None:
+        quiet = self.quiet([False, True])
+        self.reactor.turn()
+        self.assertEqual(self.successResultOf(quiet), 1)
+
+    def test_an_exception_is_never_kept(self) -> None:
+        self.disk.start()
+        failing = self.disk.run_quietly(lambda: 1 // 0, lambda: False)
         self.disk.stop()
         self.reactor.turn()
         self.failureResultOf(failing, ZeroDivisionError)

@@ -18,10 +18,10 @@ from tests.benchmarks.process_counts import CALLS, TURNS, call_counts, has_strac
 from tests.benchmarks.real_daemon import RealDaemon
 
 EVENTS = 150
-MOST_CALLS = 3.9
+MOST_CALLS = 3.75
 """To wait for an event, to read it and to send it are three; the journal and the timers share the rest."""
 
-MOST_TURNS = 1.3
+MOST_TURNS = 1.15
 
 
 @pytest_twisted.ensureDeferred

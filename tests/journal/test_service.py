@@ -220,6 +220,82 @@ class RhythmTests(ServiceTestCase):
         self.assertEqual(quote.last, 2)
 
 
+class KeptResultTests(ServiceTestCase):
+    """A write of quotes that is over, and whose result is kept."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.clock.pump([0.5] * 12)
+        self.disk.is_quiet = True
+        self.quote(1)
+        self.clock.advance(1)
+        self.assertTrue(self.service._in_progress)
+
+    def quote(self, last: int) -> None:
+        self.apply("MarketQuote", last=last)
+        self.service.changed(only_quotes=True)
+
+    def published_quote(self) -> Any:
+        (quote,) = self.snapshot().accounts[123].quotes.values()
+        return quote.last
+
+    def test_the_next_quotes_are_written_in_their_rhythm(self) -> None:
+        writes = self.store.writes
+        for number in range(2, 7):
+            self.quote(number)
+            self.clock.advance(1)
+        self.assertEqual(self.store.writes - writes, 5)
+        self.assertEqual(self.published_quote(), 6)
+
+    def test_the_last_quote_is_published_without_another(self) -> None:
+        self.quote(2)
+        self.clock.pump([0.5] * 16)
+        self.assertEqual(self.published_quote(), 2)
+
+    def test_a_durable_write_begins_at_once(self) -> None:
+        self.apply("lockout_set")
+        self.assertEqual(self.successResultOf(self.service.make_durable()), "")
+
+    def test_a_handshake_gets_its_copy_at_once(self) -> None:
+        self.quote(2)
+        self.successResultOf(self.service.published())
+        self.assertEqual(self.published_quote(), 2)
+
+    def test_a_handshake_during_the_write_waits_no_longer_than_for_it(self) -> None:
+        self.quote(2)
+        self.clock.advance(4)
+        self.disk.is_slow = True
+        self.quote(3)
+        self.clock.advance(1)
+        write = self.service._in_progress
+        assert write is not None
+        self.assertTrue(write.publishes)
+        joined = self.service.published()
+        self.assertEqual(len(write.clients), 1)
+        self.disk.catch_up()
+        self.successResultOf(joined)
+
+    def test_a_change_is_written_within_a_second(self) -> None:
+        self.apply("GatewayUserTrade", id=7)
+        self.service.changed()
+        self.clock.advance(1)
+        self.assertEqual(set(self.snapshot().accounts[123].trades), {7})
+
+    def test_an_error_is_reported_at_once(self) -> None:
+        self.quote(2)
+        self.store.fault = sqlite3.OperationalError("no")
+        self.clock.advance(1)
+        self.assertEqual(self.problems[-1:], ["The state file cannot be written: no"])
+        self.store.fault = None
+        self.clock.pump([0.5] * 4)
+        self.assertEqual(self.problems[-1], "")
+
+    def test_the_final_states_are_written(self) -> None:
+        self.quote(2)
+        self.successResultOf(self.service.stopService())
+        self.assertEqual(self.published_quote(), 2)
+
+
 class LookTests(ServiceTestCase):
     """When the journal's files are looked at."""
 
