@@ -17,7 +17,8 @@ decides:
    events (:data:`SETTLED_SECONDS`).  It does not apply to a thing if an event about it came later, or an
    answer to a later request has covered it.  An answer that covers a thing outranks all earlier events about
    it: a position that the broker still lists is open, even if an event has reported its close.
-4. **What an answer covers and does not list has ended.**
+4. **What an answer covers and does not list has ended**, also if the answer to an earlier request lists it and
+   comes later.
 
 News that cannot be put in order leave doubt: the state may be wrong until the answer to a later request
 settles it, and the reconciliation loop asks within seconds.  Doubt begins with an event that does not apply,
@@ -129,6 +130,8 @@ class OrderOfTruth:
 
     def __init__(self) -> None:
         self._past: dict[Thing, _Past] = {}
+        # When the latest request was sent whose answer listed all that is open, by the kind of thing.
+        self._listed_at: dict[str, float] = {}
         self.doubt_since: float | None = None
 
     def _past_of(self, thing: Thing) -> _Past:
@@ -210,6 +213,9 @@ class OrderOfTruth:
         thing = thing_of(news)
         if not (is_final or self.covers(thing, sent_at)):
             return False
+        if not is_final and sent_at < self._listed_at.get(thing[0], -math.inf):
+            # A later answer did not list it, so it has ended, although riskd never knew of it.
+            return False
         past = self._past_of(thing)
         past.asked_at = sent_at
         # The broker lists it, so it is open again, or still.
@@ -219,6 +225,14 @@ class OrderOfTruth:
             if past.is_followed(news):
                 past.closed_opening = None
         return True
+
+    def listed(self, kind: str, sent_at: float) -> None:
+        """Note that an answer lists all open positions, or all working orders.
+
+        :param kind: the first part of a :data:`Thing`.
+        :param sent_at: the steady seconds when the request was sent.
+        """
+        self._listed_at[kind] = max(sent_at, self._listed_at.get(kind, sent_at))
 
     def ended(self, thing: Thing, sent_at: float, opening: Opening | None = None) -> None:
         """Remember that an answer did not list a thing that it covers.

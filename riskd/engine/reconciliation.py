@@ -434,6 +434,10 @@ async def _apply(guarded: GuardedAccount, broker: Broker, answers: _Answers, tra
     account, account_id, truth = guarded.account, guarded.account.account_id, guarded.account.truth
     trades = Found[BrokerTrade](()) if answers.trades is None else answers.trades
     held, working = answers.positions, answers.orders
+    if not (held.unreadable or held.beyond):
+        truth.listed("position", answers.positions_at)
+    if not (working.unreadable or working.beyond):
+        truth.listed("order", answers.orders_at)
     pace = _Pace(account, broker)
     with guarded.balances.listing(answers.began):
         is_evaluated = await _apply_trades_and_positions(guarded, broker, answers, trail, pace)

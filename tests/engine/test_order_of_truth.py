@@ -217,6 +217,14 @@ class AnswerTests(SynchronousTestCase):
         self.truth.ended(("order", 8), 20)
         self.assertFalse(self.truth.covers(("order", 8), 19))
 
+    def test_what_a_later_answer_did_not_list_has_ended(self) -> None:
+        self.truth.listed("order", 20)
+        self.truth.listed("order", 18)
+        self.assertFalse(self.truth.accepts_answer(order(), 19))
+        self.assertTrue(self.truth.accepts_answer(order(state=OrderState.FILLED), 19))
+        self.assertTrue(self.truth.accepts_answer(position(1), 19))
+        self.assertTrue(self.truth.accepts_answer(order(8), 20))
+
     def test_a_position_that_the_broker_still_lists_is_open(self) -> None:
         self.truth.accepts_event(position(2), EMPTY, 0)
         self.truth.accepts_event(position(0), EMPTY, 1)

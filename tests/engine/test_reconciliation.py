@@ -31,6 +31,7 @@ from tests.support.guarded_account import (
     refused,
 )
 from tests.support.practice_daemon import ACCOUNT, BUY, MNQ, SELL
+from tests.support.waiting import step_until
 
 GONE = 999
 
@@ -310,6 +311,37 @@ class UnreadableEndTests(BrokerTestCase):
         self.daemon.advance(60)
         (working,) = self.daemon.state.working_orders
         self.assertEqual(working.stop_price, 20950)
+
+
+class LateAnswerTests(BrokerTestCase):
+    """A reconciliation is under way when the feed is lost, and its answers come after those of the next one."""
+
+    def test_what_has_ended_meanwhile_is_not_open_again(self) -> None:
+        gateway = self.daemon.gateway
+        gateway.faults = Faults(lost_events=1.0)
+        self.daemon.trade(BUY, 1)
+        stop = self.daemon.trade(SELL, 1, stopPrice="20900")
+        late: list[Deferred[Any]] = []
+        former = gateway.search_trades
+
+        def answer(*_wanted: object, **_more: object) -> Deferred[Any]:
+            late.append(Deferred())
+            return late[-1]
+
+        self.answer("search_trades", answer)
+        step_until(lambda: late, lambda: self.daemon.advance(0.25))
+        self.answer("search_trades", former)
+        gateway.cancel_order(ACCOUNT, stop)
+        self.daemon.trade(SELL, 1)
+        self.daemon.advance(0.5)
+        gateway.faults = NO_FAULTS
+        self.daemon.engine.feed_lost(FEED_LOST)
+        self.daemon.engine.feed_restored()
+        self.daemon.advance(0.5)
+        late[0].callback(Found(()))
+        self.daemon.advance(0.5)
+        self.assertEqual((self.daemon.held, self.daemon.working), ({}, []))
+        self.assertEqual((self.daemon.state.open_positions, self.daemon.state.orders), ((), {}))
 
 
 class UnansweredLookTests(BrokerTestCase):
