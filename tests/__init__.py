@@ -2,13 +2,19 @@
 
 import os
 import sys
+from unittest import skipUnless
 
 from hypothesis import HealthCheck, settings
+
+_IS_PYTEST = "pytest" in sys.modules
 
 # How long an example takes says more of the machine than of the code; what 50 examples of a run do not
 # find, the next run's will.
 # Under trial a few will do: it shows that the same tests run there.
-_MOST = 1000 if "pytest" in sys.modules else 10
+_MOST = 1000 if _IS_PYTEST else 3
+
+in_one_runner = skipUnless(_IS_PYTEST, "it is dear, and pytest runs it")
+"""Marks a test that one test runner is enough for."""
 
 
 def examples(wanted: int) -> int:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests import in_one_runner
+
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
 
@@ -64,6 +66,7 @@ def _page_of_the_site(link: str) -> str:
     return {"../README.md": "start.md"}.get(link, link.removeprefix("../"))
 
 
+@in_one_runner
 class DocstringTests(SynchronousTestCase):
     """First lines of docstrings, which lists of functions show alone."""
 

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.model.events import EVENT_TYPES, EventError, UnknownEventTypeError
 from riskd.model.wire import decode, encode
 from riskd.testing import DaemonHarness, make_event
+from tests import in_one_runner
 
 
 class SampleTests(SynchronousTestCase):
@@ -49,6 +50,7 @@ class SampleTests(SynchronousTestCase):
             self.assertEqual(error.field, field)
 
 
+@in_one_runner
 class CrashedHarnessTests(SynchronousTestCase):
     """A harness whose daemon has died."""
 

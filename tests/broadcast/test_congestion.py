@@ -298,7 +298,7 @@ class PropertyTests(CongestionTestCase):
         for peer in self.peers:
             peer.socket.room = 0
 
-    @settings(max_examples=examples(60), deadline=None)
+    @settings(max_examples=examples(30), deadline=None)
     @given(ACTS)
     def test_a_client_that_stays_misses_no_event_and_ends_with_the_newest_quotes(
         self, acts: list[tuple[Any, ...]]

@@ -23,6 +23,7 @@ from riskd.config.settings import (
 )
 from riskd.model.balance import Balance
 from riskd.rules.registry import RULES
+from tests import in_one_runner
 from tests.support.configuration import parse, rules_of
 from tests.support.directories import temporary_directory
 from tests.support.rules import MNQ, position, quote, review, state_after
@@ -141,6 +142,7 @@ class ExampleTests(SynchronousTestCase):
         settings = parse(EXAMPLE)
         self.assertEqual([account.id for account in settings.accounts], [123, 456])
 
+    @in_one_runner
     def test_each_default_in_the_example_is_the_default(self) -> None:
         as_it_is = in_effect(parse(EXAMPLE))
         for line, text in uncommented(DEFAULT_LINE):

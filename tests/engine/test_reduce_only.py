@@ -354,7 +354,7 @@ class DryRunTests(StageTestCase):
 
 
 class InvariantTests(SynchronousTestCase):
-    @settings(max_examples=examples(25), deadline=None)
+    @settings(max_examples=examples(15), deadline=None)
     @given(
         FAULTS,
         st.integers(-3, 3),

@@ -19,6 +19,7 @@ from riskd.model.account import AccountState
 from riskd.model.events import DaemonStatus, Event, MarketQuote
 from riskd.practice.gateway import PracticeGateway
 from riskd.testing import make_event, unguarded_settings
+from tests import in_one_runner
 from tests.support.directories import temporary_directory
 from tests.support.disk import SlowDisk, failing_disk
 from tests.support.scripted_gateway import (
@@ -309,6 +310,7 @@ class PracticeTests(SynchronousTestCase):
         self.successResultOf(journal.stopService())
         return told
 
+    @in_one_runner
     def test_within_a_minute_every_account_sees_everything(self) -> None:
         for seed in range(5):
             told = self.run_for(60, seed)
@@ -330,6 +332,7 @@ class PracticeTests(SynchronousTestCase):
             ]
             self.assertGreater(len(set(quotes)), 3)
 
+    @in_one_runner
     def test_the_same_seed_gives_the_same_events(self) -> None:
         self.assertEqual(self.run_for(60, 7), self.run_for(60, 7))
         self.assertNotEqual(self.run_for(60, 7), self.run_for(60, 8))

@@ -30,9 +30,9 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become 
 
 
 def test_kills_at_random_moments_lose_nothing() -> None:
-    """Twenty kills under load, on two daemons at a time; ``python -m tests.kills 200`` does more."""
+    """Twelve kills under load, on two daemons at a time; ``python -m tests.kills 200`` does more."""
     with ThreadPoolExecutor(2) as pool:
-        for done in [pool.submit(kills.run, 10) for _ in range(2)]:
+        for done in [pool.submit(kills.run, 6) for _ in range(2)]:
             done.result()
 
 

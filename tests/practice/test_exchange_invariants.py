@@ -49,7 +49,7 @@ class InvariantTests(SynchronousTestCase):
         return course
 
     @given(courses)
-    @settings(max_examples=examples(40))
+    @settings(max_examples=examples(25))
     def test_a_flat_account_has_made_its_cash_flow(self, steps: list[Any]) -> None:
         course = self.course(steps)
         course.close_all()
@@ -59,7 +59,7 @@ class InvariantTests(SynchronousTestCase):
             )
 
     @given(courses)
-    @settings(max_examples=examples(40))
+    @settings(max_examples=examples(25))
     def test_pnl_and_open_cost_add_up_to_the_cash_flow(self, steps: list[Any]) -> None:
         """The average price of an open position loses no cent."""
         course = self.course(steps)
@@ -78,7 +78,7 @@ class InvariantTests(SynchronousTestCase):
             self.assertTrue(abs(difference) < Decimal("1e-9"), difference)
 
     @given(courses)
-    @settings(max_examples=examples(40))
+    @settings(max_examples=examples(25))
     def test_positions_are_the_sum_of_their_fills(self, steps: list[Any]) -> None:
         course = self.course(steps)
         expected = {
@@ -100,7 +100,7 @@ class InvariantTests(SynchronousTestCase):
         self.assertEqual(reported, {key: abs(expected[key]) for key in reported})
 
     @given(courses)
-    @settings(max_examples=examples(40))
+    @settings(max_examples=examples(25))
     def test_the_balance_changes_by_pnl_less_fees(self, steps: list[Any]) -> None:
         course = self.course(steps)
         trades = course.driver.payloads(TRADE)
@@ -116,7 +116,7 @@ class InvariantTests(SynchronousTestCase):
             self.assertEqual(balance, STARTING_BALANCE + total_pnl(own) - fees)
 
     @given(courses)
-    @settings(max_examples=examples(40))
+    @settings(max_examples=examples(25))
     def test_every_pnl_is_in_whole_cents(self, steps: list[Any]) -> None:
         course = self.course(steps)
         course.close_all()
@@ -127,7 +127,7 @@ class InvariantTests(SynchronousTestCase):
                 self.assertFalse(pnl.is_zero() and pnl.is_signed(), "a zero has no sign")
 
     @given(courses)
-    @settings(max_examples=examples(40))
+    @settings(max_examples=examples(25))
     def test_an_order_ends_once_and_stays_ended(self, steps: list[Any]) -> None:
         course = self.course(steps)
         ended = Counter(
@@ -146,7 +146,7 @@ class InvariantTests(SynchronousTestCase):
         self.assertEqual(set(ended.values()) - {1}, set())
 
     @given(courses)
-    @settings(max_examples=examples(40))
+    @settings(max_examples=examples(25))
     def test_ids_are_unique_across_orders_trades_and_positions(self, steps: list[Any]) -> None:
         driver = self.course(steps).driver
         trades = [trade["id"] for trade in driver.payloads(TRADE)]
@@ -159,7 +159,7 @@ class InvariantTests(SynchronousTestCase):
         self.assertEqual({len(owner) for owner in owners.values()} - {1}, set())
 
     @given(courses)
-    @settings(max_examples=examples(40))
+    @settings(max_examples=examples(25))
     def test_a_position_id_is_not_reused_after_the_close(self, steps: list[Any]) -> None:
         flat: set[int] = set()
         for position in self.course(steps).driver.payloads(POSITION):
@@ -168,7 +168,7 @@ class InvariantTests(SynchronousTestCase):
                 flat.add(position["id"])
 
     @given(courses)
-    @settings(max_examples=examples(40))
+    @settings(max_examples=examples(25))
     def test_no_fill_is_worse_than_the_limit(self, steps: list[Any]) -> None:
         for order in self.course(steps).driver.payloads(ORDER):
             if "filledPrice" in order and "limitPrice" in order:
@@ -176,7 +176,7 @@ class InvariantTests(SynchronousTestCase):
                 self.assertTrue(better >= 0, order)
 
     @given(courses)
-    @settings(max_examples=examples(40))
+    @settings(max_examples=examples(25))
     def test_no_working_order_is_within_reach_of_the_market(self, steps: list[Any]) -> None:
         """A working order is out of reach of the market or waits for its stop."""
         course = self.course(steps)
@@ -215,7 +215,7 @@ class FullCourseInvariantTests(SynchronousTestCase):
             self.assertEqual(total_pnl(counted), change + costs)
 
     @given(full_courses)
-    @settings(max_examples=examples(40))
+    @settings(max_examples=examples(25))
     def test_the_version_changes_with_whatever_the_accounts_have(self, steps: list[Any]) -> None:
         course = FullCourse()
         exchange = course.driver.exchange

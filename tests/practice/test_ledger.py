@@ -17,6 +17,7 @@ from riskd.practice.account_store import ExchangeState
 from riskd.practice.broker import LEDGER_NAME
 from riskd.practice.ledger import Ledger
 from riskd.practice.ledger_format import Note
+from tests import in_one_runner
 from tests.support.directories import temporary_directory
 from tests.support.practice_exchange import (
     ACCOUNT,
@@ -255,6 +256,7 @@ while True:
 """
 
 
+@in_one_runner
 class KillTests(SynchronousTestCase):
     """A process that is killed while it trades."""
 

@@ -239,7 +239,7 @@ class DamageTests(SynchronousTestCase):
         self.assertIn("480 more", notes[-1].text)
 
     @given(st.binary(max_size=300), st.integers(0, 5000), st.integers(0, 5000))
-    @settings(max_examples=examples(80))
+    @settings(max_examples=examples(50))
     def test_no_damage_raises(self, rubbish: bytes, start: int, length: int) -> None:
         """Neither reading the file nor going on from what is left."""
         text = driver_after_trading().text
@@ -267,7 +267,7 @@ class StateTests(SynchronousTestCase):
         self.assertEqual(state.last_prices(), {EURO.id: Decimal("1.10005")})
 
     @given(courses | full_courses)
-    @settings(max_examples=examples(80))
+    @settings(max_examples=examples(50))
     def test_all_messages_add_up_to_the_state_of_the_exchange(self, steps: list[Any]) -> None:
         course = FullCourse()
         course.play(steps)
@@ -293,7 +293,7 @@ class StateTests(SynchronousTestCase):
         self.assertEqual((state_after(messages), notes), (known, []))
 
     @given(courses | full_courses, st.sets(st.integers(0, 40), max_size=4), st.booleans())
-    @settings(max_examples=examples(100))
+    @settings(max_examples=examples(50))
     def test_restarts_do_not_change_trading_by_a_cent(
         self, steps: list[Any], restarts: set[int], anew: bool
     ) -> None:
@@ -331,7 +331,7 @@ class StateTests(SynchronousTestCase):
             max_size=12,
         )
     )
-    @settings(max_examples=examples(100))
+    @settings(max_examples=examples(50))
     def test_a_restart_after_every_trade_does_not_change_pnl_by_a_cent(
         self, fills: list[tuple[int, Any, int]]
     ) -> None:

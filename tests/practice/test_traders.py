@@ -25,6 +25,7 @@ from riskd.practice.exchange import Exchange
 from riskd.practice.market import STEP_SECONDS, Market
 from riskd.practice.records import Quote
 from riskd.practice.traders import Cancel, Close, Place, Trader, TraderAction, carry_out
+from tests import in_one_runner
 from tests.support.practice_exchange import without_faults
 from tests.support.practice_gateway import (
     ACCOUNTS,
@@ -190,6 +191,7 @@ class TradingDayTests(SynchronousTestCase):
                 )
         self.assertTrue(exits > 0, "no target was left behind by a stop, or the other way")
 
+    @in_one_runner
     def test_a_day_has_entries_of_all_kinds(self) -> None:
         """About a third rests in the book, about an eighth is too large."""
         market, resting, sizes = 0, 0, []

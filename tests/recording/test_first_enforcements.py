@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests import in_one_runner
 from tests.first_enforcements import differences, plan_of
 
 
+@in_one_runner
 class FirstEnforcementTests(SynchronousTestCase):
     """A handful of the days that ``python -m tests.first_enforcements`` plays."""
 

@@ -34,7 +34,7 @@ from riskd.recording.format import (
 )
 from riskd.recording.replay import DifferenceError, replay
 from riskd.recording.sandbox import Sandbox
-from tests import examples
+from tests import examples, in_one_runner
 from tests.support.guarded_account import FAULTS, RULES
 from tests.support.practice_daemon import ACCOUNT, BUY, CATALOGUE, ES, MNQ, MONDAY_NOON, SELL
 from tests.support.recorded_daemon import RecordedDaemon, broadcasts_of, replayed, settings_of
@@ -94,6 +94,7 @@ class RecordedTestCase(SynchronousTestCase):
 
 
 class DayTests(RecordedTestCase):
+    @in_one_runner
     def test_traders_rules_and_faults(self) -> None:
         daemon = self.daemon(DEFAULT, faults=ALL_FAULTS)
         daemon.advance(1500, step=1.0)

@@ -306,7 +306,7 @@ class Account:
 
 
 class RandomCourseTests(SynchronousTestCase):
-    @settings(max_examples=examples(100), deadline=None)
+    @settings(max_examples=examples(50), deadline=None)
     @given(rules_in_force, courses)
     def test_sparing_changes_nothing(
         self, rules: tuple[RuleInForce, ...], course: list[tuple[float, tuple[Any, ...]]]

@@ -7,6 +7,7 @@ import functools
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.rules.interface import ChangeStop, Flatten, LiftLock, PlaceStop, WithdrawStop
+from tests import in_one_runner
 from tests.support.simulated_days import RulesUnderTest, settings, trading_days
 
 DAYS = 10
@@ -26,6 +27,7 @@ def once() -> RulesUnderTest:
     return evaluated()
 
 
+@in_one_runner
 class SimulatedDayTests(SynchronousTestCase):
     def test_the_same_days_give_the_same_decisions(self) -> None:
         again = evaluated()

@@ -535,7 +535,7 @@ def assert_as_tight(rule: Rule, state: AccountState, new: RuleResult, old: RuleR
 
 
 def _tested(rule: Rule) -> Any:
-    @settings(max_examples=examples(100), deadline=None)
+    @settings(max_examples=examples(40), deadline=None)
     @given(pairs(rule), moments())
     def test(self: SynchronousTestCase, pair: tuple[Any, Any], moment: Any) -> None:
         old, new = pair

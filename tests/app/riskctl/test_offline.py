@@ -14,6 +14,7 @@ from riskd.app.riskctl import offline
 from riskd.app.riskctl.main import main
 from riskd.config import presets
 from riskd.journal.schema import PUBLISHED_NAME
+from tests import in_one_runner
 from tests.support.directories import temporary_directory
 from tests.support.plugins import PluginFolder
 from tests.support.practice_daemon import ACCOUNT, MNQ
@@ -332,6 +333,7 @@ class ReplayTests(ZonedTestCase):
         self.assertEqual((status, output), (0, whole))
         self.assertIn("cut.jsonl breaks off after line 12", errors)
 
+    @in_one_runner
     def test_recordings_are_played_on_all_cores_to_the_same_table(self) -> None:
         lines = (self.directory / "day.jsonl").read_bytes().splitlines(keepends=True)
         for number in (10, 60, 90):

@@ -956,7 +956,7 @@ PRICES = {MNQ: 21000, ES: 5800}
 class RandomDryRunTests(SynchronousTestCase):
     """Random trading under all rules at once."""
 
-    @settings(max_examples=examples(30))
+    @settings(max_examples=examples(15))
     @given(STEPS)
     def test_nothing_reaches_the_exchange_and_nothing_is_locked(self, steps: list[Any]) -> None:
         daemon = PracticeDaemon(DRY + ALL_RULES)

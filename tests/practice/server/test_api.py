@@ -226,7 +226,7 @@ class RobustnessTests(PracticeServerTestCase):
         bodies | st.fixed_dictionaries({"filter": bodies}),
         st.sampled_from(("", "full")),
     )
-    @settings(max_examples=examples(400))
+    @settings(max_examples=examples(150))
     def test_any_body_gets_a_response_and_logs_no_error(
         self, path: str, body: dict[str, Any], base: str
     ) -> None:

@@ -88,7 +88,7 @@ class HistoryTests(SynchronousTestCase):
             self.assertGreaterEqual(len(list(chart.bars(MNQ, unit, number))), least)
 
     # A history is dear, and has the bars of each unit.
-    @settings(max_examples=examples(10))
+    @settings(max_examples=examples(5))
     @given(st.integers(0, 90_000))
     def test_they_go_on_without_a_gap_up_to_the_quotes(self, seconds: int) -> None:
         chart = self.chart(seconds)

@@ -6,6 +6,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from tests import in_one_runner
 from tests.support.console import BEGIN, DAY, MNQ, at
 from tests.support.screen import LIMITS, MES, PageTestCase
 from trader.model.formatting import clock
@@ -179,6 +180,7 @@ class DrawingTests(PageTestCase):
 class EveryPageTests(PageTestCase):
     """All pages in all states."""
 
+    @in_one_runner
     def test_every_page_fills_every_size_and_ascii_is_ascii(self) -> None:
         self.file.publish(*DAY, limits=LIMITS)
         for act in (lambda: None, self.connect, self.fill, self.lose, lambda: self.wait(100)):
