@@ -1,8 +1,14 @@
-"""The order in which pytest takes the tests."""
+"""The order in which pytest takes the tests, and what it need not ask before each of them."""
 
 from __future__ import annotations
 
+import functools
+import importlib.metadata
+
 import pytest
+
+# pytest asks for the version of Twisted before each test, and to read it takes a millisecond or two.
+importlib.metadata.version = functools.cache(importlib.metadata.version)
 
 FIRST = ("tests/engine/test_simulation.py", "tests/integration/")
 """What takes longest: minutes in processes of its own, and waits for programs."""

@@ -20,25 +20,25 @@ import tests.simulation
 from riskd.engine.balances import Balances
 from riskd.model.balance import Balance, after_agreement
 from riskd.rules.builtin import max_contracts, maximum_loss
-from tests.simulation.day import FIRST_WITH_BALANCES, Act, Result, plan_of, play
-from tests.simulation.runs import failure_text, known_seeds, play_day, play_days
+from tests.simulation.day import FIRST_WITH_BALANCES, RULES, Act, Result, plan_of, play
+from tests.simulation.runs import failure_text, known_results, known_seeds, play_day, play_days
 from tests.support.balance_oracle import BalanceOracle, Held
 from tests.support.practice_daemon import BUY, MNQ
 
-FIXED = (101, 103, 112)
-"""Days that have each table of rules, quiet and bad brokers, and both gateways."""
+QUIET = 103
+"""A short day, at a broker without a bad habit."""
 
 FAILED = Path(tests.simulation.__file__).with_name("failed_seeds.txt")
 CORES = min(os.cpu_count() or 1, 4)
 
 
-def test_days_pass_without_a_violation() -> None:
+def test_days_pass_without_a_violation(tmp_path: Path) -> None:
     """A function: it takes a minute on all cores, which one test runner is enough for."""
     fresh = SystemRandom().randrange(10**9, 10**10)
     print(f"a fresh day: python -m tests.simulation --seed {fresh}")  # noqa: T201
     digests: dict[int, str] = {}
     failures: list[str] = []
-    for report in play_days([*FIXED, *known_seeds(FAILED), fresh], CORES, seconds=20):
+    for report in play_days([QUIET, *known_seeds(FAILED), fresh], CORES, seconds=20):
         result = report.result
         digests[result.seed] = result.digest
         if result.violation is not None:
@@ -46,39 +46,34 @@ def test_days_pass_without_a_violation() -> None:
         elif result.fills < 200 or result.quotes < 3000:
             failures.append(f"seed {result.seed}: {result.fills} fills, {result.quotes} quotes")
     assert not failures, "\n".join(failures)
-    # A seed is the same day in another process.
-    (again,) = play_days(FIXED[:1], 1, seconds=0)
-    assert again.result.digest == digests[FIXED[0]]
+    # A seed is the same day in another process, and a day in a file of progress is not played again.
+    progress = tmp_path / "progress"
+    command = [sys.executable, "-m", "tests.simulation", "--seed", str(QUIET), "--days", "1"]
+    command += ["--jobs", "1", "--progress", str(progress)]
+    played = []
+    for _ in range(2):
+        written = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert "1 days, 0 with a violation" in written
+        played.append(progress.read_bytes())
+    assert played[0] == played[1]
+    assert known_results(progress)[QUIET].digest == digests[QUIET]
 
 
 class DaysTests(SynchronousTestCase):
-    def test_the_fixed_days_have_all_tables_of_rules_and_both_gateways(self) -> None:
-        plans = [plan_of(seed) for seed in FIXED]
-        self.assertEqual(len({table for plan in plans for table in plan.rules}), 5)
+    def test_the_days_have_all_tables_of_rules_quiet_and_bad_brokers_and_both_gateways(
+        self,
+    ) -> None:
+        plans = [plan_of(seed) for seed in (QUIET, *known_seeds(FAILED))]
+        self.assertLessEqual(set(RULES), {table for plan in plans for table in plan.rules})
         self.assertEqual({plan.is_networked for plan in plans}, {False, True})
-        self.assertIn({}, [plan.habits for plan in plans])
-
-
-def test_days_in_a_file_of_progress_are_not_played_again(tmp_path: Path) -> None:
-    """A function: it starts the program twice, which one test runner is enough for."""
-    progress = tmp_path / "progress"
-
-    def run(days: int) -> str:
-        command = [sys.executable, "-m", "tests.simulation", "--seed", str(FIXED[1])]
-        more = ["--days", str(days), "--jobs", "1", "--progress", str(progress)]
-        return subprocess.run([*command, *more], capture_output=True, text=True, check=True).stdout
-
-    assert "1 days, 0 with a violation" in run(1)
-    played = progress.read_bytes()
-    assert "1 days, 0 with a violation" in run(1)
-    assert progress.read_bytes() == played
+        self.assertEqual({bool(plan.habits) for plan in plans}, {False, True})
 
 
 def test_a_planted_fault_is_found_and_its_trace_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A rule that sees no breach; a function, for the search of a short trace takes its ten seconds."""
+    """A rule that sees no breach; a function, for the search of a short trace takes seconds."""
     monkeypatch.setattr(max_contracts, "_count", lambda _state, _settings: 0)
-    seed = FIXED[1]
-    report = play_day(seed, seconds=10)
+    seed = QUIET
+    report = play_day(seed, enough=10)
     violation = report.result.violation
     assert violation is not None
     assert violation.kind == "held RULE-001"
@@ -123,7 +118,7 @@ class BalanceTests(SynchronousTestCase):
         return "" if result.violation is None else result.violation.kind
 
     def test_earlier_days_are_as_they_were(self) -> None:
-        for seed, knows in ((FIXED[0], False), (FIRST_WITH_BALANCES, True)):
+        for seed, knows in ((QUIET, False), (FIRST_WITH_BALANCES, True)):
             self.assertEqual(plan_of(seed).has_balances, knows)
 
     def test_a_payout_in_mid_session_ends_in_a_lock(self) -> None:

@@ -27,8 +27,12 @@ class Report(msgspec.Struct, frozen=True):
     trace: tuple[Act, ...] = ()
 
 
-def play_day(seed: int, seconds: float = SHORTENING_SECONDS) -> Report:
-    """Play a day; if it fails, look for a shorter trace for so many seconds."""
+def play_day(seed: int, seconds: float = SHORTENING_SECONDS, enough: int = 1) -> Report:
+    """Play a day; if it fails, look for a shorter trace.
+
+    :param seconds: how long to look for it.
+    :param enough: how many acts are few enough.
+    """
     plan, trace = plan_of(seed), list[Act]()
     result = play(plan, trace=trace)
     violation = result.violation
@@ -39,7 +43,7 @@ def play_day(seed: int, seconds: float = SHORTENING_SECONDS) -> Report:
         again = play(plan, acts).violation
         return again is not None and again.kind == violation.kind
 
-    return Report(result, tuple(shortened(trace, fails, seconds)))
+    return Report(result, tuple(shortened(trace, fails, seconds, enough)))
 
 
 def play_days(seeds: Iterable[int], jobs: int, seconds: float) -> Iterator[Report]:
