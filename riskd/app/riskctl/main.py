@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from riskd.app.riskctl.arguments import make_parser
-from riskd.app.riskctl.outcomes import NOT_SO_STATUS, NotSoError
 from riskd.host.errors import UserError
 from riskd.host.working_directory import explain_deleted_directory
 from riskd.model.safe_text import printable
@@ -29,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         for line in str(error).splitlines():
             sys.stderr.write(f"riskctl: {printable(line)}\n")
-        return NOT_SO_STATUS if isinstance(error, NotSoError) else 1
+        return error.status
     except BrokenPipeError:
         # The reader of a pipe, such as head, has ended.  At exit Python flushes standard output again,
         # which must not fail once more.

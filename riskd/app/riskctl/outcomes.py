@@ -7,7 +7,6 @@ the broker has not confirmed.  Then the sentences say what is so and what is not
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Final
 
 from riskd.app.riskctl.status_tables import beyond_limits
 from riskd.app.riskctl.tables import when
@@ -17,12 +16,11 @@ from riskd.host.errors import UserError
 from riskd.model.events import OPERATOR
 from riskd.model.formatting import counted, dollars
 
-NOT_SO_STATUS: Final = 3
-"""The exit status of a command whose effect is incomplete or not known."""
-
 
 class NotSoError(UserError):
     """riskd received a command, and its effect is incomplete or not known."""
+
+    status = 3
 
 
 def lock_sentence(outcome: Outcome) -> str:
