@@ -45,6 +45,14 @@ class EventualDisk:
     def run(self, act: Callable[[], Any]) -> Deferred[Any]:
         return deferLater(self._clock, DISK_SECONDS).addCallback(lambda _: execute(act))
 
+    def run_quietly(
+        self, act: Callable[[], Any], _is_awaited: Callable[[], bool]
+    ) -> Deferred[Any]:
+        return self.run(act)
+
+    def deliver(self) -> None:
+        """No result is kept."""
+
 
 class RecordedDaemon:
     """A daemon without a network that trades paper and records.
