@@ -476,7 +476,7 @@ class JournalService(Service):
     def _in_thread(
         self, write: _Write, work: Callable[[], Recovery | bool]
     ) -> Deferred[Recovery | bool]:
-        """Do the work of a write in the thread; the end of one that nothing waits for wakes no reactor."""
+        """Do the work of a write in the thread; an end that nothing waits for is kept."""
         is_ordinary = self._is_recovered and self.running and not self._store.has_outbox
         if is_ordinary and not write.writers and not write.clients:
             return self._thread.run_quietly(work, partial(self._is_awaited, write))
