@@ -313,21 +313,15 @@ def changed_spans(
 
     :param marks_before: a mark of each letter of ``before``, which differs with its style.
     """
-    # A draw compares some twenty rows; to compare them letter by letter takes ten times as long.
+    # A draw compares some twenty rows; to compare them letter by letter takes four times as long.
     difference = _difference(before, after)
     if marks_before != marks_after:
         difference |= _difference(marks_before, marks_after)
     if not difference:
         return
     data = difference.to_bytes(_LETTER_BYTES * len(before), "little")
-    places = [match.start() // _LETTER_BYTES for match in _NOT_ZERO.finditer(data)]
-    begin = end = places[0]
-    for place in places:
-        if place - end > _MERGED_CELLS:
-            yield begin, end
-            begin = place
-        end = place + 1
-    yield begin, end
+    for match in _SPAN.finditer(data):
+        yield match.start() // _LETTER_BYTES, -(-match.end() // _LETTER_BYTES)
 
 
 def _difference(before: str, after: str) -> int:
@@ -340,4 +334,5 @@ def _number(text: str) -> int:
 
 
 _LETTER_BYTES: Final = 4
-_NOT_ZERO: Final = re.compile(rb"[^\0]")
+_SPAN: Final = re.compile(rb"[^\0](?:\0{0,%d}[^\0])*" % (_LETTER_BYTES * (_MERGED_CELLS + 1) - 1))
+"""Bytes that differ, with no more between them than the cells that are written again anyway."""
