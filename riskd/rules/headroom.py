@@ -11,7 +11,7 @@ rule is asked.  So is a rule whose results name no headroom.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from operator import attrgetter, is_
@@ -58,6 +58,9 @@ class _Band(NamedTuple):
         )
 
 
+_ANY: Final = _Band(None, None, None, None)
+
+
 class _Held(NamedTuple):
     """An open position that quotes value.
 
@@ -66,11 +69,9 @@ class _Held(NamedTuple):
     :ivar dollars: what it makes or loses when the price moves by 1.
     """
 
-    contract_id: str
     is_long: bool
     widest: Decimal
     dollars: Decimal
-    quote: MarketQuote
 
     def exit_price(self, quote: MarketQuote) -> Decimal:
         """Return the price of an exit."""
@@ -81,14 +82,19 @@ class _Held(NamedTuple):
         bid, ask, last = quote.bid, quote.ask, quote.last
         return bool(bid and ask and last and bid <= last <= ask and ask - bid <= self.widest)
 
-    def band(self, headroom: Headroom, parts: int) -> _Band:
-        """Return the prices that take no more than a part of a headroom."""
+    def band(self, headroom: Headroom, parts: int, quote: MarketQuote) -> _Band:
+        """Return the prices that take no more than a part of a headroom.
+
+        :param quote: of the moment that the headroom is of.
+        """
+        if headroom.down is None and headroom.up is None:
+            return _ANY
         down, up = (
             None if each is None else max(each / parts - CENT, ZERO) / self.dollars
             for each in (headroom.down, headroom.up)
         )
         below, above = (down, up) if self.is_long else (up, down)
-        mark, exit_ = self.quote.last, self.exit_price(self.quote)
+        mark, exit_ = quote.last, self.exit_price(quote)
         return _Band(
             None if below is None else mark - below,
             None if above is None else mark + above,
@@ -116,6 +122,8 @@ class SparedRules:
         self._parts: tuple[object, ...] = ()
         self._since = self._until = _LONG_AGO
         self._held: dict[str, _Held] = {}
+        # Of what is held: those that the rules know.
+        self._quotes: dict[str, MarketQuote] = {}
         # By slot and contract id.
         self._bands: dict[str, dict[str, _Band]] = {}
         self._wakes: dict[str, datetime] = {}
@@ -136,7 +144,7 @@ class SparedRules:
             and self._are_comparable(state, held, quote, now)
         ):
             return False
-        self._held[quote.contract_id] = held._replace(quote=quote)
+        self._quotes[quote.contract_id] = quote
         return True
 
     def slots(self, state: AccountState, quote: MarketQuote, now: datetime) -> frozenset[str]:
@@ -146,9 +154,11 @@ class SparedRules:
             return frozenset()
         prices = quote.last, held.exit_price(quote)
         return frozenset(
-            slot
-            for slot, bands in self._bands.items()
-            if (band := bands.get(quote.contract_id)) is not None and band.has(*prices)
+            [
+                slot
+                for slot, bands in self._bands.items()
+                if (band := bands.get(quote.contract_id)) is not None and band.has(*prices)
+            ]
         )
 
     def _are_comparable(
@@ -160,21 +170,24 @@ class SparedRules:
             and held.is_plain(quote)
             and now - quote.timestamp <= STALE_AFTER
             and self._has_only_other_quotes(state)
-            and self._are_fresh(
-                state, now, [each for each in self._held.values() if each is not held]
-            )
+            and self._are_fresh(state, now, but=quote.contract_id)
         )
 
-    def _are_fresh(self, state: AccountState, now: datetime, several: Iterable[_Held]) -> bool:
-        """Return whether the known quotes still value positions, and are not old."""
-        return all(
-            state.quotes.get(each.contract_id) is each.quote
-            and now - each.quote.timestamp <= STALE_AFTER
-            for each in several
-        )
+    def _are_fresh(self, state: AccountState, now: datetime, but: str = "") -> bool:
+        """Return whether the known quotes still value positions, and are not old.
+
+        :param but: the contract whose quote does not matter.
+        """
+        latest = state.quotes
+        for contract_id, known in self._quotes.items():
+            if contract_id != but and (
+                latest.get(contract_id) is not known or now - known.timestamp > STALE_AFTER
+            ):
+                return False
+        return True
 
     def _has_only_other_quotes(self, state: AccountState) -> bool:
-        return len(self._parts) > 0 and all(map(is_, _all_but_quotes(state), self._parts))
+        return self._parts != () and all(map(is_, _all_but_quotes(state), self._parts))
 
     def note(
         self,
@@ -216,18 +229,18 @@ class SparedRules:
             bands = [self._bands.get(slot, {}).get(contract_id) for slot in listening_slots]
             bands.append(self._bands[_HIGHS][contract_id])
             if None not in bands:
-                self._common[contract_id] = _common([each for each in bands if each])
+                self._common[contract_id] = _common([each for each in bands if each is not None])
 
     def _goes_on(self, checked: AccountState, quote: MarketQuote | None, now: datetime) -> bool:
         """Return whether what is known of other rules still holds after rules were asked."""
         if not self._has_only_other_quotes(checked):
             return False
         if quote is None:
-            return self._are_fresh(checked, now, self._held.values())
+            return self._are_fresh(checked, now)
         held = self._held.get(quote.contract_id)
         if held is None or not self._are_comparable(checked, held, quote, now):
             return False
-        self._held[quote.contract_id] = held._replace(quote=quote)
+        self._quotes[quote.contract_id] = quote
         return True
 
     def _begin(self, state: AccountState, rules: Sequence[RuleInForce], now: datetime) -> bool:
@@ -244,6 +257,7 @@ class SparedRules:
             if held is None:
                 return False
             self._held[position.contract_id] = held
+            self._quotes[position.contract_id] = state.quotes[position.contract_id]
         self._rules, self._parts = rules, _all_but_quotes(state)
         return True
 
@@ -259,19 +273,22 @@ class SparedRules:
     def _set_bands(self, slot: str, headroom: Headroom | Mapping[str, Headroom]) -> None:
         if isinstance(headroom, Headroom):
             parts = len(self._held)
-            bands = {key: held.band(headroom, parts) for key, held in self._held.items()}
-            self._bands[slot] = bands
+            self._bands[slot] = {
+                key: held.band(headroom, parts, self._quotes[key])
+                for key, held in self._held.items()
+            }
             return
         known = self._bands.setdefault(slot, {})
         for contract_id, each in headroom.items():
             held = self._held.get(contract_id)
             if held is not None:
-                known[contract_id] = held.band(each, 1)
+                known[contract_id] = held.band(each, 1, self._quotes[contract_id])
 
     def forget(self) -> None:
         """Have every rule asked about the next quote."""
         self._rules, self._parts, self._until = (), (), _LONG_AGO
-        self._held, self._bands, self._wakes, self._common = {}, {}, {}, {}
+        self._held, self._quotes = {}, {}
+        self._bands, self._wakes, self._common = {}, {}, {}
 
 
 def _held(state: AccountState, position: BrokerPosition, now: datetime) -> _Held | None:
@@ -281,11 +298,9 @@ def _held(state: AccountState, position: BrokerPosition, now: datetime) -> _Held
     if contract is None or quote is None or is_outdated(state, contract_id):
         return None
     held = _Held(
-        contract_id,
         position.type is PositionType.LONG,
         contract.tick_size * FAR_TICKS,
         position.size * contract.tick_value / contract.tick_size,
-        quote,
     )
     is_valued = held.dollars > 0 and held.is_plain(quote) and now - quote.timestamp <= STALE_AFTER
     return held if is_valued else None
@@ -293,6 +308,9 @@ def _held(state: AccountState, position: BrokerPosition, now: datetime) -> _Held
 
 def _common(bands: Sequence[_Band]) -> _Band:
     """Return the prices that lie in all bands."""
+    bands = [each for each in bands if each is not _ANY]
+    if not bands:
+        return _ANY
     low_mark, high_mark, low_exit, high_exit = (
         [price for price in prices if price is not None] for prices in zip(*bands, strict=True)
     )
