@@ -37,6 +37,8 @@ def locks_in_force(state: AccountState, now: datetime) -> tuple[LockoutSet, ...]
     Those of a flatten in progress are included.
     """
     pending = state.risk.flattening.locks if state.risk.flattening else ()
+    if not state.lockouts and not pending:
+        return ()
     locks = with_locks(state.lockouts, pending).values()
     return tuple(
         sorted((lock for lock in locks if is_in_force(lock, now)), key=end_of_lock, reverse=True)

@@ -87,7 +87,7 @@ MUTANTS = (
     Mutant(
         "a loss is one fill, not one exit",
         "rules/builtin/cooldown_after_loss.py",
-        "_exit([each for each in state.trades.values() if _key(each) == _key(trade)])",
+        "_exit_of(trade, state)",
         "_exit([trade])",
     ),
     Mutant(

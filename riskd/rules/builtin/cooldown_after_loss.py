@@ -196,7 +196,7 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
     trade = state.trades.get(trigger.subject.id)
     if trade is None:
         return NOTHING
-    exit_ = _exit([each for each in state.trades.values() if _key(each) == _key(trade)])
+    exit_ = _exit_of(trade, state)
     lock = lock_of(state, RULE.rule_id, now)
     is_new = was_just_executed(_executed(trade), now) and (
         lock is None or lock.locked_at <= _executed(trade)
@@ -272,7 +272,7 @@ def _longest_cooldown(
     unlock = last_unlock(state)
     latest = max((each.until for each in known if each.is_since(unlock)), default=now)
     later = []
-    for exit_ in _exits(state):
+    for exit_ in _losing_exits(state, settings):
         loss = _loss(settings, exit_, exit_.executed)
         if (
             loss is not None
@@ -294,12 +294,21 @@ def _is_known(loss: _Loss, known: Iterable[Cooldown]) -> bool:
     )
 
 
-def _exits(state: AccountState) -> list[_Exit]:
-    """Return the trades, those that filled the same order together."""
+def _losing_exits(state: AccountState, settings: Settings) -> list[_Exit]:
+    """Return the exits that reach a threshold."""
+    least = settings.tiers[0].loss_amount
     exits: dict[tuple[str, int], list[BrokerTrade]] = {}
     for trade in state.trades.values():
         exits.setdefault(_key(trade), []).append(trade)
-    return [_exit(parts) for parts in exits.values()]
+    return [_exit(parts) for parts in exits.values() if _sum(parts) <= -least]
+
+
+def _exit_of(trade: BrokerTrade, state: AccountState) -> _Exit:
+    """Return the exit that a trade is a part of, as far as it is known."""
+    if trade.order_id is None:
+        return _Exit((trade,))
+    key = _key(trade)
+    return _exit([each for each in state.trades.values() if _key(each) == key])
 
 
 def _exit(parts: list[BrokerTrade]) -> _Exit:

@@ -18,7 +18,7 @@ from msgspec import UNSET, UnsetType
 from riskd.model.account import AccountState
 from riskd.model.formatting import counted
 from riskd.model.lockouts import lock_of
-from riskd.model.moments import first_known
+from riskd.model.moments import NEVER, first_known
 from riskd.model.unlocks import Unlock, last_unlock, time_after
 from riskd.rules.cooldowns import settings_at, start_cooldown, was_just_executed, was_locked
 from riskd.rules.interface import (
@@ -267,7 +267,8 @@ def _breaches(
     windows = [window for window in settings.windows if window.limit < known]
     if not windows:
         return
-    executed = sorted((at, number) for number, at in _executed(state).items())
+    since = min(_counts_since(window, now) for window in windows)
+    executed = sorted([(at, number) for number, at in _executed(state).items() if at > since])
     times = [at for at, _number in executed]
     for window in windows:
         baseline = None if unlock is None or _is_tighter(window, unlock) else unlock
@@ -289,6 +290,11 @@ def _breaches(
                 asked_at=time_after(unlock, now),
             )
             yield _Breach(window, cooldown)
+
+
+def _counts_since(window: Window, now: datetime) -> datetime:
+    """Return the moment up to which no trade counts in a window whose cooldown is not over."""
+    return NEVER if window.length is None else now - window.cooldown - window.length
 
 
 def _executed(state: AccountState) -> dict[int, datetime]:
