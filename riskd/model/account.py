@@ -231,7 +231,13 @@ class AccountState(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def open_positions(self) -> tuple[BrokerPosition, ...]:
         """The positions that are not flat, in the order of their first opening."""
-        return tuple([position for position in self.positions.values() if position.size])
+        # Each rule asks.  A dict of positions is replaced and never changed, so identity tells.
+        known, found = _latest.open
+        if known is not self.positions:
+            found = tuple([each for each in self.positions.values() if each.size])
+            # In one assignment: other threads may read states, too.
+            _latest.open = self.positions, found
+        return found
 
     @property
     def working_orders(self) -> tuple[BrokerOrder, ...]:
@@ -275,6 +281,15 @@ class AccountState(msgspec.Struct, frozen=True, kw_only=True):
         While the day's beginning is not known, every moment may.
         """
         return self.day_began is None or moment >= self.day_began
+
+
+class _Latest:
+    """What :attr:`AccountState.open_positions` was asked of last, and its answer."""
+
+    open: tuple[Mapping[str, BrokerPosition] | None, tuple[BrokerPosition, ...]] = (None, ())
+
+
+_latest: Final = _Latest()
 
 
 def end_of_lock(lock: LockoutSet) -> tuple[bool, float]:

@@ -49,6 +49,8 @@ def is_locked(state: AccountState, now: datetime) -> bool:
     """Return whether the account may not trade."""
     # This is asked before every evaluation, and needs nothing merged or sorted.
     plan = state.risk.flattening
+    if plan is None and not state.lockouts:
+        return False
     return any(is_in_force(lock, now) for lock in state.lockouts.values()) or (
         plan is not None and any(is_in_force(lock, now) for lock in plan.locks)
     )

@@ -62,11 +62,16 @@ def mark(state: AccountState, position: GatewayUserPosition) -> Mark | None:
     """Return the mark of an open position; ``None`` if there is none."""
     contract_id = position.contract_id
     quote = state.quotes.get(contract_id)
-    contract = state.contract(contract_id)
-    tick_size = ZERO if contract is None else contract.tick_size
     if quote is not None:
         if is_outdated(state, contract_id):
             return None
+        bid, ask, last = quote.bid, quote.ask, quote.last
+        # Nearly all quotes are like this, and then nothing else matters; see doubt_of().
+        if last and bid and ask and bid <= last <= ask:
+            return Mark(last, quote.timestamp)
+    contract = state.contract(contract_id)
+    tick_size = ZERO if contract is None else contract.tick_size
+    if quote is not None:
         if doubt_of(quote, tick_size) is None:
             return Mark(quote.last, quote.timestamp)
         price = _closing_price(quote.bid, quote.ask, position.type, tick_size)

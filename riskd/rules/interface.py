@@ -14,7 +14,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import msgspec
 from zope.interface import Attribute, Interface, implementer
@@ -176,7 +176,7 @@ def recall(state: AccountState, rule_id: str, kind: type[_Memory]) -> _Memory:
     Do not change it: checks of the same memory share one value.
     """
     text = state.risk.memory.get(rule_id)
-    return kind() if text is None else _decode(text, cast(Any, kind))
+    return kind() if text is None else _decode(text, kind)  # type: ignore[arg-type]
 
 
 def remember(value: object, known: object = None) -> str | None:

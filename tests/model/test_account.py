@@ -137,6 +137,11 @@ class PositionTests(SynchronousTestCase):
         state = state_after(position(2, 1), position(3, 1))
         self.assertEqual(state.open_positions[0].size, 3)
 
+    def test_states_that_are_asked_in_turn_have_their_own_open_positions(self) -> None:
+        one, two = state_after(position(1)), state_after(position(2))
+        sizes = [each.open_positions[0].size for each in (one, two, one, two, two)]
+        self.assertEqual(sizes, [1, 2, 1, 2, 2])
+
     def test_each_contract_has_a_position_of_its_own(self) -> None:
         state = state_after(position(2), position(1, contractId=ES))
         self.assertEqual({held.contract_id for held in state.open_positions}, {MNQ, ES})
