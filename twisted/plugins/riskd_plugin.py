@@ -3,5 +3,5 @@
 from twisted.application.service import ServiceMaker
 
 riskd = ServiceMaker(
-    "riskd", "riskd.app.daemon", "Broadcasts futures accounts to trader consoles.", "riskd"
+    "riskd", "riskd.app.tap", "Broadcasts futures accounts to trader consoles.", "riskd"
 )

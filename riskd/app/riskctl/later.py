@@ -6,8 +6,6 @@ from collections.abc import Callable
 from pkgutil import resolve_name
 from typing import Any
 
-from riskd.host.imports import without_collections
-
 
 class Later:
     """A function that is imported at its first call.
@@ -22,8 +20,7 @@ class Later:
     @property
     def function(self) -> Callable[..., Any]:
         """The function itself."""
-        with without_collections():
-            found: Callable[..., Any] = resolve_name(self._name)
+        found: Callable[..., Any] = resolve_name(self._name)
         return found
 
     def __call__(self, *arguments: Any) -> Any:
