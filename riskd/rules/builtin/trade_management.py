@@ -514,7 +514,7 @@ def _withdrawals(state: AccountState, orders: Iterable[BrokerOrder]) -> tuple[Wi
 
 
 def _warning(case: _Case) -> str:
-    """Return why the rule does not manage a position, or not all of it; empty if it does."""
+    """Return why the rule does not manage a whole position; empty if it does."""
     if case.contract is None:
         return f"{case.position.contract_id}: tick size unknown, it gets no stop"
     if case.settings.follows_profit and case.price is None:
