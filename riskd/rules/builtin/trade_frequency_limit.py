@@ -293,7 +293,7 @@ def _breaches(
 
 
 def _counts_since(window: Window, now: datetime) -> datetime:
-    """Return the moment up to which no trade counts in a window whose cooldown is not over."""
+    """Return until when no trade counts, in a window whose cooldown goes on."""
     return NEVER if window.length is None else now - window.cooldown - window.length
 
 
