@@ -279,7 +279,7 @@ class Session:
             self._update(account=with_live_highs(self._view.account))
 
     def _keep_quote(self, read: ReadEvent) -> None:
-        """Keep a quote for :meth:`read_quotes`, in place of an earlier one of its contract.
+        """Keep a quote for :meth:`read_quotes`, in place of its contract's earlier one.
 
         What is replaced is never decoded: a later quote says all that it did.
         """
