@@ -243,7 +243,7 @@ class LatestQuoteTests(MarksTestCase):
     def test_a_later_run_believes_what_it_receives_whatever_the_stamps_say(self) -> None:
         daemon = self.hold(LOSS)
         self.quote(MNQ, seconds=2, bestBid="21000", bestAsk="21000.25", lastPrice="21000")
-        daemon.advance(0.5)
+        daemon.advance(1)
         daemon.kill()
         daemon.restart()
         self.assertEqual(self.price(MNQ), Decimal(21000))
