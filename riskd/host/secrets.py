@@ -10,6 +10,7 @@ import hmac
 import re
 from collections import deque
 from typing import Final, NoReturn
+from weakref import WeakValueDictionary
 
 SHORTEST: Final = 9
 """A shorter secret protects nothing and would be found within words: the practice gateway's is ``practice``."""
@@ -17,26 +18,33 @@ SHORTEST: Final = 9
 REDACTED: Final = "[redacted]"
 
 _REMEMBERED: Final = 16
-"""How many secrets are removed: tokens stay valid for hours after they are replaced."""
+"""How many secrets of the past are removed: tokens stay valid for hours after they are replaced."""
 
-_known: deque[tuple[str, re.Pattern[str]]] = deque(maxlen=_REMEMBERED)
+_latest: Final[deque[re.Pattern[str]]] = deque(maxlen=_REMEMBERED)
+
+_living: Final[WeakValueDictionary[int, Secret]] = WeakValueDictionary()
+"""The secrets that something still holds, by their identity: the key of a login outlives many tokens."""
+
+_removed: Final[list[re.Pattern[str]]] = []
+"""What finds each of those, the longest first: one may be within another."""
 
 
 class Secret:
     """A text that only :meth:`reveal` shows."""
 
-    __slots__ = ("_text",)
+    __slots__ = ("__weakref__", "_pattern", "_text")
 
     def __init__(self, text: str) -> None:
         self._text = text
-        # The one that was used last is the last to be forgotten.
-        for known in tuple(_known):
-            if known[0] == text:
-                _known.remove(known)
-                _known.append(known)
-                return
-        if len(text) >= SHORTEST:
-            _known.append((text, _pattern(text)))
+        self._pattern = _pattern(text)
+        if len(text) < SHORTEST:
+            return
+        if self._pattern in _latest:
+            _latest.remove(self._pattern)
+        _latest.append(self._pattern)
+        _living[id(self)] = self
+        patterns = {*_latest, *(each._pattern for each in _living.values())}  # noqa: SLF001  # of its own class
+        _removed[:] = sorted(patterns, key=lambda each: len(each.pattern), reverse=True)
 
     def reveal(self) -> str:
         """Return the text."""
@@ -78,6 +86,6 @@ def _pattern(secret: str) -> re.Pattern[str]:
 
 def redacted(text: str) -> str:
     """Return ``text`` without the secrets of this process."""
-    for _secret, pattern in _known:
+    for pattern in _removed:
         text = pattern.sub(REDACTED, text)
     return text

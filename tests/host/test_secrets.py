@@ -37,3 +37,13 @@ class RedactedTests(SynchronousTestCase):
             Secret(f"a token of the past {number:03}")
             Secret(KEY)
         self.assertEqual(redacted(f"{KEY} a token of the past 090"), f"{REDACTED} {REDACTED}")
+
+    def test_a_secret_in_use_is_removed_whatever_came_after_it(self) -> None:
+        for number in range(100):
+            Secret(f"a later token {number:03}")
+        self.assertEqual(redacted(f"{KEY}, {self.secret!r}"), f"{REDACTED}, Secret(...)")
+
+    def test_a_secret_within_another_leaves_no_rest_of_it(self) -> None:
+        tokens = [Secret(text) for text in ("a short token", "a short token and more")]
+        self.assertEqual(redacted("a short token and more"), REDACTED)
+        del tokens
