@@ -1,7 +1,8 @@
 """The CPU cost of one console, and the time from an event to its screen.
 
 A real console runs on a pseudo-terminal, with a real daemon that broadcasts 60 and then 1,000 events a second;
-three of each second's events are trades, the rest are quotes of ten contracts.  Before that nothing happens.
+three of each second's events are trades, the rest are quotes of ten contracts.  Before that nothing happens.  A client that
+drops what it receives gets the same events after that: its cost is the least that a console on Autobahn can have.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Final
 from riskd.testing import DaemonHarness
 from tests.benchmarks.outcome import Options, Outcome, percentile, show_progress
 from tests.benchmarks.process_counts import cpu_seconds
+from tests.benchmarks.processes import Process
 from tests.support.pseudo_terminal import PseudoTerminal
 
 TRADES_A_SECOND: Final = 3
@@ -37,17 +39,18 @@ _LIMITS: Final = {
 """By events a second."""
 
 _TABLE: Final = "from a trade to the screen"
+_BARE_TABLE: Final = "a client that drops all events"
 
 
 def benchmark(options: Options) -> Outcome:
     """Measure a console at rest and at each rate."""
     seconds = options.seconds_or(30.0, 5.0)
-    outcome = Outcome(tables={_TABLE: {one: {} for one in FIGURES}})
+    outcome = Outcome(tables={_TABLE: {one: {} for one in FIGURES}, _BARE_TABLE: {CPU: {}}})
     for number in range(options.rounds_or(5, 1)):
         show_progress(f"round {number + 1}")
-        for rate, figures in measure(seconds):
+        for table, rate, figures in measure(seconds):
             for name, value in figures.items():
-                outcome.add(_TABLE, name, _load(rate), value)
+                outcome.add(table, name, _load(rate), value)
     for rate, limits in _LIMITS.items():
         for name, limit in limits.items():
             value = outcome.median(_TABLE, name, _load(rate))
@@ -59,25 +62,28 @@ def _load(rate: int) -> str:
     return f"{rate:,} events/s" if rate else "idle"
 
 
-def measure(seconds: float) -> Iterator[tuple[int, dict[str, float]]]:
-    """Yield each rate with its figures; 0 is a daemon with nothing to say."""
-    with DaemonHarness() as daemon, closing(Watched(120, 40)) as terminal:
-        url = f"ws://localhost:{daemon.port}"
-        terminal.start("123", "--url", url, "--state", str(daemon.state))
-        terminal.wait_for(" LIVE ")
-        yield 0, {CPU: rest(terminal, seconds)}
+def measure(seconds: float) -> Iterator[tuple[str, int, dict[str, float]]]:
+    """Yield the table and the rate of figures; 0 is a daemon with nothing to say."""
+    with DaemonHarness() as daemon:
         trades = count()
-        for rate in RATES:
-            yield (
-                rate,
-                load(
+        with closing(Watched(120, 40)) as terminal:
+            url = f"ws://localhost:{daemon.port}"
+            terminal.start("123", "--url", url, "--state", str(daemon.state))
+            terminal.wait_for(" LIVE ")
+            yield _TABLE, 0, {CPU: rest(terminal, seconds)}
+            for rate in RATES:
+                figures = load(
                     terminal,
                     rate,
                     seconds,
                     lambda: show_trade(daemon, terminal, next(trades)),
                     lambda number: send_quote(daemon, number),
-                ),
-            )
+                )
+                yield _TABLE, rate, figures
+        with Process("bare_client", str(daemon.port), core=None) as client:
+            pid = client.answer()["pid"]
+            for rate in RATES:
+                yield _BARE_TABLE, rate, {CPU: drop(daemon, pid, trades, rate, seconds)}
 
 
 class Watched(PseudoTerminal):
@@ -137,17 +143,38 @@ def load(
     }
 
 
+def drop(
+    daemon: DaemonHarness, pid: int, trades: Iterator[int], rate: int, seconds: float
+) -> float:
+    """Broadcast ``rate`` events a second; return the CPU share of the client that drops them."""
+    cpu, began = cpu_seconds(pid), time.monotonic()
+    for number in range(int(rate * seconds)):
+        if number % (rate // TRADES_A_SECOND) == 0:
+            send_trade(daemon, next(trades))
+        else:
+            send_quote(daemon, number)
+        ahead = began + (number + 1) / rate - time.monotonic()
+        if ahead > 0:
+            time.sleep(ahead)
+    return 100 * (cpu_seconds(pid) - cpu) / (time.monotonic() - began)
+
+
 def send_quote(daemon: DaemonHarness, number: int) -> None:
     """Broadcast a quote of one of the contracts, in turn."""
     quote = {"contractId": CONTRACTS[number % len(CONTRACTS)], "last": 20000 + number % 999}
     daemon.trigger_test_event("MarketQuote", quote)
 
 
+def send_trade(daemon: DaemonHarness, number: int) -> None:
+    """Broadcast a trade, each of another profit."""
+    daemon.trigger_test_event("GatewayUserTrade", {"id": number, "profitAndLoss": number + 1})
+
+
 def show_trade(daemon: DaemonHarness, terminal: Watched, number: int) -> float:
     """Broadcast a trade; return the seconds until it was on the terminal."""
     said = f"Trade +${number + 1:,}.00"
     began = time.perf_counter()
-    daemon.trigger_test_event("GatewayUserTrade", {"id": number, "profitAndLoss": number + 1})
+    send_trade(daemon, number)
     # Emulating the screen takes longer than the console's draw, so it is looked at only once more was written.
     while not terminal.read(1) or said not in terminal.shown:
         pass
