@@ -65,10 +65,8 @@ def mark(state: AccountState, position: GatewayUserPosition) -> Mark | None:
     if quote is not None:
         if is_outdated(state, contract_id):
             return None
-        bid, ask, last = quote.bid, quote.ask, quote.last
-        # Nearly all quotes are like this, and then nothing else matters; see doubt_of().
-        if last and bid and ask and bid <= last <= ask:
-            return Mark(last, quote.timestamp)
+        if is_within_market(quote):
+            return Mark(quote.last, quote.timestamp)
     contract = state.contract(contract_id)
     tick_size = ZERO if contract is None else contract.tick_size
     if quote is not None:
@@ -101,15 +99,23 @@ def exit_price(state: AccountState, position: GatewayUserPosition) -> Decimal | 
     return None if found is None else found.price
 
 
+def is_within_market(quote: MarketQuote) -> bool:
+    """Return whether a quote has all prices, the last one between bid and ask.
+
+    Nearly all quotes are like this, and whatever the tick size is, the last price of such a quote is believed.
+    """
+    bid, ask, last = quote.bid, quote.ask, quote.last
+    return bool(last and bid and ask and bid <= last <= ask)
+
+
 def doubt_of(quote: MarketQuote, tick_size: Decimal) -> Doubt | None:
     """Return why the last price of a quote is not believed; ``None`` if it is.
 
     :param tick_size: 0 if it is unknown.
     """
-    bid, ask, last = quote.bid, quote.ask, quote.last
-    # Nearly all quotes are like this.
-    if last and bid and ask and bid <= last <= ask:
+    if is_within_market(quote):
         return None
+    bid, ask, last = quote.bid, quote.ask, quote.last
     prices = _market(bid, ask, tick_size)
     if not last:
         return None if prices and min(prices) <= 0 <= max(prices) else Doubt.ZERO

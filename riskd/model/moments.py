@@ -25,7 +25,6 @@ def is_placeholder(moment: datetime) -> bool:
 def first_known(*moments: datetime) -> datetime | None:
     """Return the first of the moments that is no placeholder; ``None`` if all are."""
     for moment in moments:
-        # As is_placeholder() does: rules ask this of each trade of the day.
-        if _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+        if not is_placeholder(moment):
             return moment
     return None

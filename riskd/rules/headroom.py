@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 from riskd.model.account import AccountState, is_outdated
 from riskd.model.broker import BrokerPosition
 from riskd.model.events import MarketQuote, PositionType
-from riskd.model.marks import FAR_TICKS
+from riskd.model.marks import FAR_TICKS, is_within_market
 from riskd.model.money import CENT, ZERO
 from riskd.model.open_pnl import STALE_AFTER
 from riskd.rules.evaluation import Evaluation, RuleInForce, listening
@@ -79,8 +79,7 @@ class _Held(NamedTuple):
 
     def is_plain(self, quote: MarketQuote) -> bool:
         """Return whether the last price is the mark, and bid or ask the price of an exit."""
-        bid, ask, last = quote.bid, quote.ask, quote.last
-        return bool(bid and ask and last and bid <= last <= ask and ask - bid <= self.widest)
+        return is_within_market(quote) and quote.ask - quote.bid <= self.widest
 
     def band(self, headroom: Headroom, parts: int, quote: MarketQuote) -> _Band:
         """Return the prices that take no more than a part of a headroom.

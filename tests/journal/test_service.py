@@ -93,6 +93,14 @@ class ServiceTestCase(SynchronousTestCase):
     def snapshot(self) -> Snapshot:
         return read_published(self.directory)
 
+    def quote(self, last: int) -> None:
+        self.apply("MarketQuote", last=last)
+        self.service.changed(only_quotes=True)
+
+    def published_quote(self) -> Any:
+        (quote,) = self.snapshot().accounts[123].quotes.values()
+        return quote.last
+
 
 class MarkTests(ServiceTestCase):
     """The figures of an account are computed once for each of its states."""
@@ -230,14 +238,6 @@ class KeptResultTests(ServiceTestCase):
         self.quote(1)
         self.clock.advance(1)
         self.assertTrue(self.service._in_progress)
-
-    def quote(self, last: int) -> None:
-        self.apply("MarketQuote", last=last)
-        self.service.changed(only_quotes=True)
-
-    def published_quote(self) -> Any:
-        (quote,) = self.snapshot().accounts[123].quotes.values()
-        return quote.last
 
     def test_the_next_quotes_are_written_in_their_rhythm(self) -> None:
         writes = self.store.writes
@@ -407,14 +407,6 @@ class HandshakeTests(ServiceTestCase):
         self.disk.catch_up()
         self.successResultOf(waiting)
         self.assertEqual(self.disk.waiting, [])
-
-    def quote(self, last: int) -> None:
-        self.apply("MarketQuote", last=last)
-        self.service.changed(only_quotes=True)
-
-    def published_quote(self) -> Any:
-        (quote,) = self.snapshot().accounts[123].quotes.values()
-        return quote.last
 
     def test_the_copy_holds_a_quote_from_just_before_the_call(self) -> None:
         self.clock.advance(1)

@@ -93,9 +93,6 @@ class AllAccounts:
         self._order: object = None
         self._changed: set[int] = set()
         self._quoted: set[int] = set()
-        # The session that has an error, until more than a quote changes.
-        self._wrong: Session | None = None
-        self._is_wrong_known = False
         self._reported: list[tuple[int, bool]] | None = None
         self._turn = 0
         self._is_connected = False
@@ -126,17 +123,10 @@ class AllAccounts:
 
     def _session_with_error(self) -> Session | None:
         """Return a session whose daemon has an error; ``None`` if there is none."""
-        if not self._is_wrong_known:
-            self._is_wrong_known = True
-            self._wrong = next(
-                (
-                    session
-                    for session in self.sessions.values()
-                    if session.daemon is not None and session.daemon.status is Status.ERROR
-                ),
-                None,
-            )
-        return self._wrong
+        for session in self.sessions.values():
+            if session.daemon is not None and session.daemon.status is Status.ERROR:
+                return session
+        return None
 
     def follow_all(self) -> None:
         """Follow all accounts from now on; the client passes on the events of all."""
@@ -193,7 +183,6 @@ class AllAccounts:
     def take_turn(self) -> None:
         """Read the copy where it may say more, and renew old rows; call it each second."""
         self._turn += 1
-        self._is_wrong_known = False
         if not self._is_connected or not self.sessions or self._file_problem:
             self._find()
         due = self._due_to_read() if self._is_connected else list(self.sessions.items())
@@ -237,7 +226,7 @@ class AllAccounts:
                 del self.sessions[account_id]
                 self._rows.pop(account_id, None)
                 self._quoted.discard(account_id)
-        self._order, self._is_wrong_known = None, False
+        self._order = None
 
     def _add(self, account_id: int) -> Session:
         self.sessions[account_id] = session = Session(
@@ -255,8 +244,6 @@ class AllAccounts:
 
     def _note_change(self, account_id: int, is_important: bool) -> None:
         (self._changed if is_important else self._quoted).add(account_id)
-        if is_important:
-            self._is_wrong_known = False
         if self._reported is None:
             self._on_change(account_id, is_important)
         else:

@@ -152,13 +152,7 @@ def limit_usages(view: View, now: datetime) -> tuple[LimitUsage, ...]:
 
 def nearest_limit(usages: Iterable[LimitUsage]) -> LimitUsage | None:
     """Return the limit with the largest used share; ``None`` without numbers."""
-    nearest, most = None, None
-    for usage in usages:
-        # The share is worked out once for each: a row of an account asks for all.
-        share = usage.share if usage.acts and not usage.is_of_last_trade else None
-        if share is not None and (most is None or (share, usage.floor is not None) > most):
-            nearest, most = usage, (share, usage.floor is not None)
-    return nearest
+    return max(filter(can_be_neared, usages), key=_nearness, default=None)
 
 
 def nearest_first(usages: Iterable[LimitUsage]) -> list[LimitUsage]:
