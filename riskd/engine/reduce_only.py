@@ -120,9 +120,15 @@ class ReduceOnlyStage:
         self._exits, self._outgrown = exits, outgrown
 
     def wake_at(self, now: datetime) -> datetime | None:
-        """Return when an exit has been too large for too long; ``None``: never."""
+        """Return when to look again; ``None``: at the next event.
+
+        Then an exit has been too large for too long, or a fill that no position shows no longer counts.
+        """
+        if self.stage is None:
+            return None
         ends = [at + TO_RESIZE for at in self._outgrown.values() if now < at + TO_RESIZE]
-        return min(ends, default=None) if self.stage is not None else None
+        settled = self._fills.settles_at(now)
+        return min(ends if settled is None else [*ends, settled], default=None)
 
     def report_change(self, before: ReduceOnly | None) -> None:
         """Report that the stage has begun or ended since ``before``, if it has."""

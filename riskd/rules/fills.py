@@ -47,18 +47,32 @@ def checked_until_trades_come(check: _Check) -> _Check:
 
 
 class Ledger(msgspec.Struct, frozen=True):
-    """What positions and orders have reported of one contract, in signed contracts.
+    """What positions and orders have reported of one contract.
 
-    :ivar size: the position as it was reported last.
-    :ivar ordered: fills that orders have reported, and the position not yet.
-    :ivar unordered: changes of the position that no order has reported yet.
+    Contracts bought and sold are counted apart: a position that was opened and closed again may be reported in two
+    steps when both orders have long been filled.
+
+    :ivar size: the position as it was reported last, in signed contracts.
     :ivar at: when any of it was reported.
+    :ivar bought: how many contracts more orders have reported as bought than positions; negative if positions are
+        ahead.
+    :ivar sold: the same of contracts that were sold.
     """
 
     size: int
-    ordered: int
-    unordered: int
     at: datetime
+    # Without these, journals of earlier versions can be read.
+    bought: int = 0
+    sold: int = 0
+
+    def after_order(self, filled: int, at: datetime) -> Ledger:
+        """Return the ledger after an order has reported so many signed contracts more."""
+        return Ledger(self.size, at, self.bought + max(0, filled), self.sold + max(0, -filled))
+
+    def after_position(self, size: int, at: datetime) -> Ledger:
+        """Return the ledger after the position was reported with this size."""
+        change = size - self.size
+        return Ledger(size, at, self.bought - max(0, change), self.sold - max(0, -change))
 
 
 class Fills(msgspec.Struct, frozen=True):
@@ -74,7 +88,9 @@ class Fills(msgspec.Struct, frozen=True):
     def held(self, contract_id: str) -> int:
         """Return the signed number of contracts held, by all that was reported."""
         ledger = self.ledgers.get(contract_id)
-        return 0 if ledger is None else ledger.size + ledger.ordered
+        if ledger is None:
+            return 0
+        return ledger.size + max(0, ledger.bought) - max(0, ledger.sold)
 
     def held_by_orders(self, contract_id: str) -> int:
         """Return the signed number of contracts held, by what orders have reported.
@@ -82,7 +98,14 @@ class Fills(msgspec.Struct, frozen=True):
         That is the size before an order whose event is not counted yet.
         """
         ledger = self.ledgers.get(contract_id)
-        return 0 if ledger is None else ledger.size + ledger.ordered - ledger.unordered
+        return 0 if ledger is None else ledger.size + ledger.bought - ledger.sold
+
+    def settles_at(self, now: datetime) -> datetime | None:
+        """Return when a fill that no position shows no longer counts."""
+        ends = [
+            each.at + _APART for each in self.ledgers.values() if each.bought > 0 or each.sold > 0
+        ]
+        return min((end for end in ends if end > now), default=None)
 
 
 def with_positions(known: Fills, state: AccountState, trigger: Trigger) -> Fills:
@@ -93,13 +116,11 @@ def with_positions(known: Fills, state: AccountState, trigger: Trigger) -> Fills
         size, last = held_in(state, contract_id), ledgers.get(contract_id)
         if last is None:
             is_new = isinstance(subject, BrokerPosition) and subject.contract_id == contract_id
-            last = Ledger(0 if is_new else size, 0, 0, now)
-        if now - last.at >= _APART and (last.ordered or last.unordered):
-            last = Ledger(last.size, 0, 0, now)
-        if change := size - last.size:
-            known_of = _overlap(last.ordered, change)
-            unordered = last.unordered + change - known_of
-            last = Ledger(size, last.ordered - known_of, unordered, now)
+            last = Ledger(0 if is_new else size, now)
+        if now - last.at >= _APART and (last.bought or last.sold):
+            last = Ledger(last.size, now)
+        if size != last.size:
+            last = last.after_position(size, now)
         ledgers[contract_id] = last
     return Fills(ledgers, known.parts)
 
@@ -113,14 +134,6 @@ def with_order(known: Fills, state: AccountState, trigger: Trigger) -> Fills:
     news = (order.filled - known.parts.get(order.id, 0)) * order.side.sign
     if not news:
         return Fills(known.ledgers, parts)
-    last = known.ledgers.get(order.contract_id) or Ledger(0, 0, 0, trigger.now)
-    known_of = _overlap(last.unordered, news)
-    ledger = Ledger(
-        last.size, last.ordered + news - known_of, last.unordered - known_of, trigger.now
-    )
+    last = known.ledgers.get(order.contract_id) or Ledger(0, trigger.now)
+    ledger = last.after_order(news, trigger.now)
     return Fills({**known.ledgers, order.contract_id: ledger}, parts)
-
-
-def _overlap(first: int, second: int) -> int:
-    """Return what two signed numbers of contracts have in common."""
-    return min(first, second, key=abs) if first * second > 0 else 0

@@ -126,9 +126,13 @@ def stage_decisions(
     for position in state.open_positions:
         contract_id, sign = position.contract_id, position.type.sign
         kept = max(0, stage.held.get(contract_id, 0) * sign)
-        if position.size > kept:
+        size = position.size
+        if held is not None:
+            # A fill that its order has reported, and the position not yet, may have closed some of it.
+            size = min(size, held(contract_id) * sign)
+        if size > kept:
             name = contract_name(state, contract_id)
-            what = f"{position.size} {name} held, {kept} may stay"
+            what = f"{size} {name} held, {kept} may stay"
             reason = f"Only exits are allowed: {what}; {stage.reason}"
             closed |= set() if kept else {contract_id}
             yield Decision(stage.rule_id, Flatten(reason=reason, keep={contract_id: kept}))

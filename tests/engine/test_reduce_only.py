@@ -7,11 +7,14 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.config.settings import NO_FAULTS, Faults
+from riskd.engine.reduce_only import ReduceOnlyStage
 from riskd.gateway.interface import GatewayRefusedError
 from riskd.journal.reader import read_published
-from riskd.model.events import Action, DaemonStatus, Status
+from riskd.model.events import Action, DaemonStatus, OrderState, Status
 from riskd.model.reduce_only import ReduceOnly, reduce_only_stage
+from riskd.rules.interface import Flatten, Trigger
 from tests import examples
+from tests.support import rules as rule_cases
 from tests.support.guarded_account import FAULTS, FEED_LOST, ONE_ROUND, GuardTestCase
 from tests.support.practice_daemon import (
     ACCOUNT,
@@ -182,6 +185,19 @@ class EnforcementTests(StageTestCase):
         self.assertEqual((self.daemon.held, self.stage.held), ({M2K: 1}, {M2K: 1}))
         self.assertEqual(self.daemon.actions, [])
 
+    def test_a_position_that_its_exit_has_closed_is_not_closed_again(self) -> None:
+        # The events of positions come after those of orders and trades.
+        self.daemon.gateway.faults = Faults(position_delay_seconds=0.5)
+        self.daemon.trade(BUY, 2)
+        self.daemon.move(MNQ, "20899")
+        self.daemon.advance(1)
+        self.daemon.trade(SELL, 2)
+        self.daemon.trade(BUY, 1, limitPrice="20500")
+        self.daemon.advance(4)
+        assert self.stage is not None
+        self.assertEqual((self.daemon.held, self.daemon.working), ({}, []))
+        self.assertEqual(self.actions(), [(Action.REJECT_ORDER, True)])
+
     def test_what_a_reconciliation_finds_with_the_loss_may_stay(self) -> None:
         self.daemon.gateway.faults = Faults(lost_events=1.0)
         self.daemon.engine.feed_lost(FEED_LOST)
@@ -325,6 +341,31 @@ class RestartTests(StageTestCase):
         self.daemon.restart()
         self.daemon.advance(3)
         self.assertIsNone(self.stage)
+
+
+class FillWithoutPositionTests(SynchronousTestCase):
+    def test_a_position_counts_again_when_the_fill_that_closed_it_stays_the_only_news(
+        self,
+    ) -> None:
+        stage = ReduceOnlyStage(ACCOUNT, lambda _: None)
+        stage.note({"daily_realized_loss": "the day's loss has reached 80 %"})
+        rules = {"daily_realized_loss": "RULE-003"}
+        state = rule_cases.state_after()
+
+        def update(trigger: Trigger) -> list[object]:
+            decisions = stage.update(state, trigger, lambda: rules, may_begin=True)
+            return [each.command for each in decisions]
+
+        update(rule_cases.review())
+        state = rule_cases.state_after(rule_cases.position(MNQ, 1), state=state)
+        sold = rule_cases.order(1, MNQ, rule_cases.SELL, 1, filled=1, state=OrderState.FILLED)
+        state = rule_cases.state_after(sold, state=state)
+        self.assertEqual(update(rule_cases.trigger_of(sold)), [])
+        self.assertEqual(stage.wake_at(rule_cases.at(0)), rule_cases.at(2))
+        (command,) = update(rule_cases.timer(2))
+        assert isinstance(command, Flatten)
+        self.assertEqual(command.keep, {MNQ: 0})
+        self.assertIsNone(stage.wake_at(rule_cases.at(2)))
 
 
 class DryRunTests(StageTestCase):

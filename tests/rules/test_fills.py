@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -84,6 +85,13 @@ class FillsTests(SynchronousTestCase):
         self.assertEqual(account.then(held(2)), 2)
         self.assertEqual(account.then(filled(1, 5, seconds=1), 1), 5)
 
+    def test_what_was_opened_and_closed_may_be_shown_in_steps(self) -> None:
+        account = Account(held(0))
+        for each, size in ((filled(1, 1), 1), (filled(2, -1), 0), (held(1), 0), (held(0), 0)):
+            self.assertEqual(account.then(each), size)
+        for each, size in ((held(1), 1), (held(0), 0), (filled(3, 1), 0), (filled(4, -1), 0)):
+            self.assertEqual(account.then(each), size)
+
     def test_after_two_seconds_the_position_is_right(self) -> None:
         account = Account(held(2))
         account.then(held(0, 1), 1)
@@ -100,6 +108,12 @@ class FillsTests(SynchronousTestCase):
         account = Account()
         self.assertEqual((account.then(held(3)), account.by_orders), (3, 0))
 
+    def test_the_memory_of_an_earlier_version_can_be_read(self) -> None:
+        kept = (
+            '{"ledgers":{"MNQ":{"size":2,"ordered":1,"unordered":0,"at":"2026-11-23T18:00:00Z"}}}'
+        )
+        self.assertEqual(msgspec.json.decode(kept, type=Fills).held("MNQ"), 2)
+
     @given(st.lists(st.integers(-5, 5).filter(bool), max_size=6), st.randoms())
     def test_in_the_end_both_agree(self, sizes: list[int], random: object) -> None:
         account, size = Account(held(0)), 0
@@ -112,6 +126,9 @@ class FillsTests(SynchronousTestCase):
         while orders or positions:
             stream = random.choice([each for each in (orders, positions) if each])  # type: ignore[attr-defined]
             account.then(stream.pop(0))
+            # All news of either is enough.
+            if not orders or not positions:
+                self.assertEqual(account.held, size)
         self.assertEqual((account.held, account.by_orders), (size, size))
 
 
