@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import unicodedata
 from datetime import datetime
@@ -143,10 +144,19 @@ def terminal_text(text: str) -> str:
     the figures beside it, or join other characters, as emoji, flags and combining marks do.  The length
     stays the same.
     """
-    # Nearly all text is plain ASCII, which needs no check of each character.
-    if text.isascii() and text.isprintable():
-        return text
-    return _safe_form(text)
+    return text if is_plain(text) else _safe_form(text)
+
+
+def is_plain(text: str) -> bool:
+    """Return whether no character needs a look: each is safe and fills one column.
+
+    Printable ASCII does, and what the screen itself draws with; nearly all text is made of these.
+    """
+    return (text.isascii() and text.isprintable()) or _PLAIN(text) is not None
+
+
+_PLAIN: Final = re.compile("[ -~·…↑↓\u2500-\u259f]*").fullmatch
+"""Matches, besides ASCII, what frames, curves and bars are drawn with."""
 
 
 @lru_cache(maxsize=_CACHED)
@@ -178,7 +188,7 @@ def _is_wide(letter: str) -> bool:
 
 def text_width(text: str) -> int:
     """Return how many columns ``text`` fills on the screen."""
-    if text.isascii():
+    if text.isascii() or is_plain(text):
         return len(text)
     return _drawn_width(text)
 
@@ -190,7 +200,7 @@ def _drawn_width(text: str) -> int:
 
 def cut_text(text: str, columns: int) -> str:
     """Return as much of the beginning of ``text`` as fits into ``columns``."""
-    if text.isascii():
+    if text.isascii() or is_plain(text):
         return text[:columns]
     room = columns
     for place, letter in enumerate(terminal_text(text)):

@@ -32,32 +32,43 @@ from trader.ui.paste import PasteFilter
 class Row:
     """A painted row of the screen.
 
-    :ivar runs: style and text of each run of letters; neighbors have different styles.
     :ivar letters: the text of the whole row.
     :ivar marks: for each letter, one that stands for its style.
     :ivar is_single_width: whether each letter fills exactly one cell.
     """
 
-    __slots__ = ("_content", "is_single_width", "letters", "marks", "runs")
+    __slots__ = ("_content", "is_single_width", "letters", "marks")
 
-    def __init__(self, runs: tuple[tuple[str | None, str], ...], *, is_single_width: bool) -> None:
-        self.runs = runs
-        self.letters = "".join([text for _, text in runs])
-        self.marks = "".join([_marks[style] * len(text) for style, text in runs])
+    def __init__(self, letters: str, marks: str, *, is_single_width: bool) -> None:
+        self.letters = letters
+        self.marks = marks
         self.is_single_width = is_single_width
         self._content: Content = []
 
     @property
     def content(self) -> Content:
-        """The runs as urwid reads them from a canvas."""
+        """The row as urwid reads it from a canvas."""
         if not self._content:
-            self._content = [(style, None, text.encode()) for style, text in self.runs]
+            self._content = [
+                (style, None, text.encode()) for style, text in _runs(self.letters, self.marks)
+            ]
         return self._content
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Row) and self.runs == other.runs
+        return (
+            isinstance(other, Row) and self.letters == other.letters and self.marks == other.marks
+        )
 
     __hash__ = None  # type: ignore[assignment]
+
+
+def _runs(letters: str, marks: str) -> Iterator[tuple[str | None, str]]:
+    """Yield style and text of each run of letters; neighbors have different styles."""
+    begin = 0
+    for mark, run in groupby(marks):
+        end = begin + len(list(run))
+        yield _style_of[mark], letters[begin:end]
+        begin = end
 
 
 class _Marks(dict[str | None, str]):
@@ -75,8 +86,8 @@ _style_of: Final[dict[str, str | None]] = {}
 Content = list[tuple[str | None, None, bytes]]
 """Style, character set and text of each run of characters, as urwid reads them from a canvas."""
 
-Piece = tuple[str | None, str] | str
-"""A style and a text; a text alone has the style of the terminal itself."""
+Piece = tuple[str | None, str]
+"""A style and a text; ``None`` is the style of the terminal itself."""
 
 _MERGED_CELLS: Final = 6
 """So many unchanged cells are written again, because moving the cursor past them takes more bytes."""
@@ -122,8 +133,8 @@ def paint(
 ) -> StyledCanvas:
     """Return a canvas of ``lines``, cut and padded to ``columns`` and ``rows``.
 
-    :param sanitize: replaces the characters that must not reach the terminal, and no printable ASCII.  Reasons
-        and messages come from elsewhere; every text passes here on its way to the terminal.
+    :param sanitize: replaces each character that must not reach the terminal with another one.  Reasons and
+        messages come from elsewhere; every text passes here on its way to the terminal.
     """
     filled = [*lines, *[() for _ in range(rows)]][:rows]
     return StyledCanvas([_paint_line(tuple(line), columns, sanitize) for line in filled], columns)
@@ -131,29 +142,19 @@ def paint(
 
 @lru_cache(maxsize=_CACHED)
 def _paint_line(line: tuple[Piece, ...], columns: int, sanitize: Callable[[str], str]) -> Row:
-    # urwid writes a style before each run: neighbors of one style become one run.
-    styles: list[str | None] = []
-    texts: list[str] = []
-    room, is_single_width = columns, True
-    for piece in (*line, " " * columns):
-        style, shown = (None, piece) if isinstance(piece, str) else piece
-        # Nearly all text is plain ASCII, which is safe, and of which each letter is a column.
-        if shown.isascii() and shown.isprintable():
-            width = len(shown)
-        else:
-            shown = sanitize(shown)
-            width = text_width(shown)
-        if width > room:
-            shown = cut_text(shown, room)
-            width = text_width(shown)
-        room -= width
-        is_single_width &= width == len(shown)
-        if styles and styles[-1] == style:
-            texts[-1] += shown
-        elif shown:
-            styles.append(style)
-            texts.append(shown)
-    return Row(tuple(zip(styles, texts, strict=True)), is_single_width=is_single_width)
+    letters = sanitize("".join([text for _, text in line]))
+    marks = "".join([_marks[style] * len(text) for style, text in line])
+    width = text_width(letters)
+    if width > columns:
+        letters = cut_text(letters, columns)
+        width = text_width(letters)
+    is_single_width = width == len(letters)
+    letters += " " * (columns - width)
+    return Row(
+        letters,
+        marks[: len(letters)].ljust(len(letters), _marks[None]),
+        is_single_width=is_single_width,
+    )
 
 
 _SIGNAL_KEYS: Final = (
@@ -283,26 +284,26 @@ class Terminal(urwid.display.raw.Screen):
         self._shown, self._shown_size = canvas.lines, size
 
     def _write_changes(self, canvas: StyledCanvas) -> None:
+        changes = []
         for number, (old, new) in enumerate(zip(self._shown, canvas.lines, strict=True)):
             if old is new or old == new:
                 continue
             # Where letters and cells are not the same, the whole row is written.
             if not (old.is_single_width and new.is_single_width):
-                self.write(self._sequence(number, 0, new.letters, new.marks))
+                changes.append(self._sequence(number, 0, new.letters, new.marks))
                 continue
             for begin, end in changed_spans(old.letters, new.letters, old.marks, new.marks):
-                self.write(
+                changes.append(
                     self._sequence(number, begin, new.letters[begin:end], new.marks[begin:end])
                 )
+        self.write("".join(changes))
         self.flush()
 
     def _sequence(self, row: int, column: int, letters: str, marks: str) -> str:
         """Return the control sequences and text that write ``letters`` at a place."""
-        parts, begin = [f"\x1b[{row + 1};{column + 1}H"], 0
-        for mark, run in groupby(marks):
-            end = begin + len(list(run))
-            parts += (self._attr_to_escape(_style_of[mark]), letters[begin:end])
-            begin = end
+        parts = [f"\x1b[{row + 1};{column + 1}H"]
+        for style, text in _runs(letters, marks):
+            parts += (self._attr_to_escape(style), text)
         return "".join(parts)
 
 

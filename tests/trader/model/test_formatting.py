@@ -21,6 +21,7 @@ from trader.model.formatting import (
     clock,
     countdown,
     cut_text,
+    is_plain,
     money,
     pad_text,
     price,
@@ -214,6 +215,13 @@ class WidthTests(SynchronousTestCase):
             if not text_width(letter) == wcwidth.wcwidth(letter) == wcwidth.wcswidth(letter) > 0
         ]
         self.assertEqual(disputed, [])
+
+    def test_what_needs_no_check_is_safe_and_fills_one_column(self) -> None:
+        plain = [chr(code) for code in range(0x10000) if is_plain(chr(code))]
+        self.assertGreater(len(plain), 200)
+        self.assertLessEqual(set(plain), set(drawn()))
+        self.assertEqual({wcwidth.wcwidth(letter) for letter in plain}, {1})
+        self.assertFalse(is_plain("a\n") or is_plain("─\n") or is_plain("─日"))
 
     def test_no_character_joins_another_one(self) -> None:
         # Of characters one apart, each is beside every class of neighbors.

@@ -205,7 +205,7 @@ class DrawingTests(SynchronousTestCase):
 
     def test_emoji_and_flags_leave_the_next_row_in_its_place(self) -> None:
         for text in ("hand \u270b\U0001f3fd", "from \U0001f1fa\U0001f1f8", "hand"):
-            canvas = paint([[("text", text)], ["second row"]], COLUMNS, 2, terminal_text)
+            canvas = paint([[("text", text)], [(None, "second row")]], COLUMNS, 2, terminal_text)
             screen = pyte.Screen(COLUMNS, 4)
             pyte.ByteStream(screen).feed(b"\r\n".join(canvas.text))
             self.assertEqual(screen.display[1].rstrip(), "second row")
