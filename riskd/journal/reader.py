@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from datetime import date, datetime, timedelta
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -61,6 +62,7 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 _STATUS: Final = "daemon_status"
 
 _MAX_WORDS: Final = 300
+_CACHED_TRADES: Final = 4096
 DAMAGES: Final = (
     DamagedError,
     UnsafeFileError,
@@ -338,11 +340,8 @@ def _read_account(
             for found, data in rows(table, key, "data")
         }
 
-    def reported(kind: type[_Reported], table: str, key: str) -> dict[Any, _Reported]:
-        return {
-            check_key(found): decode_reported(kind, as_text(data))
-            for found, data in rows(table, key, "data")
-        }
+    def reported(read: Callable[[str], _Reported], table: str, key: str) -> dict[Any, _Reported]:
+        return {check_key(found): read(as_text(data)) for found, data in rows(table, key, "data")}
 
     # The table goes back further than the trading day.
     actions = connection.execute(
@@ -359,9 +358,9 @@ def _read_account(
     return AccountState(
         account_id=account_id,
         contracts=contracts,
-        positions=reported(BrokerPosition, "positions", "contract_id"),
-        orders=reported(BrokerOrder, "orders", "order_id"),
-        trades=reported(BrokerTrade, "trades", "trade_id"),
+        positions=reported(partial(decode_reported, BrokerPosition), "positions", "contract_id"),
+        orders=reported(partial(decode_reported, BrokerOrder), "orders", "order_id"),
+        trades=reported(_read_trade, "trades", "trade_id"),
         realized_pnl=read_amount(realized_pnl),
         trade_count=read_count(trade_count),
         balance=Balance() if balance is None else read_balance(balance),
@@ -403,6 +402,12 @@ def _read_account(
             day_key=None if day_key is None else date.fromisoformat(day_key),
         ),
     )
+
+
+# A console reads the copy each second, and hardly a trade of the day ever changes.
+@lru_cache(maxsize=_CACHED_TRADES)
+def _read_trade(data: str) -> BrokerTrade:
+    return decode_reported(BrokerTrade, data)
 
 
 def _data(event_type: str, account_id: int | None, text: object) -> Any:

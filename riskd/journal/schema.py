@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Collection
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -321,11 +321,22 @@ def check_schema(connection: sqlite3.Connection, tables: Collection[str] | None 
     :param tables: the tables that will be read; ``None`` for all that the file has.
     :raises DamagedError: one is not.
     """
-    known = _known_objects(MIGRATIONS)
-    for row in connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master"):
-        kind, name, table, _sql = row
-        if tables is not None and name not in tables and table not in tables:
-            continue
+    rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master").fetchall()
+    if tables is not None:
+        rows = [row for row in rows if row[1] in tables or row[2] in tables]
+    _check_objects(tuple(rows), MIGRATIONS)
+
+
+# A console reads one published copy after the other, and all of them have the same tables.
+@lru_cache(maxsize=2)
+def _check_objects(rows: tuple[tuple[object, ...], ...], migrations: tuple[str, ...]) -> None:
+    """Check rows of ``sqlite_master``.
+
+    :raises DamagedError: one is not as it is after any of ``migrations``.
+    """
+    known = _known_objects(migrations)
+    for row in rows:
+        kind, name, *_ = row
         # ANALYZE, which only a person runs, makes these.
         is_statistics = kind == "table" and str(name).startswith("sqlite_stat")
         if _object(row) not in known and not is_statistics:
