@@ -28,7 +28,9 @@ from twisted.application.internet import ClientService
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
+from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from riskd.host.errors import UserError
@@ -70,6 +72,12 @@ _MAX_NAME: Final = 20
 _USER_AGENT: Final = "trader-client"
 _MAX_INSTANCE: Final = 64
 _NORMAL_CLOSURE: Final = 1000
+
+_PAUSE_SECONDS: Final = 0.003
+"""How long events of a busy stream are left to gather: to wake up for each of them costs more than to read it."""
+
+_BUSY_SECONDS: Final = _PAUSE_SECONDS / 2
+"""A stream is busy while its events are no further apart: then several gather."""
 
 EventCallback = Callable[[str, dict[str, Any]], object]
 ReadEvent = Callable[[], Event | None]
@@ -363,6 +371,7 @@ class _EventProtocol(ClientProtocol):
     _refusal: str | None = None
     _hang = ""
     _heard_at = _pinged_at = 0.0
+    _pause: IDelayedCall | None = None
 
     def silent_seconds(self) -> float | None:
         """Return for how long nothing came; ``None`` while no answer is overdue."""
@@ -376,13 +385,32 @@ class _EventProtocol(ClientProtocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Handle whole text messages here, and leave all else to Autobahn."""
-        self._heard_at = self.factory.reactor.seconds()
+        before, self._heard_at = self._heard_at, self.factory.reactor.seconds()
         if self.state == self.STATE_OPEN and self._is_between_messages():
             messages, data = whole_texts(data)
+            if self._heard_at - before < len(messages) * _BUSY_SECONDS:
+                self._pause_reading()
             for message in messages:
                 self.onMessage(message, isBinary=False)
         if data:
             super().dataReceived(data)
+
+    def _pause_reading(self) -> None:
+        """Leave what comes next to gather for a moment."""
+        if self._pause is None:
+            transport: Any = self.transport
+            transport.pauseProducing()
+            self._pause = self.factory.reactor.callLater(_PAUSE_SECONDS, self._resume_reading)
+
+    def _resume_reading(self) -> None:
+        self._pause = None
+        transport: Any = self.transport
+        transport.resumeProducing()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._pause is not None:
+            self._pause.cancel()
+        super().connectionLost(reason)
 
     def _is_between_messages(self) -> bool:
         # While a pong is awaited, Autobahn must see all data: anything received in its place counts as one.

@@ -690,6 +690,43 @@ class EventTests(ClientTestCase):
         self.assertEqual(read_client_frames(server.transport.value()), [(10, b"x")])
 
 
+class BusyTests(ClientTestCase):
+    """A stream whose events come faster than it pays to wake up for each."""
+
+    def receive(self, server: StreamServer, seconds: float, count: int = 1) -> str:
+        """Send events some seconds later; return what the client does with the next ones."""
+        self.clock.advance(seconds)
+        for _ in range(count):
+            server.send_event("MarketQuote")
+        return server.transport.producerState
+
+    def test_events_of_a_busy_stream_gather_for_3_milliseconds(self) -> None:
+        server = self.connect()
+        for _ in range(3):
+            self.assertEqual(self.receive(server, 0.5), "producing")
+            self.assertEqual(self.receive(server, 0.001), "paused")
+            self.clock.advance(0.002)
+            self.assertEqual(server.transport.producerState, "paused")
+            self.clock.advance(0.001)
+            self.assertEqual(server.transport.producerState, "producing")
+        # None of them waits that has arrived.
+        self.assertEqual(len(self.events), 6)
+
+    def test_events_that_are_further_apart_are_read_as_they_come(self) -> None:
+        server = self.connect()
+        self.clock.advance(1)
+        for _ in range(20):
+            self.assertEqual(self.receive(server, 0.002), "producing")
+
+    def test_a_loss_while_they_gather_leaves_nothing_behind(self) -> None:
+        server = self.connect()
+        self.assertEqual(self.receive(server, 0.001, 2), "paused")
+        server.drop()
+        # A transport that is gone cannot be resumed.
+        self.patch(server.transport, "resumeProducing", lambda: self.fail("it is gone"))
+        self.clock.advance(0.5)
+
+
 class UrlTests(ClientTestCase):
     """The URL of the daemon."""
 
