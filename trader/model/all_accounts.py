@@ -92,7 +92,8 @@ class AllAccounts:
         self._sorted: tuple[int, ...] = ()
         self._order: object = None
         self._changed: set[int] = set()
-        self._quoted: set[int] = set()
+        # The one that has waited longest comes first.
+        self._quoted: dict[int, None] = {}
         self._reported: list[tuple[int, bool]] | None = None
         self._turn = 0
         self._is_connected = False
@@ -190,7 +191,8 @@ class AllAccounts:
             for _, session in due:
                 # Each has its turn, so how long ago the last one was does not matter.
                 session.poll_file(every=0 if self.are_all else LIMITS_SECONDS)
-        self._quoted.update(list(self.sessions)[self._turn % _AGING_TURNS :: _AGING_TURNS])
+        for account_id in list(self.sessions)[self._turn % _AGING_TURNS :: _AGING_TURNS]:
+            self._quoted.setdefault(account_id)
         # Rows that change places with each quote could not be read.
         self._order = None
 
@@ -225,7 +227,7 @@ class AllAccounts:
             for account_id in self.sessions.keys() - known.keys():
                 del self.sessions[account_id]
                 self._rows.pop(account_id, None)
-                self._quoted.discard(account_id)
+                self._quoted.pop(account_id, None)
         self._order = None
 
     def _add(self, account_id: int) -> Session:
@@ -243,7 +245,10 @@ class AllAccounts:
         return session
 
     def _note_change(self, account_id: int, is_important: bool) -> None:
-        (self._changed if is_important else self._quoted).add(account_id)
+        if is_important:
+            self._changed.add(account_id)
+        else:
+            self._quoted.setdefault(account_id)
         if self._reported is None:
             self._on_change(account_id, is_important)
         else:
@@ -289,16 +294,21 @@ class AllAccounts:
     def work(self, first: Collection[int], most: int) -> None:
         """Make some of the other rows again: those of quotes, and old ones.
 
+        Half of them may be out of sight: however often those in sight are quoted, a row must find its place among all.
+
         :param first: the accounts in sight.
         """
-        waiting = [*self._quoted.intersection(first), *self._quoted.difference(first)]
-        for account_id in waiting[:most]:
+        in_sight = frozenset(first)
+        seen = [account_id for account_id in self._quoted if account_id in in_sight]
+        unseen = [account_id for account_id in self._quoted if account_id not in in_sight]
+        share = most - min(most // 2, len(unseen))
+        for account_id in [*seen[:share], *unseen][:most]:
             self._make(account_id)
 
     def _make(self, account_id: int) -> None:
         session = self.sessions[account_id]
         session.read_quotes()
-        self._quoted.discard(account_id)
+        self._quoted.pop(account_id, None)
         self._rows[account_id] = account_row(
             self._view_of(session), session.now(), self._names.get(account_id, "")
         )

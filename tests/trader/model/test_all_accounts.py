@@ -64,6 +64,19 @@ class RoutingTests(AllAccountsTestCase):
         self.assertIs(after[1], before[1])
         self.assertIsNot(after[2], before[2])
 
+    def test_a_row_out_of_sight_is_made_again_however_often_the_others_are_quoted(self) -> None:
+        accounts = range(1, 9)
+        for account_id in accounts:
+            self.receive("GatewayUserPosition", account_id, contractId=MNQ, size=1)
+        before = {row.account_id: row for row in self.listed().rows}
+        for turn in range(2):
+            for account_id in accounts:
+                self.receive("MarketQuote", account_id, contractId=MNQ, last=22000 + turn)
+            self.accounts.work({1, 2, 3, 4, 5, 6}, most=4)
+        self.accounts.work({1, 2, 3, 4, 5, 6}, most=4)
+        after = {row.account_id: row for row in self.accounts.listed(0).rows}
+        self.assertEqual([key for key in accounts if after[key] is before[key]], [])
+
     def test_what_is_no_quote_changes_its_row_at_the_next_draw(self) -> None:
         self.listed()
         self.receive("GatewayUserTrade", 2, profitAndLoss=-45.50)
