@@ -77,7 +77,13 @@ _PAUSE_SECONDS: Final = 0.003
 """How long events of a busy stream are left to gather: to wake up for each of them costs more than to read it."""
 
 _BUSY_SECONDS: Final = _PAUSE_SECONDS / 2
-"""A stream is busy while its events are no further apart: then several gather."""
+"""A stream is busy while its events are no further apart on average: then several gather."""
+
+_LASTING: Final = 0.9
+"""How much of that average the next event leaves: an order, its position and its trade at once make no stream busy."""
+
+_QUIET_SECONDS: Final = 1.0
+"""No distance counts for more."""
 
 EventCallback = Callable[[str, dict[str, Any]], object]
 ReadEvent = Callable[[], Event | None]
@@ -371,6 +377,7 @@ class _EventProtocol(ClientProtocol):
     _refusal: str | None = None
     _hang = ""
     _heard_at = _pinged_at = 0.0
+    _apart = _QUIET_SECONDS
     _pause: IDelayedCall | None = None
 
     def silent_seconds(self) -> float | None:
@@ -388,12 +395,19 @@ class _EventProtocol(ClientProtocol):
         before, self._heard_at = self._heard_at, self.factory.reactor.seconds()
         if self.state == self.STATE_OPEN and self._is_between_messages():
             messages, data = whole_texts(data)
-            if self._heard_at - before < len(messages) * _BUSY_SECONDS:
+            if messages and self._is_busy(len(messages), self._heard_at - before):
                 self._pause_reading()
             for message in messages:
                 self.onMessage(message, isBinary=False)
         if data:
             super().dataReceived(data)
+
+    def _is_busy(self, count: int, seconds: float) -> bool:
+        """Note so many events in so many seconds; return whether it pays to let the next ones gather."""
+        lasting = _LASTING**count
+        apart = min(seconds / count, _QUIET_SECONDS)
+        self._apart = lasting * self._apart + (1 - lasting) * apart
+        return self._apart < _BUSY_SECONDS
 
     def _pause_reading(self) -> None:
         """Leave what comes next to gather for a moment."""

@@ -693,34 +693,44 @@ class EventTests(ClientTestCase):
 class BusyTests(ClientTestCase):
     """A stream whose events come faster than it pays to wake up for each."""
 
-    def receive(self, server: StreamServer, seconds: float, count: int = 1) -> str:
-        """Send events some seconds later; return what the client does with the next ones."""
-        self.clock.advance(seconds)
+    def receive(self, server: StreamServer, seconds: float, count: int = 1) -> list[str]:
+        """Send so many events, so many seconds apart; return what the client does after each."""
+        states = []
         for _ in range(count):
+            self.clock.advance(seconds)
             server.send_event("MarketQuote")
-        return server.transport.producerState
+            states.append(server.transport.producerState)
+        return states
 
     def test_events_of_a_busy_stream_gather_for_3_milliseconds(self) -> None:
         server = self.connect()
+        states = self.receive(server, 0.001, 200)
+        self.assertEqual(set(states[:60]), {"producing"})
+        self.assertEqual(set(states[100:]), {"paused"})
+        # None of them waits that has arrived.
+        self.assertEqual(len(self.events), 200)
         for _ in range(3):
-            self.assertEqual(self.receive(server, 0.5), "producing")
-            self.assertEqual(self.receive(server, 0.001), "paused")
+            self.clock.advance(0.003)
+            self.assertEqual(server.transport.producerState, "producing")
+            server.send(server_frame(TEXT, encode(make_event("MarketQuote", {}))) * 3)
+            self.assertEqual(server.transport.producerState, "paused")
             self.clock.advance(0.002)
             self.assertEqual(server.transport.producerState, "paused")
-            self.clock.advance(0.001)
-            self.assertEqual(server.transport.producerState, "producing")
-        # None of them waits that has arrived.
-        self.assertEqual(len(self.events), 6)
+        self.assertEqual(self.receive(server, 1), ["producing"])
 
     def test_events_that_are_further_apart_are_read_as_they_come(self) -> None:
+        self.assertNotIn("paused", self.receive(self.connect(), 0.002, 500))
+
+    def test_a_handful_at_once_makes_no_stream_busy(self) -> None:
         server = self.connect()
-        self.clock.advance(1)
-        for _ in range(20):
-            self.assertEqual(self.receive(server, 0.002), "producing")
+        self.receive(server, 0.016, 100)
+        for _ in range(10):
+            self.assertNotIn("paused", self.receive(server, 0.0001, 5))
+            self.receive(server, 0.016, 5)
 
     def test_a_loss_while_they_gather_leaves_nothing_behind(self) -> None:
         server = self.connect()
-        self.assertEqual(self.receive(server, 0.001, 2), "paused")
+        self.assertEqual(self.receive(server, 0.001, 200)[-1], "paused")
         server.drop()
         # A transport that is gone cannot be resumed.
         self.patch(server.transport, "resumeProducing", lambda: self.fail("it is gone"))
