@@ -403,7 +403,7 @@ class _EventProtocol(ClientProtocol):
             super().dataReceived(data)
 
     def _is_busy(self, count: int, seconds: float) -> bool:
-        """Note so many events in so many seconds; return whether it pays to let the next ones gather."""
+        """Note so many events in so many seconds; return whether the next should gather."""
         lasting = _LASTING**count
         apart = min(seconds / count, _QUIET_SECONDS)
         self._apart = lasting * self._apart + (1 - lasting) * apart
