@@ -126,9 +126,9 @@ class ReduceOnlyStage:
         """
         if self.stage is None:
             return None
-        ends = [at + TO_RESIZE for at in self._outgrown.values() if now < at + TO_RESIZE]
-        settled = self._fills.settles_at(now)
-        return min(ends if settled is None else [*ends, settled], default=None)
+        ends = [at + TO_RESIZE for at in self._outgrown.values()]
+        ends += self._fills.counted_until()
+        return min((end for end in ends if now < end), default=None)
 
     def report_change(self, before: ReduceOnly | None) -> None:
         """Report that the stage has begun or ended since ``before``, if it has."""

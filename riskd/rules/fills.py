@@ -61,7 +61,7 @@ class Ledger(msgspec.Struct, frozen=True):
 
     size: int
     at: datetime
-    # Without these, journals of earlier versions can be read.
+    # Journals of earlier versions do not have these.
     bought: int = 0
     sold: int = 0
 
@@ -100,12 +100,11 @@ class Fills(msgspec.Struct, frozen=True):
         ledger = self.ledgers.get(contract_id)
         return 0 if ledger is None else ledger.size + ledger.bought - ledger.sold
 
-    def settles_at(self, now: datetime) -> datetime | None:
-        """Return when a fill that no position shows no longer counts."""
-        ends = [
+    def counted_until(self) -> list[datetime]:
+        """Return when fills that no position shows no longer count."""
+        return [
             each.at + _APART for each in self.ledgers.values() if each.bought > 0 or each.sold > 0
         ]
-        return min((end for end in ends if end > now), default=None)
 
 
 def with_positions(known: Fills, state: AccountState, trigger: Trigger) -> Fills:

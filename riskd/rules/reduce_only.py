@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -122,14 +123,13 @@ def stage_decisions(
         positions.
     :param excused: the ids of orders to leave alone.
     """
+    reported = partial(held_in, state) if held is None else held
     closed: set[str] = set()
     for position in state.open_positions:
         contract_id, sign = position.contract_id, position.type.sign
         kept = max(0, stage.held.get(contract_id, 0) * sign)
-        size = position.size
-        if held is not None:
-            # A fill that its order has reported, and the position not yet, may have closed some of it.
-            size = min(size, held(contract_id) * sign)
+        # A fill that its order has reported, and the position not yet, may have closed some of it.
+        size = min(position.size, reported(contract_id) * sign)
         if size > kept:
             name = contract_name(state, contract_id)
             what = f"{size} {name} held, {kept} may stay"
@@ -137,7 +137,7 @@ def stage_decisions(
             closed |= set() if kept else {contract_id}
             yield Decision(stage.rule_id, Flatten(reason=reason, keep={contract_id: kept}))
     for order in state.working_orders:
-        size = held_in(state, order.contract_id) if held is None else held(order.contract_id)
+        size = reported(order.contract_id)
         # Closing a position cancels the orders of its contract.
         is_handled = order.contract_id in closed or order.id in excused
         if opened_by(order, order.remaining, size) and not is_handled:

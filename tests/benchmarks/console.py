@@ -125,15 +125,12 @@ def load(
     delays: list[float] = []
     pid = terminal.process.pid
     cpu, began = cpu_seconds(pid), time.monotonic()
-    for number in range(int(rate * seconds)):
-        if number % (rate // TRADES_A_SECOND) == 0:
+    for number, is_trade in paced(rate, seconds):
+        if is_trade:
             delays.append(1000 * show())
         else:
             send(number)
         terminal.drain()
-        ahead = began + (number + 1) / rate - time.monotonic()
-        if ahead > 0:
-            time.sleep(ahead)
     share = 100 * (cpu_seconds(pid) - cpu) / (time.monotonic() - began)
     return {
         CPU: share,
@@ -143,19 +140,26 @@ def load(
     }
 
 
+def paced(rate: int, seconds: float) -> Iterator[tuple[int, bool]]:
+    """Yield the number of each event when it is due, and whether it is one of the trades."""
+    began = time.monotonic()
+    for number in range(int(rate * seconds)):
+        yield number, number % (rate // TRADES_A_SECOND) == 0
+        ahead = began + (number + 1) / rate - time.monotonic()
+        if ahead > 0:
+            time.sleep(ahead)
+
+
 def drop(
     daemon: DaemonHarness, pid: int, trades: Iterator[int], rate: int, seconds: float
 ) -> float:
     """Broadcast ``rate`` events a second; return the CPU share of the client that drops them."""
     cpu, began = cpu_seconds(pid), time.monotonic()
-    for number in range(int(rate * seconds)):
-        if number % (rate // TRADES_A_SECOND) == 0:
+    for number, is_trade in paced(rate, seconds):
+        if is_trade:
             send_trade(daemon, next(trades))
         else:
             send_quote(daemon, number)
-        ahead = began + (number + 1) / rate - time.monotonic()
-        if ahead > 0:
-            time.sleep(ahead)
     return 100 * (cpu_seconds(pid) - cpu) / (time.monotonic() - began)
 
 
