@@ -142,12 +142,15 @@ class Measured(NamedTuple):
 
 
 async def breach(broker: HostileBroker) -> float:
-    """Enter the blocked product; return the seconds until the request to close it came."""
+    """Enter the blocked product; return the seconds from its event to the close.
+
+    That is 0 if a search has shown the position before its event was sent.
+    """
     began = reactor.seconds()
-    broker.closed_at = 0.0
+    broker.sent_at = broker.closed_at = 0.0
     broker.buy("MES")
-    await until(lambda: broker.closed_at and not broker.size("MES"), 60.0)
-    seconds = broker.closed_at - broker.sent_at
+    await until(lambda: broker.sent_at and broker.closed_at and not broker.size("MES"), 60.0)
+    seconds = max(0.0, broker.closed_at - broker.sent_at)
     await deferLater(reactor, max(0.0, began + _PERIOD - reactor.seconds()))
     return seconds
 

@@ -136,18 +136,24 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
             commands.append(RejectOrder(reason=reason, order_id=order.id))
         if reason and order.filled:
             excesses.setdefault(order.contract_id, _Excess(held, reason, each.at))
-    for contract_id, excess in excesses.items():
-        if _is_beyond(held_in(state, contract_id), excess.allowed):
-            excesses[contract_id] = msgspec.structs.replace(excess, was_seen=True)
-            kept = max(0, excess.allowed * _sign(held_in(state, contract_id)))
-            commands.append(Flatten(reason=excess.reason, keep={contract_id: kept}))
+    fills = with_order(fills, state, trigger)
+    excesses = {
+        contract_id: msgspec.structs.replace(
+            excess,
+            was_seen=excess.was_seen or _is_beyond(held_in(state, contract_id), excess.allowed),
+        )
+        for contract_id, excess in excesses.items()
+    }
+    commands += _closes(state, excesses, fills)
     if settings.no_opposite_micros:
         commands += _opposite_positions(state)
-    memory = _Memory(prices, with_order(fills, state, trigger), excesses, tuple(filled))
+    memory = _Memory(prices, fills, excesses, tuple(filled))
+    wakes = [now + _AGAIN] if warnings else []
+    wakes += fills.counted_until() if excesses else []
     return RuleResult(
         commands=tuple(commands),
         memory=remember(memory, known),
-        wake_at=now + _AGAIN if warnings else None,
+        wake_at=min(wakes, default=None),
         warnings=tuple(warnings),
     )
 
@@ -209,8 +215,22 @@ def _excesses(state: AccountState, known: dict[str, _Excess], now: datetime) -> 
     }
 
 
+def _closes(state: AccountState, excesses: dict[str, _Excess], fills: Fills) -> Iterator[Flatten]:
+    """Yield the closes of what forbidden orders have filled."""
+    for contract_id, excess in excesses.items():
+        held = held_in(state, contract_id)
+        if _is_beyond(_unclosed(held, fills.held(contract_id)), excess.allowed):
+            kept = max(0, excess.allowed * _sign(held))
+            yield Flatten(reason=excess.reason, keep={contract_id: kept})
+
+
 def _is_beyond(held: int, allowed: int) -> bool:
     return bool(held) and held * _sign(held) > max(0, allowed * _sign(held))
+
+
+def _unclosed(held: int, by_fills: int) -> int:
+    """Return what is left of a position that orders may have closed in part."""
+    return min(abs(held), max(0, by_fills * _sign(held))) * _sign(held)
 
 
 def _sign(number: int) -> int:

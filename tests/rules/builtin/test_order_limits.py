@@ -75,7 +75,10 @@ def executed(state: AccountState, order_id: int, price: str) -> AccountState:
 
 
 class Course:
-    """An account whose rule remembers."""
+    """An account whose rule remembers.
+
+    :ivar result: what the rule returned last.
+    """
 
     def __init__(self, settings: Settings, *events: Event) -> None:
         self.settings = settings
@@ -86,9 +89,9 @@ class Course:
         return self.check(trigger_of(event, seconds))
 
     def check(self, trigger: Trigger) -> tuple[Command, ...]:
-        result: RuleResult = check(self.state, self.settings, trigger)
-        self.state = with_memory(self.state, RULE.rule_id, result)
-        return result.commands
+        self.result: RuleResult = check(self.state, self.settings, trigger)
+        self.state = with_memory(self.state, RULE.rule_id, self.result)
+        return self.result.commands
 
 
 def commands(settings: Settings, event: Event, *before: Event) -> tuple[Command, ...]:
@@ -182,6 +185,21 @@ class SizeTests(SynchronousTestCase):
         back = Flatten(reason=TOO_LARGE, keep={MNQ: 1})
         self.assertEqual(course.then(position(MNQ, 3, seconds=2), 2), (rejection, back))
         self.assertEqual(course.then(canceled(part, 3), 3), (back,))
+        self.assertEqual(course.then(position(MNQ, 1, seconds=4), 4), ())
+
+    def test_what_the_trader_has_closed_already_is_not_closed_again(self) -> None:
+        course = Course(MAX, position(MNQ, 1))
+        course.then(filled(market(7, BUY, 6)))
+        back = Flatten(reason=TOO_LARGE, keep={MNQ: 1})
+        self.assertEqual(course.then(position(MNQ, 7, seconds=1), 1), (back,))
+        part = limit(8, SELL, "20900", 6, filled=5, seconds=1)
+        self.assertEqual(course.then(part, 1.1), (back,))
+        # His own exit is filled, and the position follows a moment later.
+        self.assertEqual(course.then(filled(part, 1.1), 1.2), ())
+        self.assertEqual(course.then(market(9, BUY, 1, seconds=1.3), 1.3), ())
+        self.assertEqual(course.result.wake_at, at(3.2))
+        # Or it does not, because an event was lost.
+        self.assertEqual(course.check(timer(3.2)), (back,))
         self.assertEqual(course.then(position(MNQ, 1, seconds=4), 4), ())
 
     def test_what_was_never_reported_is_forgotten(self) -> None:
