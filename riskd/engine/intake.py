@@ -245,7 +245,11 @@ class Intake:
             # An error with one account must not keep the quote from the next one.
             try:
                 # The hub repeats prices from before a position, while newer ones may be on their way.
-                if not has_prices and is_outdated(each.account.state, contract_id):
+                if (
+                    not has_prices
+                    and is_outdated(each.account.state, contract_id)
+                    and each.account.has_just_entered(contract_id)
+                ):
                     continue
                 each.account.update_quote(quote)
                 each.risk_engine.receive(quote)

@@ -113,6 +113,9 @@ _MAX_REMEMBERED: Final = 4096
 _MAX_LOG: Final = 256
 """How many entries of the audit log are kept in memory, long after they were written."""
 
+ENTRY_SECONDS: Final = 5.0
+"""So long after an entry, a feed that still repeats the price of before has no other one."""
+
 
 class TrackedAccount:
     """One account's state, and all ways to change it.
@@ -356,6 +359,11 @@ class TrackedAccount:
         if journaled is not None and self.state.quotes.get(contract_id) is journaled:
             others = {key: each for key, each in self.state.quotes.items() if key != contract_id}
             self.state = msgspec.structs.replace(self.state, quotes=others)
+
+    def has_just_entered(self, contract_id: str) -> bool:
+        """Return whether prices from before a position may still be under way."""
+        entered_at = self._entered_at.get(contract_id)
+        return entered_at is not None and self._seconds() - entered_at < ENTRY_SECONDS
 
     def _is_older_than_entry(self, quote: MarketQuote) -> bool:
         """Return whether a quote is late: it is stamped before its position was opened.

@@ -160,6 +160,25 @@ class OldQuoteTests(MarksTestCase):
         self.quote(MNQ, bestAsk="20800.25", lastPrice="20800")
         self.assertEqual(self.price(MNQ), Decimal(20800))
 
+    def test_a_price_that_lasts_for_five_seconds_after_an_entry_values_it(self) -> None:
+        daemon = self.start(LOSS)
+        daemon.move(MNQ, "21000")
+        # The market moves at once, and the position is reported a moment later.
+        daemon.gateway.faults = Faults(position_delay_seconds=0.1)
+        daemon.trade(BUY, 1)
+        daemon.move(MNQ, "20800")
+        daemon.advance(0.5)
+        for _second in range(4):
+            daemon.advance(1)
+            self.quote(MNQ)
+        self.assertIsNone(self.price(MNQ))
+        self.assert_sound({MNQ: 1})
+        daemon.advance(1)
+        self.quote(MNQ)
+        self.assertEqual(self.price(MNQ), Decimal(20800))
+        daemon.advance(1)
+        self.assertEqual(daemon.held, {})
+
     def test_quotes_of_a_slow_clock_value_a_position_after_ten_seconds(self) -> None:
         daemon = self.start(LOSS)
         daemon.move(MNQ, "21000")
