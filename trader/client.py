@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain, repeat
 from pathlib import Path
@@ -27,7 +27,7 @@ from autobahn.websocket.util import parse_url
 from twisted.application.internet import ClientService
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
+from twisted.internet.interfaces import IDelayedCall, IReadDescriptor, IStreamClientEndpoint
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -84,6 +84,12 @@ _LASTING: Final = 0.9
 
 _QUIET_SECONDS: Final = 1.0
 """No distance counts for more."""
+
+_QUOTE: Final = b'{"type":"MarketQuote",'
+"""How riskd begins a quote; one that begins in another way does not wait."""
+
+_MOST_WAITING: Final = 100
+"""The most quotes that wait: an event comes behind all of them."""
 
 EventCallback = Callable[[str, dict[str, Any]], object]
 ReadEvent = Callable[[], Event | None]
@@ -192,6 +198,8 @@ class DaemonClient:
     :param admit: called with each handshake; a :class:`~riskd.host.errors.UserError` from it
         refuses the daemon, as a failed attempt.
     :param keepalive_seconds: how often the daemon is pinged, and how long it may take to answer.
+    :param quotes_wait: called when quotes begin to wait for :meth:`pass_on_quotes`.  The next event of another kind
+        passes them on before itself.  ``None``: no quote waits.
     :raises ValueError: ``url`` is not a ``ws://`` URL.
     :ivar connected: whether the connection is up, its WebSocket handshake completed.
     :ivar retry_at: the reactor's time of the next attempt, in seconds; ``None`` when none is scheduled.
@@ -213,6 +221,7 @@ class DaemonClient:
         find_url: Callable[[], str] | None = None,
         admit: Callable[[Handshake], object] = lambda _handshake: None,
         keepalive_seconds: float = KEEPALIVE_SECONDS,
+        quotes_wait: Callable[[], object] | None = None,
     ) -> None:
         check_url(url)
         if reactor is None:
@@ -226,6 +235,8 @@ class DaemonClient:
         self._find_url = find_url
         self._admit = admit
         self._keepalive_seconds = keepalive_seconds
+        self._quotes_wait = quotes_wait
+        self._waiting: deque[bytes] = deque()
         self._factory: _EventFactory | None = None
         self._service: ClientService | None = None
         self._delays: Iterator[float] = repeat(FIRST_CONNECTION_DELAY)
@@ -262,6 +273,19 @@ class DaemonClient:
         """Pass on the events of every account from now on."""
         self._account_id = None
 
+    @property
+    def has_quotes(self) -> bool:
+        """Whether quotes wait for :meth:`pass_on_quotes`."""
+        return bool(self._waiting)
+
+    def pass_on_quotes(self) -> None:
+        """Pass on the quotes that wait, in the order of receipt.
+
+        Who receives one of them may call this again, to have the others first.
+        """
+        while self._waiting:
+            self._pass_on(self._waiting.popleft())
+
     def disconnect(self) -> Deferred[None]:
         """Close with code 1000 and stop reconnecting; fires once the connection is gone."""
         if self._service is None or self._factory is None:
@@ -270,6 +294,7 @@ class DaemonClient:
         factory, self._factory = self._factory, None
         # Events may arrive until the connection is gone; they must not reach a disconnected client.
         factory.client = None
+        self._waiting.clear()
         self.retry_at = None
         if self._status_call is not None and self._status_call.active():
             self._status_call.cancel()
@@ -300,6 +325,18 @@ class DaemonClient:
 
     def message_received(self, message: bytes) -> None:
         """Pass on a message if it is well-formed and of this account or of none."""
+        if self._quotes_wait is None:
+            self._pass_on(message)
+            return
+        if message.startswith(_QUOTE) and len(self._waiting) < _MOST_WAITING:
+            self._waiting.append(message)
+            if len(self._waiting) == 1:
+                self._quotes_wait()
+            return
+        self.pass_on_quotes()
+        self._pass_on(message)
+
+    def _pass_on(self, message: bytes) -> None:
         try:
             envelope = open_envelope(message)
             if self._account_id is not None and envelope.account_id not in (
@@ -332,6 +369,7 @@ class DaemonClient:
 
     def connection_closed(self, reason: str) -> None:
         """Keep the reason of a loss or failure until the next attempt is scheduled."""
+        self.pass_on_quotes()
         outcome = LOST_CONNECTION if self.connected else CANNOT_CONNECT
         self._reason = f"{outcome}: {reason}" if reason else outcome
         self.connected = False
@@ -414,12 +452,17 @@ class _EventProtocol(ClientProtocol):
         if self._pause is None:
             transport: Any = self.transport
             transport.pauseProducing()
-            self._pause = self.factory.reactor.callLater(_PAUSE_SECONDS, self._resume_reading)
+            self._pause = self.factory.reactor.callLater(_PAUSE_SECONDS, self._read_again)
 
-    def _resume_reading(self) -> None:
+    def _read_again(self) -> None:
+        """Read what has gathered; then leave more to gather, or read it as it comes."""
         self._pause = None
         transport: Any = self.transport
-        transport.resumeProducing()
+        if IReadDescriptor.providedBy(transport):
+            # Here and not in a turn of its own.  An end of the connection the reactor finds again.
+            transport.doRead()
+        if self._pause is None:
+            transport.resumeProducing()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self._pause is not None:

@@ -6,8 +6,10 @@ All functions raise :exc:`ValueError` or :exc:`ArithmeticError` for a value that
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -25,6 +27,8 @@ _MAX_NAME: Final = 64
 _MAX_COUNT: Final = 2**53
 _MAX_DIGITS: Final = 20
 """Of a number in a rule's settings: a whole one of 64 bits has 19, and no rule of another's is refused for it."""
+
+_CACHED_LIMITS: Final = 256
 
 # No division makes more places.
 _MAX_PLACES: Final = 60
@@ -174,7 +178,9 @@ def _check_amount(
         raise ValueError(f"{shown(given)} is not an amount")
 
 
-def read_limit(key: object, settings: object) -> Limit:
+# A console reads the copy each second; limits seldom change, and accounts have most of them in common.
+@lru_cache(maxsize=_CACHED_LIMITS)
+def read_limit(key: Hashable, settings: Hashable) -> Limit:
     """Return a rule in force, whose settings may be of another version of riskd.
 
     :raises ValueError: a number in them cannot be computed with.

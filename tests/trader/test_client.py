@@ -12,14 +12,16 @@ import txaio
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.error import ConnectError
+from twisted.internet.interfaces import IReadDescriptor
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import directlyProvides
 
 from riskd.host.errors import UserError
-from riskd.model.events import EVENT_TYPES, Event
+from riskd.model.events import EVENT_TYPES, Event, MarketQuote
 from riskd.model.wire import encode
 from riskd.testing import make_event
 from tests.support.stream_server import StreamServer, StreamServerEndpoint
@@ -728,6 +730,26 @@ class BusyTests(ClientTestCase):
             self.assertNotIn("paused", self.receive(server, 0.0001, 5))
             self.receive(server, 0.016, 5)
 
+    def test_what_has_gathered_is_read_in_the_turn_in_which_the_pause_ends(self) -> None:
+        server = self.connect()
+        self.receive(server, 0.001, 200)
+        gathered = [server_frame(TEXT, encode(make_event("MarketQuote", {}))) * 3] * 5
+
+        def read() -> None:
+            if gathered:
+                server.send(gathered.pop())
+
+        directlyProvides(server.transport, IReadDescriptor)
+        server.transport.doRead = read
+        self.patch(server.transport, "resumeProducing", lambda: resumed.append(len(self.events)))
+        resumed: list[int] = []
+        for left in (4, 3, 2, 1, 0):
+            self.clock.advance(0.003)
+            self.assertEqual(len(gathered), left)
+        self.assertEqual(resumed, [])
+        self.clock.advance(0.003)
+        self.assertEqual(resumed, [215])
+
     def test_a_loss_while_they_gather_leaves_nothing_behind(self) -> None:
         server = self.connect()
         self.assertEqual(self.receive(server, 0.001, 200)[-1], "paused")
@@ -735,6 +757,77 @@ class BusyTests(ClientTestCase):
         # A transport that is gone cannot be resumed.
         self.patch(server.transport, "resumeProducing", lambda: self.fail("it is gone"))
         self.clock.advance(0.5)
+
+
+class WaitingQuotesTests(ClientTestCase):
+    """Quotes that wait until they are asked for."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.begun = 0
+        self.received: list[object] = []
+        self.client = DaemonClient(
+            123,
+            lambda _type, status: self.received.append(status["connected"]),
+            reactor=self.clock,
+            endpoint=self.endpoint,
+            take_event=self.take,
+            quotes_wait=self.wait,
+        )
+        self.server = self.connect()
+
+    def take(self, event_type: str, read: ReadEvent) -> None:
+        event = read()
+        is_quote = event is not None and isinstance(event.data, MarketQuote)
+        self.received.append(int(event.data.last) if is_quote else event_type)  # type: ignore[union-attr]
+
+    def wait(self) -> None:
+        self.begun += 1
+
+    def test_they_are_passed_on_in_order_when_they_are_asked_for(self) -> None:
+        for last in (3, 1, 2):
+            self.server.send_event("MarketQuote", last=last)
+        self.server.send_event("MarketQuote", accountId=456)
+        self.assertEqual((self.received, self.begun), ([True], 1))
+        self.assertTrue(self.client.has_quotes)
+        self.client.pass_on_quotes()
+        self.client.pass_on_quotes()
+        self.assertEqual(self.received, [True, 3, 1, 2])
+        self.assertFalse(self.client.has_quotes)
+        self.server.send_event("MarketQuote", last=4)
+        self.assertEqual(self.begun, 2)
+
+    def test_any_other_event_comes_after_them(self) -> None:
+        self.server.send_event("MarketQuote", last=1)
+        self.server.send_event("GatewayUserTrade")
+        self.server.send_event("MarketQuote", last=2)
+        self.server.send_event("daemon_status")
+        self.assertEqual(self.received, [True, 1, "GatewayUserTrade", 2, "daemon_status"])
+
+    def test_so_does_a_quote_of_another_form(self) -> None:
+        self.server.send_event("MarketQuote", last=1)
+        _account, quote = encode(make_event("MarketQuote", {"last": 2})).split(b",", 1)
+        self.server.send(server_frame(TEXT, b'{ "type":"MarketQuote",' + quote))
+        self.assertEqual(self.received, [True, 1, 2])
+
+    def test_no_more_than_a_hundred_wait(self) -> None:
+        for last in range(1, 102):
+            self.assertEqual(self.received, [True])
+            self.server.send_event("MarketQuote", last=last)
+        self.assertEqual(self.received, [True, *range(1, 102)])
+        self.assertFalse(self.client.has_quotes)
+
+    def test_a_loss_passes_them_on(self) -> None:
+        self.server.send_event("MarketQuote", last=1)
+        self.server.drop()
+        self.clock.advance(0)
+        self.assertEqual(self.received, [True, 1, False])
+
+    def test_a_client_that_is_disconnected_receives_none(self) -> None:
+        self.server.send_event("MarketQuote", last=1)
+        self.client.disconnect()
+        self.client.pass_on_quotes()
+        self.assertEqual(self.received, [True, False])
 
 
 class UrlTests(ClientTestCase):

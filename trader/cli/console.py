@@ -97,6 +97,7 @@ class Console:
             find_url=followed.locate,
             admit=followed.admit,
             keepalive_seconds=_KEEPALIVE_SECONDS,
+            quotes_wait=self._read_soon,
         )
         self._display = display or terminal_display(reactor)
         self._event_loop = self._display.event_loop
@@ -139,8 +140,12 @@ class Console:
         self._work = RowWork(
             reactor,
             self._display.guard(self._work_on_rows),
-            lambda: self.navigation.ui_state.is_all and self._accounts.has_work,
+            lambda: (
+                self.navigation.ui_state.is_all
+                and (self._accounts.has_work or self._client.has_quotes)
+            ),
         )
+        self._next_reading: IDelayedCall | None = None
         self._ticking = LoopingCall(self._tick)
         self._ticking.clock = reactor
 
@@ -152,6 +157,8 @@ class Console:
     def stop(self) -> Deferred[None]:
         """End what :meth:`start` began; fires once the daemon's connection is gone."""
         self._cancel_draw()
+        if self._next_reading is not None:
+            self._next_reading.cancel()
         self._work.stop()
         if self._ticking.running:
             self._ticking.stop()
@@ -259,7 +266,23 @@ class Console:
         else:
             self._work.begin()
 
+    def _read_soon(self) -> None:
+        """Read the quotes that wait when they may be drawn: most are replaced by then."""
+        if self.navigation.ui_state.is_all:
+            self._work.begin()
+        elif self._next_reading is None:
+            wait = self._throttle.wait(important=False)
+            if wait:
+                self._next_reading = self._reactor.callLater(wait, self._read_quotes)
+            else:
+                self._client.pass_on_quotes()
+
+    def _read_quotes(self) -> None:
+        self._next_reading = None
+        self._client.pass_on_quotes()
+
     def _work_on_rows(self) -> None:
+        self._client.pass_on_quotes()
         self._accounts.work(self._in_sight, ROWS_AT_ONCE)
         self._schedule_draw(important=False)
 
@@ -285,6 +308,7 @@ class Console:
     # Drawing.
 
     def _tick_now(self) -> None:
+        self._client.pass_on_quotes()
         self._accounts.take_turn()
         if self.navigation.ui_state.is_all:
             self._work.begin()
@@ -315,9 +339,11 @@ class Console:
             self._next_draw = self._reactor.callLater(wait, self._draw)
 
     def _draw_now(self) -> None:
-        self._cancel_draw()
         self._throttle.record()
         # A malformed quote adds a line to the feed, which schedules a draw; that must not start within one.
+        self._client.pass_on_quotes()
+        # This draw shows what they have changed.
+        self._cancel_draw()
         listed = None
         if self.navigation.ui_state.is_all:
             self._accounts.catch_up()

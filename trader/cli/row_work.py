@@ -7,11 +7,11 @@ from typing import Any, Final
 
 from twisted.internet.interfaces import IDelayedCall
 
-ROWS_AT_ONCE: Final = 4
+ROWS_AT_ONCE: Final = 2
 """A row takes a quarter of a millisecond, and an event waits no longer than a few of them take."""
 
 _PAUSE_SECONDS: Final = 0.04
-"""So at most 100 rows are made a second: of 200 accounts, one in sight each 0.6 s and another each 3.5 s."""
+"""So at most 50 rows are made a second: of 200 accounts, one in sight each second and another each 7 s."""
 
 
 class RowWork:

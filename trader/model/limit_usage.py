@@ -142,12 +142,11 @@ class LimitUsage(Gauge, frozen=True, kw_only=True):
 
 def limit_usages(view: View, now: datetime) -> tuple[LimitUsage, ...]:
     """Return the usage of every limit in force, in the order of the rules' ids."""
-    return tuple(
-        usage
-        for rule_id, limit in sorted(view.account.limits.items())
-        if limit.key not in _NO_RULES
-        for usage in _usages_of(rule_id, limit, view, now)
-    )
+    missing, usages = unknown_reason(view), list[LimitUsage]()
+    for rule_id, limit in sorted(view.account.limits.items()):
+        if limit.key not in _NO_RULES:
+            usages += _usages_of(rule_id, limit, view, now, missing)
+    return tuple(usages)
 
 
 def nearest_limit(usages: Iterable[LimitUsage]) -> LimitUsage | None:
@@ -269,7 +268,13 @@ def rule_name(rule_id: str) -> str:
     return key.replace("_", " ") if key else rule_id
 
 
-def _usages_of(rule_id: str, limit: Limit, view: View, now: datetime) -> list[LimitUsage]:
+def _usages_of(
+    rule_id: str, limit: Limit, view: View, now: datetime, missing: str
+) -> list[LimitUsage]:
+    """Return the usages of the limits of a rule.
+
+    :param missing: why nothing is known of the account; empty if it is known.
+    """
     rule = _RULES.get(limit.key)
     name = limit.key.replace("_", " ")
     if rule is None:
@@ -289,12 +294,23 @@ def _usages_of(rule_id: str, limit: Limit, view: View, now: datetime) -> list[Li
         unknown = unknown or _unknown(rule.key, settings, gauge, view, now)
         # A gauge without a current value states a setting, which is known without any data.
         if gauge.current is not None:
-            unknown = unknown_reason(view) or unknown
-        acts, fields = _acts(rule.key, settings, gauge), msgspec.structs.asdict(gauge)
-        if unknown:
-            fields |= {"current": None, "words": ""}
-        usages.append(LimitUsage(rule_id=rule_id, unknown=unknown, acts=acts, **fields))
+            unknown = missing or unknown
+        usages.append(_usage(gauge, rule_id, unknown, acts=_acts(rule.key, settings, gauge)))
     return usages
+
+
+def _usage(gauge: Gauge, rule_id: str, unknown: str, *, acts: bool) -> LimitUsage:
+    return LimitUsage(
+        name=gauge.name,
+        limit=gauge.limit,
+        current=None if unknown else gauge.current,
+        unit=gauge.unit,
+        words="" if unknown else gauge.words,
+        floor=gauge.floor,
+        rule_id=rule_id,
+        unknown=unknown,
+        acts=acts,
+    )
 
 
 def _acts(key: str, settings: Any, gauge: Gauge) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from enum import Enum
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -16,6 +17,7 @@ from riskd.model.events import DaemonStatus, GatewayUserPosition, MarketQuote, S
 from riskd.model.money import ZERO
 from riskd.model.open_pnl import OpenPnl, position_pnl
 from trader.model.formatting import age
+from trader.model.same import Same
 from trader.model.wording import FeedLine
 
 # These bounds are for the eyes of a trader.  Rules have one of their own, because an old quote is still the best
@@ -25,6 +27,9 @@ STALE_SECONDS: Final = 5
 
 SILENT_SECONDS: Final = 30
 """A connected daemon's market without a quote for longer than this has no quote."""
+
+_CACHED: Final = 64
+"""Positions whose P&L is kept."""
 
 
 class Source(Enum):
@@ -157,7 +162,13 @@ def open_pnl(view: View, position: GatewayUserPosition, now: datetime) -> OpenPn
     quote = view.account.quotes.get(position.contract_id)
     if view.is_live and quote is not None and quote_age(quote, now) > SILENT_SECONDS:
         return OpenPnl(None, f"no quote for {age(quote_age(quote, now))}")
-    return position_pnl(view.account, position)
+    return _pnl_at_mark(Same(view.account), Same(position))
+
+
+# Most limits of a view ask.
+@lru_cache(maxsize=_CACHED)
+def _pnl_at_mark(account: Same[AccountState], position: Same[GatewayUserPosition]) -> OpenPnl:
+    return position_pnl(account.value, position.value)
 
 
 def unrealized_pnl(view: View, now: datetime) -> OpenPnl:

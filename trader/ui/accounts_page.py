@@ -361,30 +361,44 @@ def _row(
     width: int,
     flashing: Collection[int],
 ) -> StyledLine:
-    cells = [("strong", row.label, _name_width(table, width))]
-    for column, lasting in zip(table, _lasting_cells(Same(row), Same(table)), strict=True):
-        style, text = lasting or column.cell(row, now, abs(column.width))
+    passing = tuple(
+        [column.cell(row, now, abs(column.width)) for column in _passing_columns(Same(table))]
+    )
+    return _known_row(Same(row), Same(table), passing, width, row.account_id in flashing)
+
+
+@lru_cache(maxsize=_CACHED)
+def _passing_columns(table: Same[Sequence[Column]]) -> tuple[Column, ...]:
+    """Return the columns whose cells depend on the time."""
+    return tuple([column for column in table.value if not column.is_lasting])
+
+
+# Of the rows in sight, most are as in the draw before.
+@lru_cache(maxsize=_CACHED)
+def _known_row(
+    known: Same[AccountRow],
+    table: Same[Sequence[Column]],
+    passing: tuple[Cell, ...],
+    width: int,
+    is_flashing: bool,
+) -> StyledLine:
+    """Return the row of an account.
+
+    :param passing: the cells that depend on the time.
+    """
+    row, others = known.value, iter(passing)
+    cells = [("strong", row.label, _name_width(table.value, width))]
+    for column in table.value:
+        style, text = (
+            column.cell(row, _NO_TIME, abs(column.width)) if column.is_lasting else next(others)
+        )
         cells.append((style, text, column.width))
-    if row.account_id in flashing:
+    if is_flashing:
         # An account that was just locked stands out as a whole.
         cells = [("alert", text, size) for _, text, size in cells]
     elif not row.is_current:
         cells = [(style if style == "alert" else "dim", text, size) for style, text, size in cells]
     return fit(table_row(cells), width)
-
-
-# Of the rows in sight, most are as in the draw before.
-@lru_cache(maxsize=_CACHED)
-def _lasting_cells(
-    row: Same[AccountRow], table: Same[Sequence[Column]]
-) -> tuple[Cell | None, ...]:
-    """Return the cells that do not depend on the time; ``None`` for the others."""
-    return tuple(
-        [
-            column.cell(row.value, _NO_TIME, abs(column.width)) if column.is_lasting else None
-            for column in table.value
-        ]
-    )
 
 
 def _detail(row: AccountRow, now: datetime, columns: int, *, is_tall: bool) -> list[StyledLine]:

@@ -216,6 +216,88 @@ class DrawingTests(ConsoleTestCase):
         self.assertRaises(ZeroDivisionError, self.console._event_loop.run)
 
 
+class WaitingQuotesTests(ConsoleTestCase):
+    """Quotes that the client keeps until they may be drawn."""
+
+    def send(self, event_type: str = "MarketQuote", **data: Any) -> None:
+        """Have the client receive an event."""
+        self.console._client.message_received(encode(make_event(event_type, data)))
+
+    def test_a_flood_of_them_is_read_and_drawn_five_times_a_second(self) -> None:
+        reads = []
+        pass_on = self.console._client.pass_on_quotes
+        self.patch(
+            self.console._client,
+            "pass_on_quotes",
+            lambda: (reads.append(self.clock.seconds()), pass_on()),
+        )
+        for number in range(300):
+            self.send(last=21000 + number)
+            self.clock.advance(1 / 60)
+        self.assertLessEqual(most_in_a_second(self.terminal.moments), 5)
+        self.assertGreater(len(self.terminal.moments), 20)
+        # A draw looks for more.
+        self.assertLessEqual(len(reads), 2 * len(self.terminal.moments))
+        self.clock.advance(0.2)
+        self.assertIn("21299.00", self.terminal.picture)
+
+    def test_the_first_of_them_is_drawn_at_once_and_the_last_within_a_fifth_of_a_second(
+        self,
+    ) -> None:
+        self.clock.advance(1)
+        for price in (21001, 21002, 21003):
+            self.send(last=price)
+        self.assertIn("21001.00", self.terminal.picture)
+        self.clock.advance(0.2)
+        self.assertIn("21003.00", self.terminal.picture)
+
+    def test_an_event_is_drawn_with_them_at_once(self) -> None:
+        self.send(last=21001)
+        self.send(last=21002)
+        self.clock.advance(0.01)
+        self.send("GatewayUserTrade", profitAndLoss=-45.50)
+        self.assertEqual(self.terminal.moments[-1], 0.01)
+        self.assertIn("Trade -$45.50", self.terminal.picture)
+        self.assertIn("21002.00", self.terminal.picture)
+        drawn = len(self.terminal.moments)
+        self.clock.advance(0.5)
+        self.assertEqual(len(self.terminal.moments), drawn)
+
+    def test_those_of_other_accounts_are_not_drawn(self) -> None:
+        self.clock.advance(1)
+        drawn = len(self.terminal.moments)
+        for _ in range(120):
+            self.send(accountId=456)
+            self.clock.advance(1 / 60)
+        self.assertEqual(len(self.terminal.moments), drawn)
+
+    def test_a_lost_connection_is_shown_with_the_last_of_them(self) -> None:
+        self.send(last=21001)
+        self.send(last=21002)
+        self.console._client.connection_closed("")
+        self.lose()
+        self.assertIn("21002.00", self.terminal.picture)
+
+    def test_where_all_accounts_are_shown_they_are_read_with_the_next_rows(self) -> None:
+        self.console.navigation.show_all()
+        self.send(last=21001)
+        self.send(last=21002)
+        self.assertTrue(self.console._client.has_quotes)
+        self.clock.advance(0.05)
+        self.assertFalse(self.console._client.has_quotes)
+        (quote,) = self.session.view().account.quotes.values()
+        self.assertEqual(quote.last, 21002)
+
+    def test_a_console_that_has_stopped_reads_no_more(self) -> None:
+        self.send(last=21001)
+        self.send(last=21002)
+        self.patch(self.console._main_loop, "stop", lambda: None)
+        self.console.stop()
+        drawn = len(self.terminal.moments)
+        self.clock.advance(1)
+        self.assertEqual(len(self.terminal.moments), drawn)
+
+
 class LastKnownTests(ConsoleTestCase):
     """The state file, polled each second while there is no connection."""
 
