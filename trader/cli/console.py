@@ -283,8 +283,8 @@ class Console:
 
     def _work_on_rows(self) -> None:
         self._client.pass_on_quotes()
-        self._accounts.work(self._in_sight, ROWS_AT_ONCE)
-        self._schedule_draw(important=False)
+        if self._accounts.work(self._in_sight, ROWS_AT_ONCE):
+            self._schedule_draw(important=False)
 
     def _alarm_of_account(self, event: Event) -> None:
         is_elsewhere = (

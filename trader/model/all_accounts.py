@@ -291,27 +291,32 @@ class AllAccounts:
             self._make(account_id)
         self._changed.clear()
 
-    def work(self, first: Collection[int], most: int) -> None:
+    def work(self, first: Collection[int], most: int) -> bool:
         """Make some of the other rows again: those of quotes, and old ones.
 
         Half of them may be out of sight: however often those in sight are quoted, a row must find its place among all.
 
         :param first: the accounts in sight.
+        :return: whether any of them is another one now.
         """
         in_sight = frozenset(first)
         seen = [account_id for account_id in self._quoted if account_id in in_sight]
         unseen = [account_id for account_id in self._quoted if account_id not in in_sight]
         share = most - min(most // 2, len(unseen))
-        for account_id in [*seen[:share], *unseen][:most]:
-            self._make(account_id)
+        made = [self._make(account_id) for account_id in [*seen[:share], *unseen][:most]]
+        return any(made)
 
-    def _make(self, account_id: int) -> None:
-        session = self.sessions[account_id]
+    def _make(self, account_id: int) -> bool:
+        """Make a row again; return whether it is another one now."""
+        session, before = self.sessions[account_id], self._rows.get(account_id)
         session.read_quotes()
         self._quoted.pop(account_id, None)
-        self._rows[account_id] = account_row(
-            self._view_of(session), session.now(), self._names.get(account_id, "")
-        )
+        row = account_row(self._view_of(session), session.now(), self._names.get(account_id, ""))
+        if row == before:
+            # What is laid out is kept by the very row.
+            return False
+        self._rows[account_id] = row
+        return True
 
     def listed(self, order: int) -> AccountList:
         """Return all accounts, by the rows that have been made.

@@ -277,6 +277,16 @@ class CrowdTests(AllAccountsConsoleTestCase):
         self.assertLessEqual(most_in_a_second(self.terminal.moments), 5)
         self.assertGreater(len(self.terminal.moments), 10)
 
+    def test_rows_that_say_the_same_again_are_not_drawn_for_it(self) -> None:
+        self.clock.advance(1)
+        drawn = len(self.terminal.moments)
+        for _second in range(10):
+            self.console._tick_now()
+            for _ in range(20):
+                self.clock.advance(0.05)
+        # Each second the ages change.
+        self.assertEqual(len(self.terminal.moments) - drawn, 10)
+
     def test_every_row_is_made_again_after_its_quotes(self) -> None:
         self.receive("GatewayUserPosition", 150, size=1, averagePrice=21000)
         self.receive("MarketQuote", 150, last=21100, bid=21100, ask=21100)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,9 +14,10 @@ from riskd.testing import make_event
 from tests.support.accounts import MNQ, AllAccountsTestCase, account, running
 from tests.support.console import at
 from trader.client import UnreadEvent
-from trader.model.account_row import ORDERS, Standing
+from trader.model import all_accounts
+from trader.model.account_row import ORDERS, AccountRow, Standing, account_row
 from trader.model.session import FLASH_SECONDS
-from trader.model.view import Source
+from trader.model.view import Source, View
 
 LOST = [make_event("GatewayUserTrade", {"id": 1, "profitAndLoss": -300, "executionTime": at(-9)})]
 
@@ -68,13 +70,33 @@ class RoutingTests(AllAccountsTestCase):
         accounts = range(1, 9)
         for account_id in accounts:
             self.receive("GatewayUserPosition", account_id, contractId=MNQ, size=1)
-        before = {row.account_id: row for row in self.listed().rows}
+        self.listed()
+        made = set[int]()
+
+        def noted(view: View, *arguments: Any) -> AccountRow:
+            made.add(view.account.account_id)
+            return account_row(view, *arguments)
+
+        self.patch(all_accounts, "account_row", noted)
         for turn in range(3):
             for account_id in accounts:
                 self.receive("MarketQuote", account_id, contractId=MNQ, last=22000 + turn)
             self.accounts.work({1, 2, 3, 4, 5, 6}, most=4)
+        self.assertEqual(made, {*accounts})
+
+    def test_a_row_that_says_the_same_again_is_no_other_one(self) -> None:
+        before = {row.account_id: row for row in self.listed().rows}
+        for _turn in range(10):
+            self.accounts.take_turn()
+        self.assertTrue(self.accounts.has_work)
+        self.assertFalse(self.accounts.work((), most=9))
+        self.assertFalse(self.accounts.has_work)
         after = {row.account_id: row for row in self.accounts.listed(0).rows}
-        self.assertEqual([key for key in accounts if after[key] is before[key]], [])
+        self.assertIs(after[1], before[1])
+        self.receive("GatewayUserPosition", 1, contractId=MNQ, size=1)
+        self.listed()
+        self.receive("MarketQuote", 1, contractId=MNQ, last=22000)
+        self.assertTrue(self.accounts.work((), most=9))
 
     def test_what_is_no_quote_changes_its_row_at_the_next_draw(self) -> None:
         self.listed()
