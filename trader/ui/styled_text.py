@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import lru_cache
 from itertools import zip_longest
 from typing import Final
 
@@ -21,6 +22,9 @@ MARK_WIDTH: Final = 2
 
 _TITLE_AND_ROW: Final = 2
 """Lines."""
+
+_CACHED: Final = 64
+"""Sentences that are kept wrapped."""
 
 GAP: Final = "  "
 """Between two blocks beside each other."""
@@ -73,6 +77,12 @@ def panel_title(
 
 def wrap(style: str, text: str, width: int, max_lines: int = 2) -> list[StyledLine]:
     """Return ``text`` wrapped into lines of full width; none for no text."""
+    return [[(style, line)] for line in _wrapped(text, width, max_lines)]
+
+
+# Each draw wraps the sentences of the one before.
+@lru_cache(maxsize=_CACHED)
+def _wrapped(text: str, width: int, max_lines: int) -> tuple[str, ...]:
     # A line break or a wide blank in a message from elsewhere would be wrapped as another number of columns.
     shown, room = terminal_text(text), max(1, width - 2)
     if text_width(shown) > len(shown):
@@ -80,7 +90,7 @@ def wrap(style: str, text: str, width: int, max_lines: int = 2) -> list[StyledLi
         # takes one more column than was counted.
         shown, room = "".join(map(_doubled, shown)), max(2, room - 1)
     lines = textwrap.wrap(shown, room, max_lines=max_lines, placeholder="…")
-    return [[(style, pad_text(f" {line.replace(_HALF, '')} ", width))] for line in lines]
+    return tuple([pad_text(f" {line.replace(_HALF, '')} ", width) for line in lines])
 
 
 _HALF: Final = "\0"
