@@ -431,7 +431,10 @@ class _EventProtocol(ClientProtocol):
     def dataReceived(self, data: bytes) -> None:
         """Handle whole text messages here, and leave all else to Autobahn."""
         before, self._heard_at = self._heard_at, self.factory.reactor.seconds()
-        if self.state == self.STATE_OPEN and self._is_between_messages():
+        # While a pong is awaited, Autobahn must see all data: anything received in its place counts as one.
+        if self.state == self.STATE_OPEN and not (
+            self.data or self.current_frame or self.autoPingTimeoutCall or self.inside_message
+        ):
             messages, data = whole_texts(data)
             if messages and self._is_busy(len(messages), self._heard_at - before):
                 self._pause_reading()
@@ -468,11 +471,6 @@ class _EventProtocol(ClientProtocol):
         if self._pause is not None:
             self._pause.cancel()
         super().connectionLost(reason)
-
-    def _is_between_messages(self) -> bool:
-        # While a pong is awaited, Autobahn must see all data: anything received in its place counts as one.
-        is_waiting = self.data or self.current_frame or self.autoPingTimeoutCall
-        return not (is_waiting or self.inside_message)
 
     def onConnect(self, response: ConnectionResponse) -> None:
         self._handshake = _read_handshake(response.headers)

@@ -33,16 +33,13 @@ def whole_texts(data: bytes) -> tuple[list[bytes], bytes]:
         else:
             is_minimal = length < _TWO_BYTES
         end = start + length
-        if not is_minimal or end > len(data) or not _is_text(data[start:end]):
+        message = data[start:end]
+        if not is_minimal or end > len(data):
             break
-        found.append(data[start:end])
+        try:
+            message.decode()
+        except UnicodeDecodeError:
+            break
+        found.append(message)
         begin = end
     return found, data[begin:]
-
-
-def _is_text(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True

@@ -28,7 +28,8 @@ _MAX_COUNT: Final = 2**53
 _MAX_DIGITS: Final = 20
 """Of a number in a rule's settings: a whole one of 64 bits has 19, and no rule of another's is refused for it."""
 
-_CACHED_LIMITS: Final = 256
+_CACHED: Final = 512
+"""Texts that are kept decoded.  A console reads the copy each second, and most of it seldom changes."""
 
 # No division makes more places.
 _MAX_PLACES: Final = 60
@@ -104,7 +105,8 @@ def read_execution(text: object) -> Execution | None:
     return None if text is None else _with_amounts(as_text(text), Execution)
 
 
-def read_balance(text: object) -> Balance:
+@lru_cache(maxsize=_CACHED)
+def read_balance(text: Hashable) -> Balance:
     """Return a balance.
 
     :raises ValueError: it makes no sense.
@@ -178,8 +180,8 @@ def _check_amount(
         raise ValueError(f"{shown(given)} is not an amount")
 
 
-# A console reads the copy each second; limits seldom change, and accounts have most of them in common.
-@lru_cache(maxsize=_CACHED_LIMITS)
+# Accounts have most of them in common.
+@lru_cache(maxsize=_CACHED)
 def read_limit(key: Hashable, settings: Hashable) -> Limit:
     """Return a rule in force, whose settings may be of another version of riskd.
 

@@ -10,8 +10,8 @@ from twisted.internet.interfaces import IDelayedCall
 ROWS_AT_ONCE: Final = 2
 """A row takes a quarter of a millisecond, and an event waits no longer than a few of them take."""
 
-_PAUSE_SECONDS: Final = 0.04
-"""So at most 50 rows are made a second: of 200 accounts, one in sight each second and another each 7 s."""
+_PAUSE_SECONDS: Final = 0.05
+"""So at most 40 rows are made a second: of 200 accounts, one in sight each 1.4 s and another each 8 s."""
 
 
 class RowWork:
