@@ -22,7 +22,7 @@ from riskd.model.contracts import MICROS
 from riskd.model.events import OrderState
 from riskd.model.formatting import contract_name, counted
 from riskd.model.marks import doubt_of, mark
-from riskd.rules.fills import Fills, with_order, with_positions
+from riskd.rules.fills import Fills, Ledger, with_order, with_positions
 from riskd.rules.interface import (
     NOTHING,
     Command,
@@ -137,23 +137,19 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
         if reason and order.filled:
             excesses.setdefault(order.contract_id, _Excess(held, reason, each.at))
     fills = with_order(fills, state, trigger)
-    excesses = {
-        contract_id: msgspec.structs.replace(
-            excess,
-            was_seen=excess.was_seen or _is_beyond(held_in(state, contract_id), excess.allowed),
-        )
-        for contract_id, excess in excesses.items()
-    }
-    commands += _closes(state, excesses, fills)
+    excesses = _left(excesses, fills)
+    for contract_id, excess in excesses.items():
+        if _is_beyond(held_in(state, contract_id), excess.allowed):
+            excesses[contract_id] = msgspec.structs.replace(excess, was_seen=True)
+            kept = max(0, excess.allowed * _sign(held_in(state, contract_id)))
+            commands.append(Flatten(reason=excess.reason, keep={contract_id: kept}))
     if settings.no_opposite_micros:
         commands += _opposite_positions(state)
     memory = _Memory(prices, fills, excesses, tuple(filled))
-    wakes = [now + _AGAIN] if warnings else []
-    wakes += fills.counted_until() if excesses else []
     return RuleResult(
         commands=tuple(commands),
         memory=remember(memory, known),
-        wake_at=min(wakes, default=None),
+        wake_at=now + _AGAIN if warnings else None,
         warnings=tuple(warnings),
     )
 
@@ -215,22 +211,32 @@ def _excesses(state: AccountState, known: dict[str, _Excess], now: datetime) -> 
     }
 
 
-def _closes(state: AccountState, excesses: dict[str, _Excess], fills: Fills) -> Iterator[Flatten]:
-    """Yield the closes of what forbidden orders have filled."""
-    for contract_id, excess in excesses.items():
-        held = held_in(state, contract_id)
-        if _is_beyond(_unclosed(held, fills.held(contract_id)), excess.allowed):
-            kept = max(0, excess.allowed * _sign(held))
-            yield Flatten(reason=excess.reason, keep={contract_id: kept})
+def _left(excesses: dict[str, _Excess], fills: Fills) -> dict[str, _Excess]:
+    """Return the excesses that the trader has not closed himself.
+
+    His exits may be reported before the position that they close, and so may what he opens afterwards.
+    """
+    return {
+        contract_id: excess
+        for contract_id, excess in excesses.items()
+        if not _is_closed(fills.ledgers.get(contract_id), excess.allowed)
+    }
+
+
+def _is_closed(ledger: Ledger | None, allowed: int) -> bool:
+    """Return whether orders, or positions ahead of them, have closed an excess."""
+    if ledger is None:
+        return False
+    by_orders = ledger.size + ledger.bought - ledger.sold
+    if not _is_beyond(by_orders, allowed):
+        return True
+    sign = _sign(by_orders)
+    ahead = -ledger.sold if sign > 0 else -ledger.bought
+    return ahead >= by_orders * sign - max(0, allowed * sign)
 
 
 def _is_beyond(held: int, allowed: int) -> bool:
     return bool(held) and held * _sign(held) > max(0, allowed * _sign(held))
-
-
-def _unclosed(held: int, by_fills: int) -> int:
-    """Return what is left of a position that orders may have closed in part."""
-    return min(abs(held), max(0, by_fills * _sign(held))) * _sign(held)
 
 
 def _sign(number: int) -> int:

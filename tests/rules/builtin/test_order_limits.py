@@ -6,16 +6,17 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.model.account import AccountState, with_risk
 from riskd.model.balance import Execution, Leg, Result
-from riskd.model.events import Event, OrderSide, OrderState, OrderType
+from riskd.model.events import Event, OrderSide, OrderState, OrderType, PositionType
 from riskd.model.money import ZERO
 from riskd.rules.builtin.order_limits import RULE, Settings, check, gauges
 from riskd.rules.interface import Command, Flatten, RejectOrder, RuleResult, Trigger
+from tests import examples
 from tests.support.rules import (
     BUY,
     ES,
@@ -72,6 +73,10 @@ def executed(state: AccountState, order_id: int, price: str) -> AccountState:
     execution = Execution(contract_id=MNQ, size=1, side=BUY, price=Decimal(price))
     result = Result(at(1), ZERO, order_id, Leg.BUY_TO_OPEN, execution)
     return with_risk(state, results={1: result})
+
+
+def side_of(size: int) -> PositionType:
+    return LONG if size >= 0 else SHORT
 
 
 class Course:
@@ -197,10 +202,60 @@ class SizeTests(SynchronousTestCase):
         # His own exit is filled, and the position follows a moment later.
         self.assertEqual(course.then(filled(part, 1.1), 1.2), ())
         self.assertEqual(course.then(market(9, BUY, 1, seconds=1.3), 1.3), ())
-        self.assertEqual(course.result.wake_at, at(3.2))
-        # Or it does not, because an event was lost.
-        self.assertEqual(course.check(timer(3.2)), (back,))
-        self.assertEqual(course.then(position(MNQ, 1, seconds=4), 4), ())
+        self.assertEqual(course.then(filled(market(9, BUY, 1), 1.3), 1.4), ())
+        self.assertEqual(course.then(position(MNQ, 1, seconds=1.5), 1.5), ())
+        self.assertEqual(course.then(position(MNQ, 2, seconds=1.5), 1.5), ())
+
+    @settings(max_examples=examples(500), deadline=None)
+    @given(
+        st.integers(-5, 5),
+        st.sampled_from([1, -1]),
+        st.integers(6, 9),
+        st.lists(st.integers(-5, 5).filter(bool), max_size=4),
+        st.booleans(),
+        st.randoms(),
+    )
+    def test_what_is_closed_is_only_what_a_forbidden_order_has_filled(
+        self,
+        held: int,
+        sign: int,
+        size: int,
+        later: list[int],
+        is_closed: bool,
+        random: Any,
+    ) -> None:
+        """The news of orders and those of positions each come in order, and all within a second."""
+        after = held + sign * size
+        excess = after - (held if held * after > 0 else 0)
+        # An order of this size that only closes is allowed.
+        has_opened = abs(after) > abs(held) or after * held < 0
+        sizes = [sign * size]
+        if is_closed and has_opened:
+            sizes.append(-excess)
+            sizes += later
+        news: dict[str, list[Event]] = {"orders": [], "positions": []}
+        course, total = (
+            Course(MAX, *([position(MNQ, abs(held), side_of(held))] if held else [])),
+            held,
+        )
+        course.check(review())
+        for number, each in enumerate(sizes, 7):
+            total += each
+            side = BUY if each > 0 else SELL
+            news["orders"].append(filled(market(number, side, abs(each))))
+            news["positions"].append(position(MNQ, abs(total), side_of(total)))
+        reported, commands = dict.fromkeys(news, 0), ()
+        while any(news.values()):
+            stream = random.choice([name for name, left in news.items() if left])
+            reported[stream] += 1
+            commands = course.then(news[stream].pop(0), 0.5)
+            if max(reported.values()) > 1 or not has_opened:
+                self.assertEqual(commands, ())
+        if has_opened and not is_closed:
+            kept = abs(held) if held * after > 0 else 0
+            (command,) = commands
+            assert isinstance(command, Flatten)
+            self.assertEqual(command.keep, {MNQ: kept})
 
     def test_what_was_never_reported_is_forgotten(self) -> None:
         course = Course(MAX)
@@ -436,6 +491,6 @@ class GaugeTests(SynchronousTestCase):
         )
         words = "40 ticks from the last price, no adding to losers, no opposite micros"
         self.assertEqual(gauges(state, many, NOON)[1].words, words)
-        for settings, limits in ((Settings(), "none"), (LOSERS, "no adding to losers")):
-            (gauge,) = gauges(state, settings, NOON)
+        for chosen, limits in ((Settings(), "none"), (LOSERS, "no adding to losers")):
+            (gauge,) = gauges(state, chosen, NOON)
             self.assertEqual((gauge.name, gauge.words), ("order limits", limits))
