@@ -331,10 +331,13 @@ class DaemonClient:
         if message.startswith(_QUOTE) and len(self._waiting) < _MOST_WAITING:
             self._waiting.append(message)
             if len(self._waiting) == 1:
-                self._quotes_wait()
+                self._call_back("waiting quotes", self._quotes_wait)
             return
+        factory = self._factory
         self.pass_on_quotes()
-        self._pass_on(message)
+        # Who received one of them may have disconnected.
+        if self._factory is factory:
+            self._pass_on(message)
 
     def _pass_on(self, message: bytes) -> None:
         try:
@@ -346,7 +349,7 @@ class DaemonClient:
                 return
             if self._take_event is not None:
                 read = UnreadEvent(envelope, self.drop_message)
-                self._call_back(self._take_event, envelope.type, read)
+                self._call_back(envelope.type, self._take_event, envelope.type, read)
                 return
             data = envelope.read_data()
             # The callback gets the fields, with those that riskd does not know; decoding only checks them.
@@ -354,7 +357,7 @@ class DaemonClient:
         except EventError as error:
             self.drop_message(error)
         else:
-            self._call_back(self._event_callback, envelope.type, data)
+            self._call_back(envelope.type, self._event_callback, envelope.type, data)
 
     def drop_message(self, error: EventError) -> None:
         """Count a malformed message by its wrong field; log the first of each field."""
@@ -398,15 +401,13 @@ class DaemonClient:
 
     def _report_status(self, reason: str) -> None:
         status = {"connected": self.connected, "reason": reason}
-        self._call_back(self._event_callback, CONNECTION_STATUS, status)
+        self._call_back(CONNECTION_STATUS, self._event_callback, CONNECTION_STATUS, status)
 
-    def _call_back(
-        self, callback: Callable[[str, Any], object], event_type: str, argument: Any
-    ) -> None:
+    def _call_back(self, on: str, callback: Callable[..., object], *arguments: object) -> None:
         try:
-            callback(event_type, argument)
+            callback(*arguments)
         except Exception:  # noqa: BLE001  # the caller's mistake must not end the stream
-            _log.failure("the callback failed on {event_type}", event_type=event_type)
+            _log.failure("the callback failed on {event_type}", event_type=on)
 
 
 class _EventProtocol(ClientProtocol):
@@ -461,9 +462,15 @@ class _EventProtocol(ClientProtocol):
         """Read what has gathered; then leave more to gather, or read it as it comes."""
         self._pause = None
         transport: Any = self.transport
-        if IReadDescriptor.providedBy(transport):
+        is_readable: bool = IReadDescriptor.providedBy(transport)
+        if is_readable:
             # Here and not in a turn of its own.  An end of the connection the reactor finds again.
-            transport.doRead()
+            try:
+                transport.doRead()
+            except BaseException:  # noqa: BLE001  # as the reactor does: more would come after a gap
+                _log.failure("reading the daemon's events failed: internal error")
+                transport.abortConnection()
+                return
         if self._pause is None:
             transport.resumeProducing()
 

@@ -245,12 +245,10 @@ class Intake:
             # An error with one account must not keep the quote from the next one.
             try:
                 # The hub repeats prices from before a position, while newer ones may be on their way.
-                if (
-                    not has_prices
-                    and is_outdated(each.account.state, contract_id)
-                    and each.account.has_just_entered(contract_id)
-                ):
-                    continue
+                if not has_prices and is_outdated(each.account.state, contract_id):
+                    if each.account.has_just_entered(contract_id):
+                        continue
+                    each.account.confirm_quote(contract_id)
                 each.account.update_quote(quote)
                 each.risk_engine.receive(quote)
                 if not is_ensured:

@@ -236,11 +236,15 @@ class TrackedAccount:
             and not is_placeholder(position.created_at)
             and position.created_at <= quote.timestamp
         ):
-            others = {
-                key: old for key, old in self.state.outdated_quotes.items() if key != contract_id
-            }
-            self._change(outdated_quotes=others)
+            self.confirm_quote(contract_id)
         return is_news
+
+    def confirm_quote(self, contract_id: str) -> None:
+        """Note that the quote of before a position is still that of now."""
+        others = {
+            key: old for key, old in self.state.outdated_quotes.items() if key != contract_id
+        }
+        self._change(outdated_quotes=others)
 
     def _update_trade(self, reported: BrokerTrade) -> bool:
         """Apply a full-turn trade, or the broker's last word on it; it is broadcast once.

@@ -6,7 +6,8 @@ for a short one.
 A price received before a position was opened, reversed or increased is older than the entry and does not
 value it: fills and quotes arrive in different streams, and in a fast market an old price would show a profit
 or a loss that does not exist.  The order of receipt alone decides, because two clocks may have stamped them.
-A quote that says that nothing has changed brings no newer price.
+A quote that says that nothing has changed brings no newer price, unless it comes five seconds after the entry: then
+none is on its way.
 
 A last price is compared with the bid and ask beside it, because feeds send zero for "none", the price of
 another expiry, or one from before a move:

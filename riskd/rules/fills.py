@@ -107,8 +107,13 @@ class Fills(msgspec.Struct, frozen=True):
         ]
 
 
-def with_positions(known: Fills, state: AccountState, trigger: Trigger) -> Fills:
-    """Return the fills with the positions as they are now."""
+def with_positions(
+    known: Fills, state: AccountState, trigger: Trigger, apart: timedelta = _APART
+) -> Fills:
+    """Return the fills with the positions as they are now.
+
+    :param apart: how long orders and positions may tell different stories.
+    """
     now, subject = trigger.now, trigger.subject
     ledgers = dict(known.ledgers)
     for contract_id in state.positions:
@@ -116,7 +121,7 @@ def with_positions(known: Fills, state: AccountState, trigger: Trigger) -> Fills
         if last is None:
             is_new = isinstance(subject, BrokerPosition) and subject.contract_id == contract_id
             last = Ledger(0 if is_new else size, now)
-        if now - last.at >= _APART and (last.bought or last.sold):
+        if now - last.at >= apart and (last.bought or last.sold):
             last = Ledger(last.size, now)
         if size != last.size:
             last = last.after_position(size, now)

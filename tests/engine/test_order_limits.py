@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from riskd.config.settings import Faults
 from riskd.model.events import Action
 from tests.support.guarded_account import GuardTestCase
 from tests.support.practice_daemon import BUY, ES, MNQ, SELL
@@ -49,6 +50,14 @@ class OrderLimitsTests(GuardTestCase):
         self.daemon.trade(BUY, 3)
         self.settle()
         self.assertEqual((self.daemon.held, len(self.daemon.actions)), ({MNQ: 5}, 1))
+
+    def test_what_is_reported_seconds_later_is_closed(self) -> None:
+        self.daemon.gateway.faults = Faults(position_delay_seconds=2.5)
+        self.daemon.trade(BUY, 2)
+        self.daemon.advance(3)
+        self.daemon.trade(BUY, 4)
+        self.daemon.advance(6)
+        self.assertEqual(self.daemon.held, {MNQ: 2})
 
     def test_what_is_filled_over_a_kill_is_closed(self) -> None:
         self.daemon.trade(BUY, 1)

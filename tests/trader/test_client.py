@@ -750,6 +750,20 @@ class BusyTests(ClientTestCase):
         self.clock.advance(0.003)
         self.assertEqual(resumed, [215])
 
+    def test_what_cannot_be_read_ends_the_connection(self) -> None:
+        server = self.connect()
+        self.receive(server, 0.001, 200)
+
+        def fail() -> None:
+            raise SystemExit
+
+        directlyProvides(server.transport, IReadDescriptor)
+        server.transport.doRead = fail
+        self.clock.advance(0.003)
+        self.assertFalse(server.transport.connected)
+        self.assertFalse(self.client.connected)
+        self.assertEqual(len(self.flushLoggedErrors(SystemExit)), 1)
+
     def test_a_loss_while_they_gather_leaves_nothing_behind(self) -> None:
         server = self.connect()
         self.assertEqual(self.receive(server, 0.001, 200)[-1], "paused")
@@ -821,6 +835,25 @@ class WaitingQuotesTests(ClientTestCase):
         self.server.send_event("MarketQuote", last=1)
         self.server.drop()
         self.clock.advance(0)
+        self.assertEqual(self.received, [True, 1, False])
+
+    def test_an_error_of_who_is_told_is_logged_and_the_stream_goes_on(self) -> None:
+        self.wait = lambda: 1 / 0  # type: ignore[method-assign,assignment,return-value]
+        self.client._quotes_wait = self.wait
+        self.server.send_event("MarketQuote", last=1)
+        self.server.send_event("GatewayUserTrade")
+        self.assertEqual(self.received, [True, 1, "GatewayUserTrade"])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_who_disconnects_on_one_of_them_receives_no_more(self) -> None:
+        def take(event_type: str, read: ReadEvent) -> None:
+            self.take(event_type, read)
+            self.client.disconnect()
+
+        self.client._take_event = take
+        for last in (1, 2):
+            self.server.send_event("MarketQuote", last=last)
+        self.server.send_event("GatewayUserTrade")
         self.assertEqual(self.received, [True, 1, False])
 
     def test_a_client_that_is_disconnected_receives_none(self) -> None:

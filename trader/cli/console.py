@@ -22,7 +22,7 @@ from trader.cli.congestion import Congestion
 from trader.cli.display import Display, terminal_display
 from trader.cli.keys import BROWSER_KEYS, KEYS, action_of
 from trader.cli.navigation import Navigation, machine_time
-from trader.cli.row_work import ROWS_AT_ONCE, RowWork
+from trader.cli.row_work import RowWork, rows_at_once
 from trader.client import DaemonClient, UnreadEvent
 from trader.model.all_accounts import AllAccounts
 from trader.model.followed_daemon import FollowedDaemon
@@ -159,6 +159,7 @@ class Console:
         self._cancel_draw()
         if self._next_reading is not None:
             self._next_reading.cancel()
+            self._next_reading = None
         self._work.stop()
         if self._ticking.running:
             self._ticking.stop()
@@ -283,7 +284,7 @@ class Console:
 
     def _work_on_rows(self) -> None:
         self._client.pass_on_quotes()
-        if self._accounts.work(self._in_sight, ROWS_AT_ONCE):
+        if self._accounts.work(self._in_sight, rows_at_once(self._accounts.waiting)):
             self._schedule_draw(important=False)
 
     def _alarm_of_account(self, event: Event) -> None:

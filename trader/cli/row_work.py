@@ -7,18 +7,27 @@ from typing import Any, Final
 
 from twisted.internet.interfaces import IDelayedCall
 
-ROWS_AT_ONCE: Final = 2
-"""A row takes a quarter of a millisecond, and an event waits no longer than a few of them take."""
-
 _PAUSE_SECONDS: Final = 0.05
-"""So at most 40 rows are made a second: of 200 accounts, one in sight each 1.4 s and another each 8 s."""
+
+_LEAST: Final = 2
+_SHARE: Final = 300
+"""Of so many rows that wait, one more is made at once."""
+
+
+def rows_at_once(waiting: int) -> int:
+    """Return how many rows to make in a turn; each takes a quarter of a millisecond.
+
+    An event waits for them.  Of 200 accounts that are all quoted, a row in sight is made again each 1.5 s and another
+    each 14 s at the latest.
+    """
+    return _LEAST + waiting // _SHARE
 
 
 class RowWork:
     """Makes rows again while any wait for it.
 
     :param reactor: schedules calls.
-    :param work: makes :data:`ROWS_AT_ONCE` rows again.
+    :param work: makes some rows again.
     :param is_needed: returns whether any wait for it.
     """
 

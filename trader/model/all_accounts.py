@@ -39,7 +39,7 @@ _MOST: Final = 1000
 """The most accounts; those that the stream names beyond them have no row."""
 
 _AGING_TURNS: Final = 5
-"""After so many turns each row is made again: quotes grow old, and times of the day pass."""
+"""After so many turns each row waits to be made again: quotes grow old, and times of the day pass."""
 
 
 class Followed(Protocol):
@@ -176,7 +176,11 @@ class AllAccounts:
         if account_id not in self.sessions:
             if len(self.sessions) >= _MOST:
                 return
-            self._add(account_id).begin_midway()
+            # Nothing is drawn, and no later event read, before this one is.
+            with self._together():
+                self._add(account_id).begin_midway()
+                self.sessions[account_id].receive(event_type, read)
+            return
         self.sessions[account_id].receive(event_type, read)
 
     # Turns.
@@ -284,6 +288,11 @@ class AllAccounts:
     def has_work(self) -> bool:
         """Whether rows wait to be made again."""
         return bool(self._quoted)
+
+    @property
+    def waiting(self) -> int:
+        """How many rows wait to be made again."""
+        return len(self._quoted)
 
     def catch_up(self) -> None:
         """Make the rows again of which more than quotes have changed."""

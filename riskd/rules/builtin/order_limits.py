@@ -68,12 +68,20 @@ class _Excess(msgspec.Struct, frozen=True):
 
     :ivar allowed: the signed size of the position before it.
     :ivar was_seen: whether the position was beyond that.
+    :ivar side: 1 for an order to buy, -1 for one to sell.
     """
 
     allowed: int
     reason: str
     at: datetime
     was_seen: bool = False
+    # Journals of earlier versions do not have it.
+    side: int = 0
+
+    def beyond(self, held: int) -> int:
+        """Return how many of the contracts held are too many; zero or less if none is."""
+        side = self.side or _sign(held)
+        return side * held - max(0, side * self.allowed)
 
 
 class _Ordered(msgspec.Struct, frozen=True):
@@ -112,7 +120,7 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
         return NOTHING
     known, now = recall(state, RULE.rule_id, _Memory), trigger.now
     prices = {number: at for number, at in known.prices.items() if number in state.orders}
-    fills = with_positions(known.fills, state, trigger)
+    fills = with_positions(known.fills, state, trigger, _REPORTED)
     excesses = _excesses(state, known.excesses, now)
     commands: list[Command] = []
     warnings: list[str] = []
@@ -135,11 +143,12 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
         if reason and order.state is OrderState.ACTIVE:
             commands.append(RejectOrder(reason=reason, order_id=order.id))
         if reason and order.filled:
-            excesses.setdefault(order.contract_id, _Excess(held, reason, each.at))
+            excess = _Excess(held, reason, each.at, side=order.side.sign)
+            excesses.setdefault(order.contract_id, excess)
     fills = with_order(fills, state, trigger)
     excesses = _left(excesses, fills)
     for contract_id, excess in excesses.items():
-        if _is_beyond(held_in(state, contract_id), excess.allowed):
+        if excess.beyond(held_in(state, contract_id)) > 0:
             excesses[contract_id] = msgspec.structs.replace(excess, was_seen=True)
             kept = max(0, excess.allowed * _sign(held_in(state, contract_id)))
             commands.append(Flatten(reason=excess.reason, keep={contract_id: kept}))
@@ -204,7 +213,7 @@ def _excesses(state: AccountState, known: dict[str, _Excess], now: datetime) -> 
         contract_id: excess
         for contract_id, excess in known.items()
         if (
-            _is_beyond(held_in(state, contract_id), excess.allowed)
+            excess.beyond(held_in(state, contract_id)) > 0
             if excess.was_seen
             else now - excess.at < _REPORTED
         )
@@ -219,24 +228,19 @@ def _left(excesses: dict[str, _Excess], fills: Fills) -> dict[str, _Excess]:
     return {
         contract_id: excess
         for contract_id, excess in excesses.items()
-        if not _is_closed(fills.ledgers.get(contract_id), excess.allowed)
+        if not _is_closed(excess, fills.ledgers.get(contract_id))
     }
 
 
-def _is_closed(ledger: Ledger | None, allowed: int) -> bool:
+def _is_closed(excess: _Excess, ledger: Ledger | None) -> bool:
     """Return whether orders, or positions ahead of them, have closed an excess."""
     if ledger is None:
         return False
     by_orders = ledger.size + ledger.bought - ledger.sold
-    if not _is_beyond(by_orders, allowed):
-        return True
-    sign = _sign(by_orders)
-    ahead = -ledger.sold if sign > 0 else -ledger.bought
-    return ahead >= by_orders * sign - max(0, allowed * sign)
-
-
-def _is_beyond(held: int, allowed: int) -> bool:
-    return bool(held) and held * _sign(held) > max(0, allowed * _sign(held))
+    side = excess.side or _sign(by_orders)
+    # What positions have shown and no order yet.
+    ahead = -ledger.sold if side > 0 else -ledger.bought
+    return excess.beyond(by_orders) <= max(0, ahead)
 
 
 def _sign(number: int) -> int:

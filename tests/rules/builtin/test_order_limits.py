@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import accumulate
 from typing import Any
 
 import msgspec
@@ -211,51 +212,46 @@ class SizeTests(SynchronousTestCase):
         st.integers(-5, 5),
         st.sampled_from([1, -1]),
         st.integers(6, 9),
-        st.lists(st.integers(-5, 5).filter(bool), max_size=4),
-        st.booleans(),
+        st.lists(st.integers(-5, 5).filter(bool), max_size=5),
+        st.sampled_from([0.01, 0.5, 4.5]),
         st.randoms(),
     )
     def test_what_is_closed_is_only_what_a_forbidden_order_has_filled(
         self,
         held: int,
-        sign: int,
+        side: int,
         size: int,
         later: list[int],
-        is_closed: bool,
+        seconds: float,
         random: Any,
     ) -> None:
-        """The news of orders and those of positions each come in order, and all within a second."""
-        after = held + sign * size
-        excess = after - (held if held * after > 0 else 0)
+        """The news of orders and those of positions each come in order, and all of them in time."""
+        sizes = [side * size, *later]
+        positions = [held + each for each in accumulate(sizes)]
+        most = max(0, side * held)
         # An order of this size that only closes is allowed.
-        has_opened = abs(after) > abs(held) or after * held < 0
-        sizes = [sign * size]
-        if is_closed and has_opened:
-            sizes.append(-excess)
-            sizes += later
-        news: dict[str, list[Event]] = {"orders": [], "positions": []}
-        course, total = (
-            Course(MAX, *([position(MNQ, abs(held), side_of(held))] if held else [])),
-            held,
-        )
+        has_opened = abs(positions[0]) > abs(held) or positions[0] * held < 0
+        closed = [number for number, each in enumerate(positions, 1) if side * each <= most]
+        news: dict[str, list[Event]] = {
+            "orders": [
+                filled(market(number, BUY if each > 0 else SELL, abs(each)))
+                for number, each in enumerate(sizes, 7)
+            ],
+            "positions": [position(MNQ, abs(each), side_of(each)) for each in positions],
+        }
+        course = Course(MAX, *([position(MNQ, abs(held), side_of(held))] if held else []))
         course.check(review())
-        for number, each in enumerate(sizes, 7):
-            total += each
-            side = BUY if each > 0 else SELL
-            news["orders"].append(filled(market(number, side, abs(each))))
-            news["positions"].append(position(MNQ, abs(total), side_of(total)))
-        reported, commands = dict.fromkeys(news, 0), ()
+        reported, commands, number = dict.fromkeys(news, 0), (), 0
         while any(news.values()):
             stream = random.choice([name for name, left in news.items() if left])
             reported[stream] += 1
-            commands = course.then(news[stream].pop(0), 0.5)
-            if max(reported.values()) > 1 or not has_opened:
+            number += 1
+            commands = course.then(news[stream].pop(0), seconds * number / 12)
+            if not has_opened or (closed and max(reported.values()) >= closed[0]):
                 self.assertEqual(commands, ())
-        if has_opened and not is_closed:
-            kept = abs(held) if held * after > 0 else 0
-            (command,) = commands
-            assert isinstance(command, Flatten)
-            self.assertEqual(command.keep, {MNQ: kept})
+        exits = -side * sum(each for each in later if each * side < 0)
+        if has_opened and exits < side * positions[0] - most:
+            self.assertEqual([each.keep for each in commands], [{MNQ: most}])  # type: ignore[union-attr]
 
     def test_what_was_never_reported_is_forgotten(self) -> None:
         course = Course(MAX)

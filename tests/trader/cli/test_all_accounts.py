@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.journal.reader import Snapshot
 from riskd.journal.store import Store
 from riskd.model.events import Event
+from riskd.model.wire import encode
 from riskd.testing import make_event
 from tests.support.accounts import account, running, unread
 from tests.support.clocks import most_in_a_second
@@ -276,6 +277,17 @@ class CrowdTests(AllAccountsConsoleTestCase):
             self.clock.advance(1 / 100)
         self.assertLessEqual(most_in_a_second(self.terminal.moments), 5)
         self.assertGreater(len(self.terminal.moments), 10)
+
+    def test_the_last_of_several_quotes_of_a_new_account_counts(self) -> None:
+        stamp = make_event("MarketQuote", {}).data.timestamp  # type: ignore[union-attr]
+        for last in (21001, 21002, 21003):
+            quote = make_event(
+                "MarketQuote", {"accountId": 9999, "last": last, "timestamp": stamp.isoformat()}
+            )
+            self.console._client.message_received(encode(quote))
+        self.clock.advance(0.1)
+        (known,) = self.console._accounts.sessions[9999].view().account.quotes.values()
+        self.assertEqual(known.last, 21003)
 
     def test_rows_that_say_the_same_again_are_not_drawn_for_it(self) -> None:
         self.clock.advance(1)
