@@ -90,6 +90,7 @@ BEGINNINGS = tuple(
 FIRST_WITH_RARE_ACTS = 90_000
 FIRST_WITH_QUICK_WINDOWS = 101_000
 FIRST_WITH_BALANCES = 1_000_000
+FIRST_WITH_REDUCE_ONLY = 3_000_000
 """The seeds from which on days have what was added later."""
 
 LAST_MINUTE = 16 + 58 / 60
@@ -172,6 +173,13 @@ def plan_of(seed: int) -> Plan:
         for some, chance in ((NET_LOSSES, 0.5), (MAXIMUM_LOSSES, 0.8))
         if random.random() < chance
     ]
+    if seed >= FIRST_WITH_REDUCE_ONLY:
+        tables = [
+            f"{table}reduce_only_at = {random.choice((50, 80))}\n"
+            if random.random() < 0.7
+            else table
+            for table in tables
+        ]
     return msgspec.structs.replace(plan, rules=(*left, *tables), has_balances=True)
 
 

@@ -198,6 +198,18 @@ MUTANTS = (
         "if now > floor + buffer:",
         "if now > floor + buffer - 20:",
     ),
+    Mutant(
+        "near a limit orders may open contracts",
+        "rules/reduce_only.py",
+        "if opened_by(order, order.remaining, size) and not is_handled:",
+        "if not size and not is_handled and order.id < 0:",
+    ),
+    Mutant(
+        "an account that was near its limit stays reduced",
+        "rules/reduce_only.py",
+        'return reason if loss >= threshold * LASTS else ""',
+        "return reason",
+    ),
 )
 
 
@@ -230,7 +242,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Plant each mutant by itself; return 1 if one was not found."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation.mutants")
     parser.add_argument("--days", type=int, default=200, help="the most days for each mutant")
-    parser.add_argument("--seed", type=int, default=1_000_000, help="the first day's")
+    parser.add_argument("--seed", type=int, default=3_000_000, help="the first day's")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="cores to use")
     options = parser.parse_args(arguments)
     missed = 0

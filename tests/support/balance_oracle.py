@@ -53,6 +53,10 @@ COSTS: Final = Decimal("5.00")
 """What fees, commissions and half the spread of a contract come to at most, for an exit or an entry."""
 
 _EXIT_COSTS: Final = Decimal("2.50")
+
+LASTS: Final = Decimal("0.9")
+"""Down to which part of its threshold a loss keeps an account near its limit."""
+
 ZERO: Final = Decimal(0)
 
 _at: Final = attrgetter("at")
@@ -504,6 +508,48 @@ class BalanceOracle:
             net = most - last.balance + self.net
             if self._high(is_low=True) - net >= self.rules[NET_LOSS]["loss_limit"]:
                 yield NET_LOSS
+
+    def _thresholds(self) -> Iterator[tuple[str, Decimal, Decimal]]:
+        """Yield each rule that has one with its limit and the loss from which only exits are allowed."""
+        for rule_id, key in ((MAXIMUM_LOSS, "drawdown"), (NET_LOSS, "loss_limit")):
+            settings = self.rules.get(rule_id, {})
+            if "reduce_only_at" in settings:
+                limit = Decimal(settings[key])
+                yield rule_id, limit, limit * settings["reduce_only_at"] / 100
+
+    def is_near(self) -> bool:
+        """Return whether a loss was so near to its limit at the last look, for everyone to see."""
+        last, most = self._standings[-1], self.worth.high
+        payouts, _deposits = self._unknown_flows(self._oracle.awake())
+        for rule_id, limit, threshold in self._thresholds():
+            if rule_id == NET_LOSS:
+                loss = self._high(is_low=True) - (most - last.balance + self.net)
+            else:
+                floor = self.floor()
+                loss = Decimal(0) if floor is None else limit - (most + payouts - floor.low)
+            if loss >= threshold:
+                return True
+        return False
+
+    def may_be_near(self) -> bool:
+        """Return whether a loss is so near to its limit, or was, by something that riskd may know."""
+        now = self._oracle.awake()
+        gains, _losses = self._unknown_results(now)
+        _payouts, deposits = self._unknown_flows(now)
+        valued = list(self._past(now - max(self.window, SOON_SECONDS)).valued())
+        for rule_id, limit, threshold in self._thresholds():
+            if rule_id == NET_LOSS:
+                net = min(each.net + low for each, low, _high in valued) - gains
+                loss = self._high(is_low=False) - net
+            else:
+                floor = self.floor()
+                if floor is None:
+                    continue
+                equity = min(each.balance + low for each, low, _high in valued)
+                loss = limit - (equity - gains - deposits - floor.high)
+            if loss >= threshold * LASTS:
+                return True
+        return False
 
     def may_be_breached(self) -> Iterator[str]:
         """Yield the rules that are breached by something that riskd may know."""

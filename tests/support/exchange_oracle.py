@@ -68,6 +68,9 @@ NO_STOP: Final = "no stop"
 STOPS_TOO_MANY: Final = "stops too many"
 """The stops of riskd would close more than is held."""
 
+REDUCE_ONLY: Final = "reduce only"
+"""A loss is near its limit: no order may open contracts, and what is opened all the same is closed."""
+
 _ALWAYS: Final = """
 [rules.max_contracts]
 limit = {contracts}
@@ -268,6 +271,12 @@ def rule_ids(*tables: str) -> frozenset[str]:
     return frozenset().union(*(_RULE_IDS.get(each) or net_rules([each]) for each in tables))
 
 
+def _reducing(net: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
+    """Return what settings on balance and equity demand near their limits."""
+    is_demanded = any("reduce_only_at" in each for each in net.values())
+    return frozenset({REDUCE_ONLY} if is_demanded else ())
+
+
 class Truth(Protocol):
     """What the exchange has, as :class:`~riskd.practice.exchange.Exchange` shows it."""
 
@@ -315,7 +324,7 @@ class ExchangeOracle:
         self._seconds = self._slept = self._settles_at = 0.0
         # Until when nothing could be done about any breach.
         self._forgiven_at = 0.0
-        self._rules = rules
+        self._rules = rules if net is None else rules | _reducing(net)
         self._limited, self._blocked = limited, blocked
         self._trade_seen: dict[int, float] = {}
         self._versions: dict[int, list[tuple[float, Decimal | None]]] = {}
@@ -380,6 +389,8 @@ class ExchangeOracle:
         self._begin_stops()
 
     def _begin_stops(self) -> None:
+        # Since when a loss may have been near its limit.
+        self._near_since = NEVER
         # The best price for each position since it was opened.
         self._best: dict[str, Decimal] = {}
         self._own_stops: dict[str, int] = {}
@@ -509,6 +520,7 @@ class ExchangeOracle:
             *self._size_breaches_as_known(now, tightest),
             *self._breaches_as_known(now, tightest),
             *self._unexcused_as_known(now),
+            *self._nearness_as_known(now),
         ]
         # What has grown since an unlock may be known late, and then be gone.
         as_known = found if self.lag > SOON_SECONDS else breaches
@@ -522,6 +534,38 @@ class ExchangeOracle:
         if self.balances is not None:
             self.balances.follow_fall(any(Breach(rule_id) in plain for rule_id in NET))
         self._note_idleness(now)
+
+    def _nearness_as_known(self, now: float) -> Iterator[Breach]:
+        """Yield whether a loss may be near its limit."""
+        if REDUCE_ONLY not in self._rules or self.balances is None:
+            return
+        if self.balances.may_be_near():
+            last = self.seen.get(Breach(REDUCE_ONLY))
+            if last is None or now - last.at > NEWS_SECONDS:
+                self._near_since = now - self.lag
+            yield Breach(REDUCE_ONLY)
+
+    def may_be_reduced(self, contract_id: str, within: float) -> bool:
+        """Return whether a position may have more contracts than when a loss came near its limit."""
+        if not self.was_breached(REDUCE_ONLY, within):
+            return False
+        size, since = self.view().sizes.get(contract_id, 0), self._near_since - within
+        sizes = [held.get(contract_id, 0) for at, held in self._held_at if at >= since]
+        earlier = [held for at, held in self._held_at if at < since]
+        # What was there before the first change since then.
+        sizes += [earlier[-1].get(contract_id, 0)] if earlier else [0]
+        return any(each * size <= 0 or abs(each) < abs(size) for each in sizes)
+
+    def may_be_rejected(self, order: Payload, within: float) -> bool:
+        """Return whether an order would open contracts, alone, while a loss may be near its limit."""
+        if not self.was_breached(REDUCE_ONLY, within):
+            return False
+        name, oldest = order["contractId"], self.awake() - max(self.lag, 1.0)
+        left = order["size"] - order.get("fillVolume", 0)
+        sizes = [held.get(name, 0) for at, held in self._held_at if at >= oldest]
+        earlier = [held.get(name, 0) for at, held in self._held_at if at < oldest]
+        sizes += [self.view().sizes.get(name, 0), *(earlier[-1:] or [0])]
+        return any(size * direction(order) >= 0 or left > abs(size) for size in sizes)
 
     def _note_occurrences(self, found: set[Breach]) -> None:
         """Count the breaches that were not there at the last look, or in another position."""
@@ -677,7 +721,8 @@ class ExchangeOracle:
         return any(
             now - at <= (within if rule_id not in _OF_ONE_POSITION or life == of else under_way)
             for (rule_id, name), (at, of) in self.seen.items()
-            if name in (None, contract_id) and rule_id not in (NO_STOP, STOPS_TOO_MANY)
+            if name in (None, contract_id)
+            and rule_id not in (NO_STOP, STOPS_TOO_MANY, REDUCE_ONLY)
         )
 
     def _note_quotes(self, now: float) -> None:
@@ -758,7 +803,15 @@ class ExchangeOracle:
         breaches += self._trade_breaches(self._loss, self._cooldowns, self.limits, is_certain=True)
         if self.balances is not None:
             breaches += map(Breach, self.balances.breached())
+        if REDUCE_ONLY in self._rules and self._must_reduce():
+            breaches += [Breach(REDUCE_ONLY, each["contractId"]) for each in view.entries]
         return breaches
+
+    def _must_reduce(self) -> bool:
+        """Return whether a loss is near its limit, and no operator has unlocked the account beyond that."""
+        unlock, balances = self._unlock, self.balances
+        is_unlocked = unlock is not None and not self._is_of_past(unlock)
+        return balances is not None and not is_unlocked and balances.is_near()
 
     def _steady_breaches(self, view: AccountView) -> list[Breach]:
         """Return what is breached whatever the prices are and the time is."""

@@ -26,11 +26,12 @@ from riskd.model.events import (
 )
 from riskd.model.lockouts import ended_lock, is_in_force
 from tests.support.account_view import direction, is_own_stop
-from tests.support.balance_oracle import NET
+from tests.support.balance_oracle import LONGEST, NET
 from tests.support.exchange_oracle import (
     HOURS,
     NO_STOP,
     PRICED,
+    REDUCE_ONLY,
     SOON_SECONDS,
     STOPS_TOO_MANY,
     Breach,
@@ -82,7 +83,7 @@ NEVER = float("-inf")
 
 OF_POSITIONS = (
     *("RULE-001", "RULE-002", "RULE-004", "RULE-005", "RULE-008", "RULE-009", "RULE-011"),
-    *(NO_STOP, STOPS_TOO_MANY, *NET),
+    *(NO_STOP, STOPS_TOO_MANY, REDUCE_ONLY, *NET),
 )
 CLOSING = ("RULE-001", "RULE-002", "RULE-008", "RULE-011")
 """The rules that close without a lock, by what the exchange had at some moment.
@@ -235,6 +236,7 @@ class Invariants:
             # A position whose stop the broker does not take is closed.
             within = self.reach()
             is_justified |= self._oracle.was_breached(NO_STOP, within, contract_id)
+        is_justified |= self._oracle.may_be_reduced(contract_id, self._near_for())
         is_justified |= self.is_flattening or bool(self.in_force()) or self._was_locked_just_now()
         self.check(is_justified, "closed or canceled", contract_id)
 
@@ -245,8 +247,13 @@ class Invariants:
 
     def check_cancel(self, order: Payload) -> None:
         """Check that an order that riskd cancels is wanted canceled, or is a stop of riskd's beside others."""
-        if not is_own_stop(order) or self._oracle.is_needed(order):
+        is_rejected = self._oracle.may_be_rejected(order, self._near_for())
+        if not is_rejected and (not is_own_stop(order) or self._oracle.is_needed(order)):
             self.check_sound(order["contractId"])
+
+    def _near_for(self) -> float:
+        """For how many seconds a loss may still count as near its limit: while the P&L is unknown, it does."""
+        return self.reach() if self._has_prices else LONGEST
 
     def check_placed(self, order: Payload) -> None:
         """Check that what riskd places is a stop for what is held."""
@@ -341,7 +348,7 @@ class Invariants:
     def _held(self) -> Iterator[tuple[Breach, float]]:
         """Yield what is held that a rule forbids, and for how long, as far as riskd can see it."""
         for breach, seconds in self._oracle.exposed().items():
-            is_priced = breach.rule_id in (*PRICED, *NET)
+            is_priced = breach.rule_id in (*PRICED, *NET, REDUCE_ONLY)
             if breach.rule_id in OF_POSITIONS and (self._has_prices or not is_priced):
                 yield breach, seconds
 
@@ -480,7 +487,12 @@ class Invariants:
         self.check(
             self._was_locked_by(action.rule_id)
             or self._seen(lambda: self._oracle.was_breached(rule_id, self.reach() + 60, name))
-            or (action.rule_id == "RULE-012" and self.seconds - self._refused_at < 240),
+            or (action.rule_id == "RULE-012" and self.seconds - self._refused_at < 240)
+            or (
+                action.rule_id in NET
+                and action.action not in LOCKING
+                and self._oracle.was_breached(REDUCE_ONLY, self._near_for() + 60)
+            ),
             "no breach",
             action,
         )
