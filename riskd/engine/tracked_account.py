@@ -67,6 +67,7 @@ from riskd.model.commitment import COMMITMENT
 from riskd.model.contracts import Contract
 from riskd.model.day_figures import DayFigures
 from riskd.model.equity import (
+    after_entry_trade,
     after_exit_trade,
     after_increase,
     after_position,
@@ -274,6 +275,10 @@ class TrackedAccount:
         event = Event(self.account_id, data)
         self._journal.note_event(event)
         self._broadcast(event)
+
+    def note_entry(self, trade: BrokerTrade) -> None:
+        """Note a trade that opens contracts, which no position may have shown yet."""
+        self._match_exits(after_entry_trade(self.state, trade))
 
     def _match_exits(self, unmatched: Mapping[str, Unmatched]) -> None:
         if unmatched != self.state.risk.unmatched:
