@@ -48,7 +48,6 @@ from riskd.model.balance import (
 )
 from riskd.model.broker import BrokerTrade
 from riskd.model.ended_days import with_day_again
-from riskd.model.equity import is_matched
 from riskd.model.formatting import dollars
 from riskd.model.money import CENT, ZERO
 
@@ -264,7 +263,7 @@ class Balances:
     def asks(self) -> bool:
         """Return whether a reconciliation now may settle an open question."""
         now, state = self._seconds(), self._account.state
-        if not is_matched(state) and now >= self._account.unmatched_at + SETTLED_SECONDS:
+        if state.risk.unmatched and now >= self._account.unmatched_at + SETTLED_SECONDS:
             return True
         if self._figure is None or now < self._since + SETTLED_SECONDS:
             return False

@@ -363,8 +363,6 @@ class Intake:
         is_charged = charges.get(trade.id) != charge and trade.id not in account.state.risk.voided
         if is_charged:
             account.change_risk(charges={**charges, trade.id: charge})
-            if is_event and not trade.is_full_turn and trade.id not in charges:
-                account.note_entry(trade)
         is_news = trade.is_full_turn and account.update(trade)
         if is_news or is_charged:
             guarded.balances.order_day()

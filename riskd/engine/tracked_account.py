@@ -67,10 +67,11 @@ from riskd.model.commitment import COMMITMENT
 from riskd.model.contracts import Contract
 from riskd.model.day_figures import DayFigures
 from riskd.model.equity import (
-    after_entry_trade,
     after_exit_trade,
     after_increase,
     after_position,
+    beyond_position,
+    closed_contracts,
     with_highs,
     with_lasting_closes,
 )
@@ -118,6 +119,10 @@ ENTRY_SECONDS: Final = 5.0
 """So long after an entry, a feed that still repeats the price of before has no other one."""
 
 
+EARLY_SECONDS: Final = 1.0
+"""How long after an exit the position that it has closed may be reported; it takes a tenth of a second."""
+
+
 class TrackedAccount:
     """One account's state, and all ways to change it.
 
@@ -160,6 +165,8 @@ class TrackedAccount:
         self._pending: list[EventData] = []
         self.is_balance_open = self.is_week_listed = False
         self.unmatched_at = -math.inf
+        # The contracts that trades have closed while no position was known, and when, by contract id.
+        self._early: dict[str, tuple[int, float]] = {}
         # The published copy or the journal, as it was taken over last.
         self._recovered: AccountState | None = None
         self.state = AccountState(account_id=account_id)
@@ -210,7 +217,8 @@ class TrackedAccount:
         # A repeat is applied, too: what the wire carries next must not be older.
         self._become(after)
         if isinstance(data, BrokerPosition):
-            self._match_exits(after_position(state, data))
+            early = self._take_early(data.contract_id, closed_contracts(state, data))
+            self._match_exits(after_position(state, data, early))
             self.note_in_memory(carried=after_increase(state, data))
         if len(after.positions) > MOST_CONTRACTS:
             self._become(_without_oldest_flat(self.state))
@@ -266,6 +274,7 @@ class TrackedAccount:
         before, self.state = self.state, after
         self._journal.changed()
         if known is None:
+            self._note_early(before, trade)
             self._match_exits(after_exit_trade(before, trade))
             self._note_and_broadcast(on_wire(trade))
             return True
@@ -276,9 +285,23 @@ class TrackedAccount:
         self._journal.note_event(event)
         self._broadcast(event)
 
-    def note_entry(self, trade: BrokerTrade) -> None:
-        """Note a trade that opens contracts, which no position may have shown yet."""
-        self._match_exits(after_entry_trade(self.state, trade))
+    def _note_early(self, before: AccountState, trade: BrokerTrade) -> None:
+        """Note an exit of a position that was opened so short a time ago that it is not known yet."""
+        contract_id = trade.contract_id
+        position = before.positions.get(contract_id)
+        if (position is None or not position.size) and (early := beyond_position(before, trade)):
+            known = self._take_early(contract_id, MOST_CONTRACTS)
+            self._early[contract_id] = known + early, self._seconds()
+
+    def _take_early(self, contract_id: str, closed: int) -> int:
+        """Return how many of so many closed contracts early exits have shown; those are used up."""
+        count, at = self._early.pop(contract_id, (0, -math.inf))
+        if self._seconds() - at > EARLY_SECONDS:
+            return 0
+        taken = min(count, closed)
+        if taken < count:
+            self._early[contract_id] = count - taken, at
+        return taken
 
     def _match_exits(self, unmatched: Mapping[str, Unmatched]) -> None:
         if unmatched != self.state.risk.unmatched:

@@ -84,19 +84,17 @@ class Charge(msgspec.Struct, frozen=True):
 
 
 class Unmatched(msgspec.Struct, frozen=True):
-    """Contracts of which only trades or only positions have told so far.
+    """Closed contracts that only trades or only positions have shown so far.
 
     See :mod:`riskd.model.equity`.
 
     :ivar contracts: how many more the trades have closed than the positions; negative where the positions
         are ahead.
     :ivar pnl: of those that only the positions have shown, in dollars, at the mark of that moment.
-    :ivar entered: how many contracts trades have opened that no position has shown; the next trade may close them.
     """
 
     contracts: int
     pnl: Decimal = ZERO
-    entered: int = 0
 
 
 class Flattening(msgspec.Struct, frozen=True, kw_only=True):

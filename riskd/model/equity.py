@@ -236,7 +236,7 @@ def with_highs(state: AccountState, *, is_balance_open: bool = False) -> Account
         equity is uncertain.
     """
     balance = state.balance
-    if state.risk.is_listing or (state.risk.unmatched and not is_matched(state)):
+    if state.risk.unmatched or state.risk.is_listing:
         return state
     pnl = open_pnl(state)
     net, peak, counted = net_realized(state) + pnl, balance.peak, balance.counted
@@ -278,21 +278,6 @@ def to_next_high(state: AccountState) -> Decimal | None:
     return None if room < 0 else room
 
 
-def is_matched(state: AccountState) -> bool:
-    """Return whether trades and positions have shown the same exits."""
-    return not any(each.contracts for each in state.risk.unmatched.values())
-
-
-def after_entry_trade(state: AccountState, trade: BrokerTrade) -> Mapping[str, Unmatched]:
-    """Return the unmatched contracts after a trade that opens some.
-
-    :param state: the account before the trade.
-    """
-    known = state.risk.unmatched.get(trade.contract_id, _NONE)
-    entered = known.entered + trade.quantity
-    return _with(state.risk.unmatched, trade.contract_id, known, known.contracts, entered)
-
-
 def after_exit_trade(state: AccountState, trade: BrokerTrade) -> Mapping[str, Unmatched]:
     """Return the unmatched exits after a new full-turn trade.
 
@@ -300,32 +285,56 @@ def after_exit_trade(state: AccountState, trade: BrokerTrade) -> Mapping[str, Un
     """
     unmatched, contract_id = state.risk.unmatched, trade.contract_id
     known = unmatched.get(contract_id, _NONE)
-    position = state.positions.get(contract_id)
+    contracts = known.contracts + trade.quantity - beyond_position(state, trade)
+    return _with(unmatched, contract_id, known, contracts)
+
+
+def beyond_position(state: AccountState, trade: BrokerTrade) -> int:
+    """Return how many more contracts a full-turn trade has closed than are known to be held.
+
+    No more can be closed than is held: the trade is older than what is known of the position, or newer than what is
+    known of any.
+
+    :param state: the account before the trade.
+    """
+    position = state.positions.get(trade.contract_id)
     held = position.size if position is not None else 0
-    # No more can be closed than is held, or was opened just now: the trade is older than what is known of the position.
-    contracts = min(known.contracts + trade.quantity, max(held, 0) + known.entered)
-    return _with(unmatched, contract_id, known, contracts, known.entered)
+    known = state.risk.unmatched.get(trade.contract_id, _NONE)
+    return max(0, known.contracts + trade.quantity - max(held, 0))
 
 
-def after_position(state: AccountState, position: BrokerPosition) -> Mapping[str, Unmatched]:
-    """Return the unmatched exits after a position has changed.
+def closed_contracts(state: AccountState, position: BrokerPosition) -> int:
+    """Return how many contracts a change of a position shows as closed.
 
     :param state: the account before the change.
     """
+    before = state.positions.get(position.contract_id)
+    if before is None or not before.size:
+        return 0
+    is_other = is_opened(before, position) or not position.size
+    return before.size if is_other else max(0, before.size - position.size)
+
+
+def after_position(
+    state: AccountState, position: BrokerPosition, early: int = 0
+) -> Mapping[str, Unmatched]:
+    """Return the unmatched exits after a position has changed.
+
+    :param state: the account before the change.
+    :param early: how many of the contracts that it shows as closed trades have shown before the position was known.
+    """
     unmatched, contract_id = state.risk.unmatched, position.contract_id
-    known, before = unmatched.get(contract_id, _NONE), state.positions.get(contract_id)
-    size = 0 if before is None else before.size
-    is_other = before is None or is_opened(before, position) or not position.size
-    closed = size if is_other else max(0, size - position.size)
-    opened = position.size if is_other else max(0, position.size - size)
-    entered = max(0, known.entered - opened)
+    closed = closed_contracts(state, position) - early
+    if closed <= 0:
+        return unmatched
+    before, known = state.positions[contract_id], unmatched.get(contract_id, _NONE)
     contracts = known.contracts - closed
-    if contracts >= 0 or before is None or not closed:
-        return _with(unmatched, contract_id, known, contracts, entered)
+    if contracts >= 0:
+        return _with(unmatched, contract_id, known, contracts)
     # Only those of them that no trade has shown; what was ahead before keeps its figure.
     new = min(closed, -contracts)
     pnl = known.pnl + _counted_pnl(state, before, new)
-    return {**unmatched, contract_id: Unmatched(contracts, pnl, entered)}
+    return {**unmatched, contract_id: Unmatched(contracts, pnl)}
 
 
 def after_increase(state: AccountState, position: BrokerPosition) -> Mapping[str, Decimal]:
@@ -351,16 +360,10 @@ def _part(pnl: Decimal, contracts: int, of_all: int) -> Decimal:
 
 
 def _with(
-    unmatched: Mapping[str, Unmatched],
-    contract_id: str,
-    known: Unmatched,
-    contracts: int,
-    entered: int,
+    unmatched: Mapping[str, Unmatched], contract_id: str, known: Unmatched, contracts: int
 ) -> Mapping[str, Unmatched]:
-    """Return ``unmatched`` with new counts; the P&L of a part is its share."""
-    if (contracts, entered) == (known.contracts, known.entered):
-        return unmatched
-    if not (contracts or entered):
+    """Return ``unmatched`` with a new count; the P&L of a part is its share."""
+    if not contracts:
         return {key: each for key, each in unmatched.items() if key != contract_id}
     pnl = _part(known.pnl, contracts, known.contracts) if contracts < 0 else ZERO
-    return {**unmatched, contract_id: Unmatched(contracts, pnl, entered)}
+    return {**unmatched, contract_id: Unmatched(contracts, pnl)}

@@ -186,6 +186,53 @@ class NetLossTests(NetLimitTestCase):
         self.assertEqual(net_pnl(self.daemon.state), self.brokers - 50000)
 
 
+class EarlyExitTests(NetLimitTestCase):
+    """Exits that are reported before any news of the position."""
+
+    config = NET_LOSS
+
+    def enter_and_leave(self) -> None:
+        """Open a position and reduce it before it is reported."""
+        self.daemon.gateway.faults = Faults(
+            position_delay_seconds=0.1, opening_half_again=self.has_halves
+        )
+        for side, size in ((BUY, 4), (SELL, 2), (BUY, 1), (SELL, 1)):
+            self.daemon.trade(side, size)
+        self.daemon.advance(0.5)
+
+    has_halves = False
+
+    def test_they_are_matched_with_the_position(self) -> None:
+        for self.has_halves in (False, True):
+            self.enter_and_leave()
+            self.assertEqual(self.daemon.state.risk.unmatched, {})
+            self.daemon.trade(SELL, 2)
+            self.daemon.advance(0.5)
+            self.assertEqual(self.daemon.state.risk.unmatched, {})
+            self.assertEqual(self.daemon.held, {})
+
+    def test_what_is_left_of_it_counts_whole(self) -> None:
+        self.enter_and_leave()
+        self.daemon.move(MNQ, "20900")
+        average = self.daemon.state.positions[MNQ].average_price
+        # Two contracts at the bid, two dollars a point.
+        expected = (Decimal("20899.75") - average) * 4
+        self.assertEqual(open_pnl(self.daemon.state), expected.quantize(Decimal("0.01")))
+
+    def test_they_count_for_no_later_position(self) -> None:
+        self.daemon.gateway.faults = Faults(position_delay_seconds=0.1)
+        self.daemon.trade(BUY, 2)
+        self.daemon.trade(SELL, 2)
+        # Both positions are lost on the way.
+        self.daemon.gateway.faults = Faults(lost_events=1.0)
+        self.daemon.advance(2)
+        self.daemon.gateway.faults = Faults()
+        self.daemon.trade(BUY, 2)
+        self.daemon.advance(0.5)
+        self.daemon.move(MNQ, "20950")
+        self.assertLess(open_pnl(self.daemon.state), -150)
+
+
 class TrailingLossTests(NetLimitTestCase):
     config = NET_LOSS + 'trailing = "equity"\n'
 

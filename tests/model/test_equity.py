@@ -30,7 +30,6 @@ from riskd.model.balance import (
 )
 from riskd.model.broker import BrokerPosition, BrokerTrade
 from riskd.model.equity import (
-    after_entry_trade,
     after_exit_trade,
     after_increase,
     after_position,
@@ -38,7 +37,6 @@ from riskd.model.equity import (
     equity,
     exit_pnl,
     highest_close,
-    is_matched,
     net_pnl,
     open_pnl,
     with_closed_days,
@@ -64,9 +62,6 @@ def after(state: AccountState, *news: Any) -> AccountState:
     """Return the state after news, as the account of the engine applies them."""
     for data in news:
         unmatched, carried = state.risk.unmatched, state.risk.carried
-        if isinstance(data, BrokerTrade) and not data.is_full_turn:
-            state = with_risk(state, unmatched=after_entry_trade(state, data))
-            continue
         if isinstance(data, BrokerTrade) and data.id not in state.trades:
             unmatched = after_exit_trade(state, data)
         elif isinstance(data, BrokerPosition):
@@ -159,35 +154,6 @@ class ExitTests(SynchronousTestCase):
             self.assertEqual(net_pnl(state), total)
         self.assertEqual(state.risk.unmatched, {})
         self.assertEqual(state.realized_pnl, total)
-
-    @given(st.lists(st.integers(-4, 4).filter(bool), max_size=6), st.data())
-    def test_entries_and_exits_are_matched_in_every_order(
-        self, orders: list[int], data: st.DataObject
-    ) -> None:
-        state = after(AccountState(account_id=ACCOUNT), quote("20990", "20990", "20990"))
-        trades: list[Any] = []
-        positions: list[Any] = []
-        size = 0
-        for number, each in enumerate(orders):
-            # Of a short or flat account an exit is an entry.
-            change = max(each, -size) or 1
-            size += change
-            at = NOON + timedelta(seconds=number + 2)
-            trades.append(
-                broker_trade(id=number, at=at, quantity=abs(change), is_full_turn=change < 0)
-            )
-            positions.append(broker_position(size=size, updated_at=at))
-        is_trade_first = data.draw(st.booleans())
-        while trades or positions:
-            queues = [each for each in (trades, positions) if each]
-            if is_trade_first and len(trades) >= len(positions) > 0:
-                queues = [trades]
-            state = after(state, data.draw(st.sampled_from(queues)).pop(0))
-            if is_trade_first:
-                self.assertTrue(all(each.contracts >= 0 for each in state.risk.unmatched.values()))
-        self.assertTrue(is_matched(state))
-        if is_trade_first:
-            self.assertEqual(state.risk.unmatched, {})
 
     def test_a_trade_before_its_position_is_no_second_loss(self) -> None:
         state = after(holding(1), quote("20850", "20850.25", "20850"))

@@ -143,8 +143,7 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
         if reason and order.state is OrderState.ACTIVE:
             commands.append(RejectOrder(reason=reason, order_id=order.id))
         if reason and order.filled:
-            excess = _Excess(held, reason, each.at, side=order.side.sign)
-            excesses.setdefault(order.contract_id, excess)
+            _add(excesses, order.contract_id, _Excess(held, reason, each.at, side=order.side.sign))
     fills = with_order(fills, state, trigger)
     excesses = _left(excesses, fills)
     for contract_id, excess in excesses.items():
@@ -220,6 +219,13 @@ def _excesses(state: AccountState, known: dict[str, _Excess], now: datetime) -> 
     }
 
 
+def _add(excesses: dict[str, _Excess], contract_id: str, excess: _Excess) -> None:
+    """Add an excess, if there is none on its side: to open on the other side, its order has closed that one."""
+    before = excesses.get(contract_id)
+    if before is None or before.side * excess.side < 0:
+        excesses[contract_id] = excess
+
+
 def _left(excesses: dict[str, _Excess], fills: Fills) -> dict[str, _Excess]:
     """Return the excesses that the trader has not closed himself.
 
@@ -259,8 +265,7 @@ def _objection(
     :param held: the signed size of the position before its fills.
     :raises _UnknownPriceError: that is not known yet.
     """
-    fills = order.remaining if order.state is OrderState.ACTIVE else order.filled
-    if not opened_by(order, fills, held):
+    if not _opens(order, held, held_in(state, order.contract_id)):
         return ""
     name = contract_name(state, order.contract_id)
     what = f"order to {order.side.name.lower()} {order.size} {name}"
@@ -281,6 +286,16 @@ def _objection(
     if not reason:
         prices[order.id] = limit
     return reason and f"{reason}: {what} (limit {counted(settings.price_band_ticks, 'tick')})"
+
+
+def _opens(order: BrokerOrder, by_orders: int, held: int) -> bool:
+    """Return whether an order opens contracts, or has.
+
+    One that works opens some by what orders say and by the position: news of either may be missing.
+    """
+    if order.state is not OrderState.ACTIVE:
+        return bool(opened_by(order, order.filled, by_orders))
+    return all(opened_by(order, order.remaining, each) for each in (by_orders, held))
 
 
 def _beyond_band(order: BrokerOrder, limit: Decimal, band: int, state: AccountState) -> str:

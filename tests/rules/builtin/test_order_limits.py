@@ -207,6 +207,23 @@ class SizeTests(SynchronousTestCase):
         self.assertEqual(course.then(position(MNQ, 1, seconds=1.5), 1.5), ())
         self.assertEqual(course.then(position(MNQ, 2, seconds=1.5), 1.5), ())
 
+    def test_a_forbidden_order_that_reverses_what_another_one_has_filled_is_closed(self) -> None:
+        course = Course(MAX)
+        course.then(filled(market(7, BUY, 6)))
+        self.assertEqual(course.then(filled(market(8, SELL, 12)), 0.1), ())
+        self.assertEqual(course.then(position(MNQ, 6, seconds=0.2), 0.2), ())
+        (command,) = course.then(position(MNQ, 6, SHORT, seconds=0.3), 0.3)
+        assert isinstance(command, Flatten)
+        self.assertEqual(command.keep, {MNQ: 0})
+        self.assertIn("order to sell 12", command.reason)
+
+    def test_an_exit_may_work_although_the_news_of_an_entry_was_lost(self) -> None:
+        course = Course(MAX, position(MNQ, 3))
+        course.check(review())
+        course.then(position(MNQ, 7, seconds=1), 1)
+        self.assertEqual(course.then(order(8, MNQ, SELL, 7, seconds=2), 2), ())
+        self.assertEqual(course.check(review(4)), ())
+
     @settings(max_examples=examples(500), deadline=None)
     @given(
         st.integers(-5, 5),
