@@ -220,7 +220,10 @@ def _excesses(state: AccountState, known: dict[str, _Excess], now: datetime) -> 
 
 
 def _add(excesses: dict[str, _Excess], contract_id: str, excess: _Excess) -> None:
-    """Add an excess, if there is none on its side: to open on the other side, its order has closed that one."""
+    """Add an excess, unless there is one on its side.
+
+    To open on the other side, its order has closed that one.
+    """
     before = excesses.get(contract_id)
     if before is None or before.side * excess.side < 0:
         excesses[contract_id] = excess
