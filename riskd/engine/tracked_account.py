@@ -286,7 +286,7 @@ class TrackedAccount:
         self._broadcast(event)
 
     def _note_early(self, before: AccountState, trade: BrokerTrade) -> None:
-        """Note an exit of a position that was opened so short a time ago that it is not known yet."""
+        """Note an exit of a position that was opened just now and is not known yet."""
         contract_id = trade.contract_id
         position = before.positions.get(contract_id)
         if (position is None or not position.size) and (early := beyond_position(before, trade)):
@@ -294,7 +294,7 @@ class TrackedAccount:
             self._early[contract_id] = known + early, self._seconds()
 
     def _take_early(self, contract_id: str, closed: int) -> int:
-        """Return how many of so many closed contracts early exits have shown; those are used up."""
+        """Use up early exits; return how many of so many closed contracts they show."""
         count, at = self._early.pop(contract_id, (0, -math.inf))
         if self._seconds() - at > EARLY_SECONDS:
             return 0

@@ -290,7 +290,7 @@ def after_exit_trade(state: AccountState, trade: BrokerTrade) -> Mapping[str, Un
 
 
 def beyond_position(state: AccountState, trade: BrokerTrade) -> int:
-    """Return how many more contracts a full-turn trade has closed than are known to be held.
+    """Return how many more contracts a full-turn trade has closed than are held.
 
     No more can be closed than is held: the trade is older than what is known of the position, or newer than what is
     known of any.
