@@ -118,7 +118,6 @@ _MAX_LOG: Final = 256
 ENTRY_SECONDS: Final = 5.0
 """So long after an entry, a feed that still repeats the price of before has no other one."""
 
-
 EARLY_SECONDS: Final = 1.0
 """How long after an exit the position that it has closed may be reported; it takes a tenth of a second."""
 

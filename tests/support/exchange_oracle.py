@@ -549,23 +549,24 @@ class ExchangeOracle:
         """Return whether a position may have more contracts than when a loss came near its limit."""
         if not self.was_breached(REDUCE_ONLY, within):
             return False
-        size, since = self.view().sizes.get(contract_id, 0), self._near_since - within
-        sizes = [held.get(contract_id, 0) for at, held in self._held_at if at >= since]
-        earlier = [held for at, held in self._held_at if at < since]
-        # What was there before the first change since then.
-        sizes += [earlier[-1].get(contract_id, 0)] if earlier else [0]
+        size = self.view().sizes.get(contract_id, 0)
+        sizes = self._sizes_since(self._near_since - within, contract_id)
         return any(each * size <= 0 or abs(each) < abs(size) for each in sizes)
 
     def may_be_rejected(self, order: Payload, within: float) -> bool:
         """Return whether an order would open contracts, alone, while a loss may be near its limit."""
         if not self.was_breached(REDUCE_ONLY, within):
             return False
-        name, oldest = order["contractId"], self.awake() - max(self.lag, 1.0)
-        left = order["size"] - order.get("fillVolume", 0)
-        sizes = [held.get(name, 0) for at, held in self._held_at if at >= oldest]
-        earlier = [held.get(name, 0) for at, held in self._held_at if at < oldest]
-        sizes += [self.view().sizes.get(name, 0), *(earlier[-1:] or [0])]
+        name, left = order["contractId"], order["size"] - order.get("fillVolume", 0)
+        sizes = self._sizes_since(self.awake() - max(self.lag, 1.0), name)
+        sizes.append(self.view().sizes.get(name, 0))
         return any(size * direction(order) >= 0 or left > abs(size) for size in sizes)
+
+    def _sizes_since(self, oldest: float, contract_id: str) -> list[int]:
+        """Return the sizes that a position has had since then, and the one that it had before."""
+        sizes = [held.get(contract_id, 0) for at, held in self._held_at if at >= oldest]
+        earlier = [held.get(contract_id, 0) for at, held in self._held_at if at < oldest]
+        return sizes + (earlier[-1:] or [0])
 
     def _note_occurrences(self, found: set[Breach]) -> None:
         """Count the breaches that were not there at the last look, or in another position."""
