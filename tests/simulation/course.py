@@ -685,7 +685,7 @@ class Course:
     def true_figures(self) -> list[tuple[Decimal, Decimal, Decimal]]:
         """Return the exchange's figures.
 
-        Until the account is flat, the last deposits do not count.
+        Until the account is flat, and for some seconds then, the last deposits do not count.
         """
         balances, held, balance = self.balances, self.oracle.held(), self.oracle.balance()
         pnl = sum(
@@ -693,7 +693,7 @@ class Course:
         )
         pnl = to_cents(pnl)
         counted = [balance]
-        if self.daemon.state.balance.other is not None and held:
+        if self.daemon.state.balance.other is not None and (held or balances.flows):
             sums = accumulate(each.amount for each in reversed(balances.flows))
             counted = [balance - max(each, Decimal(0)) for each in sums]
         return [(each, balances.net + pnl, each + pnl) for each in counted]
