@@ -37,7 +37,14 @@ from riskd.host.errors import UserError
 from riskd.host.websocket import ClientProtocol
 from riskd.journal.schema import PUBLISHED_NAME
 from riskd.model.events import Event, EventError, UnknownEventTypeError
-from riskd.model.wire import Envelope, PlainQuote, from_fields, open_envelope, plain_quote
+from riskd.model.wire import (
+    Envelope,
+    PlainQuote,
+    exact_quote,
+    from_fields,
+    open_envelope,
+    plain_quote,
+)
 from trader.frames import whole_texts
 
 DEFAULT_URL: Final = "ws://localhost:8765"
@@ -104,15 +111,18 @@ class UnreadEvent:
     :ivar account_id: whose event it is; ``None`` for one of the daemon itself.
     """
 
-    __slots__ = ("_drop", "_envelope", "account_id")
+    __slots__ = ("_drop", "_envelope", "_is_plain_quote", "account_id")
 
     def __init__(self, envelope: Envelope, drop: Callable[[EventError], object]) -> None:
         self.account_id = envelope.account_id
         self._envelope = envelope
         self._drop = drop
+        self._is_plain_quote = False
 
     def __call__(self) -> Event | None:
         """Return the event; ``None`` for an unknown type or a malformed message."""
+        if self._is_plain_quote:
+            return exact_quote(self._envelope)
         try:
             return _check_and_decode(self._envelope, self._envelope.read_data())
         except EventError as error:
@@ -121,7 +131,9 @@ class UnreadEvent:
 
     def plain_quote(self) -> PlainQuote | None:
         """Return contract and time of a well-formed quote, at a fraction of its decoding."""
-        return plain_quote(self._envelope)
+        quote = plain_quote(self._envelope)
+        self._is_plain_quote = quote is not None
+        return quote
 
     def fields(self) -> dict[str, Any] | None:
         """Return the JSON object of an event of any type; ``None`` if it is malformed."""

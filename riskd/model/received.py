@@ -5,11 +5,13 @@ A follower has the published copy and the events since; the daemon, which makes 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from riskd.model.account import AccountState, apply
 from riskd.model.balance import with_change
-from riskd.model.events import Event, GatewayUserPosition, GatewayUserTrade
+from riskd.model.events import Event, GatewayUserPosition, GatewayUserTrade, MarketQuote
 
 
 def after_event(account: AccountState, event: Event) -> AccountState:
@@ -26,6 +28,21 @@ def after_event(account: AccountState, event: Event) -> AccountState:
     return msgspec.structs.replace(
         after, balance=with_change(after.balance, trade.profit_and_loss)
     )
+
+
+def after_quotes(account: AccountState, quotes: Iterable[MarketQuote]) -> AccountState:
+    """Return the account after quotes.
+
+    It is what :func:`after_event` returns for one after the other, in the order of receipt.
+    """
+    known = {**account.quotes}
+    is_new = False
+    for quote in quotes:
+        before = known.get(quote.contract_id)
+        if before is None or (quote.timestamp >= before.timestamp and quote != before):
+            known[quote.contract_id] = quote
+            is_new = True
+    return msgspec.structs.replace(account, quotes=known) if is_new else account
 
 
 def in_order_of_arrival(account: AccountState, event: Event) -> Event:

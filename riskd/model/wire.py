@@ -102,6 +102,7 @@ class PlainQuote(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fie
 
 
 _PLAIN_QUOTE_DECODER: Final = msgspec.json.Decoder(PlainQuote)
+_QUOTE_DECODER: Final = msgspec.json.Decoder(MarketQuote)
 
 
 def plain_quote(envelope: Envelope) -> PlainQuote | None:
@@ -115,6 +116,15 @@ def plain_quote(envelope: Envelope) -> PlainQuote | None:
         return None
     # At the ends of the calendar a time may not exist in UTC.
     return quote if MINYEAR < quote.timestamp.year < MAXYEAR else None
+
+
+def exact_quote(envelope: Envelope) -> Event:
+    """Return the event of a quote that is plain by :func:`plain_quote`.
+
+    It is what :func:`decode` returns.  Nearly all quotes are plain, and to read exact numbers in one go takes half the
+    time.
+    """
+    return Event(envelope.account_id, _QUOTE_DECODER.decode(envelope.data))
 
 
 def encode(event: Event) -> bytes:

@@ -14,7 +14,7 @@ All times are the broker's: this machine's clock and the offset that the daemon 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -33,9 +33,10 @@ from riskd.model.events import (
     GatewayUserTrade,
     LockoutCleared,
     LockoutSet,
+    MarketQuote,
     Status,
 )
-from riskd.model.received import after_event, in_order_of_arrival
+from riskd.model.received import after_event, after_quotes, in_order_of_arrival
 from riskd.model.wire import PlainQuote
 from trader.client import CANNOT_CONNECT, ReadEvent, UnreadEvent
 from trader.model.correction import (
@@ -58,6 +59,9 @@ DESK_SECONDS: Final = 6.0
 
 Origin = tuple[str | None, str]
 """The kind of gateway and the instance of the riskd that a state is from."""
+
+_BURST_SECONDS: Final = 1.5
+"""While trades follow each other, the file is read no sooner than so long after the last time."""
 
 _FILLED: Final = "; trades and locks since {} are from its state file"
 
@@ -112,6 +116,8 @@ class Session:
         self._correction = Correction()
         # When an event was received of which the file says more; that may be published a moment later.
         self._settles_from: datetime | None = None
+        # When the file was last read for that.
+        self._settled_at: datetime | None = None
         self._status_of_desk: DaemonStatus | None = None
         self._view = View(account=AccountState(account_id=account_id))
 
@@ -269,14 +275,26 @@ class Session:
             return
         unread, self._unread_quotes = self._unread_quotes, {}
         superseded, self._superseded = self._superseded, 0
-        for read, _quote in unread.values():
-            event = read()
-            if event is not None:
-                self._apply(event, self._quoted_at)
+        quotes = [
+            event.data
+            for read, _quote in unread.values()
+            if (event := read()) is not None and isinstance(event.data, MarketQuote)
+        ]
+        if quotes:
+            self._take_quotes(quotes)
         if superseded:
             self._update(events=self._view.events + superseded)
-        if self._settles_from is None:
-            self._update(account=with_live_highs(self._view.account))
+
+    def _take_quotes(self, quotes: Sequence[MarketQuote]) -> None:
+        """Apply quotes, as :meth:`_apply` does for one event."""
+        account = after_quotes(self._view.account, quotes)
+        self._update(
+            account=with_live_highs(account) if self._settles_from is None else account,
+            known_at=self._quoted_at,
+            events=self._view.events + len(quotes),
+            last_event="MarketQuote",
+            last_event_at=self._quoted_at,
+        )
 
     def _keep_quote(self, read: ReadEvent) -> None:
         """Keep a quote for :meth:`read_quotes`, in place of its contract's earlier one.
@@ -344,7 +362,7 @@ class Session:
         if line is not None:
             self._feed.add(line)
         if isinstance(event.data, GatewayUserTrade) and is_news:
-            # The file will have its fees, and the balance.  A burst of trades is read at most once a second.
+            # The file will have its fees, and the balance.
             self._settles_from = now
         elif isinstance(event.data, (DaemonStatus, LockoutCleared)):
             # The file may say more: what the broker corrected, or beyond which limit an operator unlocked.
@@ -387,11 +405,20 @@ class Session:
         is_last = not self._is_recent(self._settles_from, seconds)
         if is_last:
             self._settles_from = None
+        elif self._is_burst():
+            return
         if is_last or self._file_version() != self._version_read:
             lines, daemon = self._feed.lines, self._view.daemon
             self._correct()
+            self._settled_at = self.now()
             # Fees and a balance can wait for the draw of the next quotes; news cannot.
             self._on_change(self._feed.lines is not lines or self._view.daemon != daemon)
+
+    def _is_burst(self) -> bool:
+        """Return whether more has happened since the file was read for the one before."""
+        before, since = self._settled_at, self._settles_from
+        is_more = before is not None and since is not None and since > before
+        return is_more and self._is_recent(before, _BURST_SECONDS)
 
     def _correct(self) -> None:
         """Take over what the file says of the account; keep the events that it lacks."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from functools import lru_cache
-from itertools import groupby
-from operator import itemgetter
 from typing import Final
 
 from riskd.model.formatting import dollars
@@ -85,7 +83,7 @@ def _draw(
     def row_of(amount: Decimal) -> int:
         return round((top - amount) / span * (height - 1))
 
-    cells: list[StyledLine] = [[("text", " ")] * columns for _ in range(height)]
+    canvas = _Canvas(columns, height)
     labels = [("dim", "")] * height
     levels = [(Decimal(0), "·", "dim", "$0.00")]
     if limit is not None:
@@ -98,28 +96,64 @@ def _draw(
             )
         )
     for amount, symbol, style, label in levels:
-        cells[row_of(amount)] = [(style, symbol)] * columns
+        canvas.blanks[row_of(amount)] = (style, symbol)
         labels[row_of(amount)] = (style, label)
-    row = row_of(values[0])
+    row, shown = row_of(values[0]), -1
     for column in range(columns):
-        value = values[column * len(values) // columns]
-        style = "loss" if value < 0 else "gain"
-        before, row = row, row_of(value)
+        before, index = row, column * len(values) // columns
+        if index != shown:
+            shown, row = index, row_of(values[index])
+        style = "loss" if values[index] < 0 else "gain"
         for number, symbol in _step(before, row):
-            cells[number][column] = (style, symbol)
+            canvas.fill(number, column, style, symbol)
     # The total stands where the curve ends, unless the limit is on that line: its label says more.
     if labels[row][0] != "loss":
         labels[row] = ("strong", money(values[-1]))
     return [
-        [(style, f"{label:>{_LABEL - 1}} "), *_runs(line)]
-        for (style, label), line in zip(labels, cells, strict=True)
+        [(style, f"{label:>{_LABEL - 1}} "), *line]
+        for (style, label), line in zip(labels, canvas.lines(), strict=True)
     ]
 
 
-def _runs(cells: StyledLine) -> Iterator[tuple[str | None, str]]:
-    """Yield the cells of a line, neighbors of one style as one piece."""
-    for style, run in groupby(cells, key=itemgetter(0)):
-        yield style, "".join([symbol for _, symbol in run])
+class _Canvas:
+    """Lines that are filled from the left; neighbors of one style are one piece.
+
+    The curve fills few of the cells, and to join all of them takes twice as long as this.
+
+    :ivar blanks: of each line, style and symbol of the cells that nothing fills.
+    """
+
+    def __init__(self, columns: int, height: int) -> None:
+        self.blanks = [("text", " ")] * height
+        self._columns = columns
+        self._lines = [StyledLine() for _ in range(height)]
+        self._ends = [0] * height
+
+    def fill(self, number: int, column: int, style: str, symbol: str) -> None:
+        """Fill a cell that is to the right of all that are filled in its line."""
+        self._leave(number, column)
+        _add(self._lines[number], style, symbol)
+        self._ends[number] = column + 1
+
+    def lines(self) -> list[StyledLine]:
+        """Return the lines, which are complete then."""
+        for number in range(len(self._lines)):
+            self._leave(number, self._columns)
+        return self._lines
+
+    def _leave(self, number: int, column: int) -> None:
+        """Leave the cells before a column."""
+        left = column - self._ends[number]
+        if left:
+            style, symbol = self.blanks[number]
+            _add(self._lines[number], style, symbol * left)
+
+
+def _add(line: StyledLine, style: str, text: str) -> None:
+    if line and line[-1][0] == style:
+        line[-1] = (style, line[-1][1] + text)
+    else:
+        line.append((style, text))
 
 
 def _step(begin: int, end: int) -> Iterator[tuple[int, str]]:

@@ -37,13 +37,14 @@ class Row:
     :ivar is_single_width: whether each letter fills exactly one cell.
     """
 
-    __slots__ = ("_content", "is_single_width", "letters", "marks")
+    __slots__ = ("_content", "_number", "is_single_width", "letters", "marks")
 
     def __init__(self, letters: str, marks: str, *, is_single_width: bool) -> None:
         self.letters = letters
         self.marks = marks
         self.is_single_width = is_single_width
         self._content: Content = []
+        self._number: int | None = None
 
     @property
     def content(self) -> Content:
@@ -53,6 +54,13 @@ class Row:
                 (style, None, text.encode()) for style, text in _runs(self.letters, self.marks)
             ]
         return self._content
+
+    @property
+    def number(self) -> int:
+        """A number with some bytes for each letter and its mark, the first ones lowest."""
+        if self._number is None:
+            self._number = _number(self.letters) | (_number(self.marks) << _LETTER_BITS)
+        return self._number
 
     def __eq__(self, other: object) -> bool:
         return (
@@ -290,44 +298,32 @@ class Terminal(urwid.display.raw.Screen):
                 continue
             # Where letters and cells are not the same, the whole row is written.
             if not (old.is_single_width and new.is_single_width):
-                changes.append(self._sequence(number, 0, new.letters, new.marks))
+                changes.append(self._sequence(number, 0, len(new.letters), new))
                 continue
-            for begin, end in changed_spans(old.letters, new.letters, old.marks, new.marks):
-                changes.append(
-                    self._sequence(number, begin, new.letters[begin:end], new.marks[begin:end])
-                )
+            for begin, end in changed_spans(old, new):
+                changes.append(self._sequence(number, begin, end, new))
         self.write("".join(changes))
         self.flush()
 
-    def _sequence(self, row: int, column: int, letters: str, marks: str) -> str:
-        """Return the control sequences and text that write ``letters`` at a place."""
-        parts = [f"\x1b[{row + 1};{column + 1}H"]
-        for style, text in _runs(letters, marks):
+    def _sequence(self, number: int, begin: int, end: int, row: Row) -> str:
+        """Return the control sequences and text that write a span of a row at its place."""
+        move, mark = f"\x1b[{number + 1};{begin + 1}H", row.marks[begin]
+        if row.marks.count(mark, begin, end) == end - begin:
+            return f"{move}{self._attr_to_escape(_style_of[mark])}{row.letters[begin:end]}"
+        parts = [move]
+        for style, text in _runs(row.letters[begin:end], row.marks[begin:end]):
             parts += (self._attr_to_escape(style), text)
         return "".join(parts)
 
 
-def changed_spans(
-    before: str, after: str, marks_before: str = "", marks_after: str = ""
-) -> Iterator[tuple[int, int]]:
-    """Yield begin and end of each span in which two rows of one length differ.
-
-    :param marks_before: a mark of each letter of ``before``, which differs with its style.
-    """
+def changed_spans(before: Row, after: Row) -> Iterator[tuple[int, int]]:
+    """Yield begin and end of each span in which two rows of one length differ."""
     # A draw compares some twenty rows; to compare them letter by letter takes four times as long.
-    difference = _difference(before, after)
-    if marks_before != marks_after:
-        difference |= _difference(marks_before, marks_after)
+    difference = before.number ^ after.number
     if not difference:
         return
-    data = difference.to_bytes(_LETTER_BYTES * len(before), "little")
-    for match in _SPAN.finditer(data):
+    for match in _SPAN.finditer(difference.to_bytes(_LETTER_BYTES * len(after.letters), "little")):
         yield match.start() // _LETTER_BYTES, -(-match.end() // _LETTER_BYTES)
-
-
-def _difference(before: str, after: str) -> int:
-    """Return a number whose bytes are zero where two texts are the same."""
-    return _number(before) ^ _number(after)
 
 
 def _number(text: str) -> int:
@@ -335,5 +331,7 @@ def _number(text: str) -> int:
 
 
 _LETTER_BYTES: Final = 4
+_LETTER_BITS: Final = 21
+"""A letter has no more; the other bits of its bytes are those of its mark."""
 _SPAN: Final = re.compile(rb"[^\0](?:\0{0,%d}[^\0])*" % (_LETTER_BYTES * (_MERGED_CELLS + 1) - 1))
 """Bytes that differ, with no more between them than the cells that are written again anyway."""

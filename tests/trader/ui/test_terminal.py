@@ -22,9 +22,16 @@ from trader.model.formatting import ascii_only, terminal_text
 from trader.ui.output import TerminalOutput
 from trader.ui.palette import THEMES
 from trader.ui.styled_text import StyledLine
-from trader.ui.terminal import Terminal, changed_spans, paint
+from trader.ui.terminal import Row, Terminal, changed_spans, paint
 
 COLUMNS, ROWS = 40, 6
+
+
+def row(letters: str, marks: str | None = None) -> Row:
+    """Return a row; by default, all of one style."""
+    marks = "\1" * len(letters) if marks is None else marks
+    return Row(letters, marks, is_single_width=True)
+
 
 STYLES = st.sampled_from(["text", "dim", "alert", "gain"])
 LINES = st.lists(
@@ -136,19 +143,18 @@ class SpanTests(SynchronousTestCase):
             ("a" + "-" * 9 + "b", "X" + "-" * 9 + "Y", [(0, 1), (10, 11)]),
             ("", "", []),
         ):
-            self.assertEqual(list(changed_spans(before, after)), spans)
+            self.assertEqual(list(changed_spans(row(before), row(after))), spans)
 
     def test_a_letter_of_another_style_is_a_difference(self) -> None:
-        self.assertEqual(list(changed_spans("abc", "abc", "112", "122")), [(1, 2)])
-        self.assertEqual(
-            list(changed_spans("a" * 9, "b" + "a" * 8, "1" * 9, "1" * 8 + "2")), [(0, 1), (8, 9)]
-        )
+        self.assertEqual(list(changed_spans(row("abc", "112"), row("abc", "122"))), [(1, 2)])
+        before, after = row("a" * 9, "1" * 9), row("b" + "a" * 8, "1" * 8 + "2")
+        self.assertEqual(list(changed_spans(before, after)), [(0, 1), (8, 9)])
 
-    @given(st.text("ab│", max_size=40), st.data())
+    @given(st.text("ab│\U0010ffff", max_size=40), st.data())
     def test_writing_the_spans_makes_the_old_the_new(self, before: str, data: Any) -> None:
-        after = data.draw(st.text("ab│", min_size=len(before), max_size=len(before)))
+        after = data.draw(st.text("ab│\U0010ffff", min_size=len(before), max_size=len(before)))
         made = list(before)
-        for begin, end in changed_spans(before, after):
+        for begin, end in changed_spans(row(before), row(after)):
             made[begin:end] = after[begin:end]
         self.assertEqual("".join(made), after)
 
