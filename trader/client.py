@@ -121,16 +121,19 @@ class UnreadEvent:
 
     def __call__(self) -> Event | None:
         """Return the event; ``None`` for an unknown type or a malformed message."""
-        if self._is_plain_quote:
-            return exact_quote(self._envelope)
         try:
+            if self._is_plain_quote:
+                return exact_quote(self._envelope)
             return _check_and_decode(self._envelope, self._envelope.read_data())
         except EventError as error:
             self._drop(error)
             return None
 
     def plain_quote(self) -> PlainQuote | None:
-        """Return contract and time of a well-formed quote, at a fraction of its decoding."""
+        """Return contract and time of a well-formed quote, at a fraction of its decoding.
+
+        Such a quote is then decoded in one step.
+        """
         quote = plain_quote(self._envelope)
         self._is_plain_quote = quote is not None
         return quote

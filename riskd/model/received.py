@@ -39,9 +39,11 @@ def after_quotes(account: AccountState, quotes: Iterable[MarketQuote]) -> Accoun
     is_new = False
     for quote in quotes:
         before = known.get(quote.contract_id)
-        if before is None or (quote.timestamp >= before.timestamp and quote != before):
-            known[quote.contract_id] = quote
-            is_new = True
+        # As in apply_quote().
+        if before is not None and (quote.timestamp < before.timestamp or quote == before):
+            continue
+        known[quote.contract_id] = quote
+        is_new = True
     return msgspec.structs.replace(account, quotes=known) if is_new else account
 
 

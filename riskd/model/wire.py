@@ -110,6 +110,9 @@ def plain_quote(envelope: Envelope) -> PlainQuote | None:
 
     ``None`` says nothing of the quote.
     """
+    if envelope.account_id is None:
+        # A quote is always of an account.
+        return None
     try:
         quote = _PLAIN_QUOTE_DECODER.decode(envelope.data)
     except NOT_JSON:
@@ -119,10 +122,10 @@ def plain_quote(envelope: Envelope) -> PlainQuote | None:
 
 
 def exact_quote(envelope: Envelope) -> Event:
-    """Return the event of a quote that is plain by :func:`plain_quote`.
+    """Return the event of a quote for which :func:`plain_quote` has returned one.
 
-    It is what :func:`decode` returns.  Nearly all quotes are plain, and to read exact numbers in one go takes half the
-    time.
+    It is what :func:`decode` returns.  Nearly all quotes are plain, and decoding them straight into the struct takes half
+    the time.
     """
     return Event(envelope.account_id, _QUOTE_DECODER.decode(envelope.data))
 

@@ -275,9 +275,12 @@ class PlainQuoteTests(SynchronousTestCase):
                 *("2025-01-17T14:45:15+01:00", "2025-01-17T14:45:15.123456789Z", "", "2025"),
             ]
         ),
+        account=st.sampled_from(["123", "null", "-1"]),
     )
-    def test_what_is_plain_is_decoded_exactly(self, number: str, moment: str) -> None:
-        message = _quote_message(number, moment)
+    def test_what_is_plain_is_decoded_exactly(
+        self, number: str, moment: str, account: str
+    ) -> None:
+        message = _quote_message(number, moment, account)
         try:
             envelope = open_envelope(message)
         except EventError:
@@ -291,9 +294,9 @@ class PlainQuoteTests(SynchronousTestCase):
         self.assertIsNone(plain_quote(open_envelope(message)))
 
 
-def _quote_message(price: str, moment: str) -> str:
+def _quote_message(price: str, moment: str, account: str = "123") -> str:
     data = f'{{"contractId":"CON.F.US.MNQ.U25","bid":1,"ask":1,"last":{price},"timestamp":"{moment}"}}'
-    return f'{{"type":"MarketQuote","account_id":123,"data":{data}}}'
+    return f'{{"type":"MarketQuote","account_id":{account},"data":{data}}}'
 
 
 class ErrorTests(SynchronousTestCase):

@@ -685,7 +685,7 @@ class Course:
     def true_figures(self) -> list[tuple[Decimal, Decimal, Decimal]]:
         """Return the exchange's figures.
 
-        Until the account is flat, and for some seconds then, the last deposits do not count.
+        Until the account is flat, and for some seconds after that, the last deposits do not count.
         """
         balances, held, balance = self.balances, self.oracle.held(), self.oracle.balance()
         pnl = sum(

@@ -61,7 +61,10 @@ Origin = tuple[str | None, str]
 """The kind of gateway and the instance of the riskd that a state is from."""
 
 _BURST_SECONDS: Final = 1.5
-"""While trades follow each other, the file is read no sooner than so long after the last time."""
+"""While trades follow each other, the shortest time between two readings of the file.
+
+It is looked at each second, so it is read every other second.
+"""
 
 _FILLED: Final = "; trades and locks since {} are from its state file"
 
@@ -116,8 +119,8 @@ class Session:
         self._correction = Correction()
         # When an event was received of which the file says more; that may be published a moment later.
         self._settles_from: datetime | None = None
-        # When the file was last read for that.
-        self._settled_at: datetime | None = None
+        # When the file was last read because of such an event, if it is read once more for it.
+        self._read_to_settle_at: datetime | None = None
         self._status_of_desk: DaemonStatus | None = None
         self._view = View(account=AccountState(account_id=account_id))
 
@@ -196,7 +199,9 @@ class Session:
         self.read_quotes()
         is_live = self._view.is_live
         if is_live and self._settles_from is not None:
+            # As long as it does that, no other reading is needed, and one would take from the file less than that.
             self._settle()
+            return
         if is_live and self._is_recent(self._read_at, every):
             return
         if self._file_version() == self._version_read:
@@ -405,36 +410,42 @@ class Session:
         is_last = not self._is_recent(self._settles_from, seconds)
         if is_last:
             self._settles_from = None
-        elif self._is_burst():
+        elif self._reads_later():
             return
         if is_last or self._file_version() != self._version_read:
-            lines, daemon = self._feed.lines, self._view.daemon
-            self._correct()
-            self._settled_at = self.now()
+            lines, daemon, now = self._feed.lines, self._view.daemon, self.now()
+            if not self._correct() and is_last:
+                # It may be readable in a second.
+                self._settles_from = now
+            self._read_to_settle_at = None if is_last else now
             # Fees and a balance can wait for the draw of the next quotes; news cannot.
             self._on_change(self._feed.lines is not lines or self._view.daemon != daemon)
 
-    def _is_burst(self) -> bool:
-        """Return whether more has happened since the file was read for the one before."""
-        before, since = self._settled_at, self._settles_from
-        is_more = before is not None and since is not None and since > before
-        return is_more and self._is_recent(before, _BURST_SECONDS)
+    def _reads_later(self) -> bool:
+        """Return whether the file was read a moment ago, and another such event has come since."""
+        read_at, settles_from = self._read_to_settle_at, self._settles_from
+        if read_at is None or settles_from is None or settles_from <= read_at:
+            return False
+        return self._is_recent(read_at, _BURST_SECONDS)
 
-    def _correct(self) -> None:
-        """Take over what the file says of the account; keep the events that it lacks."""
+    def _correct(self) -> bool:
+        """Take over what the file says of the account; keep the events that it lacks.
+
+        Return whether the file could be read.
+        """
         view = self._view
         try:
             snapshot, copy = self._read_account()
         except StateFileError:
             # A problem with the file is shown once there is no connection.
-            return
+            return False
         self._update(clock_offset=snapshot.clock_offset, file_as_of=_time_of(snapshot))
         before, since = view.account, view.events_only_since
         written_at = _time_of(snapshot)
         # Without the first file, the events before the connection are missing.
         is_too_old = since is not None and (written_at is None or written_at <= since)
         if snapshot.as_of is None or is_too_old:
-            return
+            return True
         after = self._correction.correct(
             before,
             copy,
@@ -443,7 +454,7 @@ class Session:
             snapshot.clock_offset or timedelta(),
         )
         if after is None:
-            return
+            return True
         if self._is_of_desk:
             # What the relay has of a broker's data is as old as the error of its link.
             is_wrong = after.daemon is not None and after.daemon.status is Status.ERROR
@@ -453,6 +464,7 @@ class Session:
         self._update(account=after, daemon=after.daemon, events_only_since=None, file_problem="")
         self._note_stops(before)
         self._report_file(before)
+        return True
 
     def _report_file(self, before: AccountState) -> None:
         """Add to the feed what the file has and no event has brought yet."""

@@ -131,18 +131,18 @@ class _Canvas:
 
     def fill(self, number: int, column: int, style: str, symbol: str) -> None:
         """Fill a cell that is to the right of all that are filled in its line."""
-        self._leave(number, column)
+        self._fill_blanks(number, column)
         _add(self._lines[number], style, symbol)
         self._ends[number] = column + 1
 
     def lines(self) -> list[StyledLine]:
-        """Return the lines, which are complete then."""
+        """Complete the lines and return them; call it once."""
         for number in range(len(self._lines)):
-            self._leave(number, self._columns)
+            self._fill_blanks(number, self._columns)
         return self._lines
 
-    def _leave(self, number: int, column: int) -> None:
-        """Leave the cells before a column."""
+    def _fill_blanks(self, number: int, column: int) -> None:
+        """Fill the cells before a column with blanks."""
         left = column - self._ends[number]
         if left:
             style, symbol = self.blanks[number]
@@ -150,6 +150,7 @@ class _Canvas:
 
 
 def _add(line: StyledLine, style: str, text: str) -> None:
+    """Add a text to a line, to its last piece if that has the same style."""
     if line and line[-1][0] == style:
         line[-1] = (style, line[-1][1] + text)
     else:

@@ -57,7 +57,7 @@ class Row:
 
     @property
     def number(self) -> int:
-        """A number with some bytes for each letter and its mark, the first ones lowest."""
+        """Four bytes for each cell as one integer, the first cell lowest."""
         if self._number is None:
             self._number = _number(self.letters) | (_number(self.marks) << _LETTER_BITS)
         return self._number
@@ -332,6 +332,6 @@ def _number(text: str) -> int:
 
 _LETTER_BYTES: Final = 4
 _LETTER_BITS: Final = 21
-"""A letter has no more; the other bits of its bytes are those of its mark."""
+"""A letter has no more; the other eleven bits of a cell are those of its mark, of which there are fewer than 2048."""
 _SPAN: Final = re.compile(rb"[^\0](?:\0{0,%d}[^\0])*" % (_LETTER_BYTES * (_MERGED_CELLS + 1) - 1))
 """Bytes that differ, with no more between them than the cells that are written again anyway."""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from riskd.model.events import EventError, LockoutSet
+from riskd.model.balance import Balance
+from riskd.model.events import Event, EventError, LockoutSet
 from riskd.model.wire import open_envelope
 from riskd.testing import make_event
-from tests.support.accounts import MNQ, AllAccountsTestCase, account, running
-from tests.support.console import at
+from tests.support.accounts import MNQ, AllAccountsTestCase, account, running, unread
+from tests.support.console import BEGIN, at
 from trader.client import UnreadEvent
 from trader.model import all_accounts
 from trader.model.account_row import ORDERS, AccountRow, Standing, account_row
@@ -20,6 +23,33 @@ from trader.model.session import FLASH_SECONDS
 from trader.model.view import Source, View
 
 LOST = [make_event("GatewayUserTrade", {"id": 1, "profitAndLoss": -300, "executionTime": at(-9)})]
+
+
+class BurstTests(AllAccountsTestCase):
+    """Trades that follow each other."""
+
+    def test_the_fees_of_the_last_one_are_known_within_two_seconds(self) -> None:
+        trades: list[Event] = []
+
+        def publish(seconds: float) -> None:
+            charges = Decimal(len(trades))
+            state = account(1, running(), *trades)
+            balance = Balance(agreed=Decimal(50000) - charges, charges=charges)
+            state = msgspec.structs.replace(state, balance=balance)
+            self.copy.publish(state, account(2, running()), seconds=seconds)
+
+        publish(-1)
+        self.connect()
+        for turn, at_once in enumerate((0.1, 1.01), start=1):
+            self.now = BEGIN + timedelta(seconds=at_once)
+            trades.append(make_event("GatewayUserTrade", {"id": turn, "executionTime": at(0)}))
+            self.accounts.receive("GatewayUserTrade", unread(Event(1, trades[-1].data)))
+            publish(at_once + 0.2)
+            self.now = BEGIN + timedelta(seconds=turn)
+            self.accounts.take_turn()
+        self.now = BEGIN + timedelta(seconds=3)
+        self.accounts.take_turn()
+        self.assertEqual(self.accounts.sessions[1].view().account.balance.charges, 2)
 
 
 class RoutingTests(AllAccountsTestCase):

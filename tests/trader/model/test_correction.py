@@ -242,6 +242,28 @@ class TradeTests(SessionTestCase):
             self.poll(1)
         self.assertEqual(self.session.view().account.balance.expected, Decimal(49000))
 
+    def test_trades_that_are_further_apart_are_no_burst(self) -> None:
+        for number in range(1, 4):
+            trade = msgspec.structs.replace(TRADE.data, id=1000 + number)
+            self.receive_event(Event(123, trade))
+            balance = Decimal(50000 - number)
+            self.publish(str(balance), str(number), seconds=number * 3.1)
+            self.poll(0.9)
+            self.assertEqual(self.view.account.balance.expected, balance)
+            for _ in range(2):
+                self.poll(1)
+            self.wait(0.2)
+
+    def test_a_file_that_cannot_be_read_is_read_as_soon_as_it_can(self) -> None:
+        self.receive_event(TRADE)
+        self.file.fail("no last known state")
+        for _ in range(5):
+            self.poll(1)
+        self.check("50100.00", "54.50")
+        self.publish("50098.52", "1.48", TRADE, seconds=5)
+        self.poll(1)
+        self.check("50098.52", "53.02")
+
     def test_a_trade_that_is_sent_again_counts_once(self) -> None:
         self.receive_event(TRADE)
         self.receive_event(TRADE)

@@ -277,12 +277,12 @@ class LazyQuoteTests(SessionTestCase):
             self.receive_lazily("MarketQuote")
         self.assertGreater(len(self.decoded), 900)
 
-    def receive_quotes(self, *quotes: dict[str, Any]) -> None:
+    def receive_quotes(self, *quotes: dict[str, Any], account_id: int | None = 123) -> None:
         """Report quotes as the client does; note which are decoded or dropped."""
         for quote in quotes:
             data = json.loads(encode(make_event("MarketQuote", {"timestamp": at(0)})))["data"]
             message = json.dumps(
-                {"type": "MarketQuote", "account_id": 123, "data": {**data, **quote}}
+                {"type": "MarketQuote", "account_id": account_id, "data": {**data, **quote}}
             )
             self.session.receive(
                 "MarketQuote",
@@ -324,6 +324,15 @@ class LazyQuoteTests(SessionTestCase):
                 self.session.view()
                 [field] = wrong
                 self.assertEqual(self.decoded, ["1", f"MarketQuote.{field}", "2"])
+
+    def test_a_quote_of_no_account_is_dropped_alone(self) -> None:
+        self.receive_quotes({"last": 1, "contractId": "A"})
+        self.receive_quotes({"last": 2, "contractId": "B"}, account_id=None)
+        self.receive_quotes({"last": 3, "contractId": "C"})
+        self.lose()
+        self.assertEqual(set(self.view.account.quotes) - {MNQ}, {"A", "C"})
+        self.assertEqual(self.decoded, ["1", "account_id", "3"])
+        self.assertFalse(self.view.is_live)
 
     def test_a_malformed_quote_changes_nothing(self) -> None:
         before = self.view
