@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from twisted.logger import globalLogBeginner
 
@@ -20,13 +21,15 @@ from trader.cli.headless import discard_output, run_headless
 from trader.cli.options import Options, followed_daemon, parse_options
 from trader.model.followed_daemon import FollowedDaemon
 
+_PLAIN_TERMINALS: Final = ("dumb", "unknown")
+"""The kinds of terminals that cannot move the cursor.  Source: terminfo(5)."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``trader-console``; return its exit status."""
     options = parse_options(arguments)
-    is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
-    if options.output == "screen" and not is_terminal:
-        _print_error("this is a screen; it needs a terminal, or --plain or --json")
+    if options.output == "screen" and (problem := _why_no_screen()):
+        _print_error(problem)
         return 1
     account_id = options.account
     root = default_directory()
@@ -50,6 +53,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         run_headless(account_id, followed, options.output, reactor)
     return 0
+
+
+def _why_no_screen() -> str:
+    """Return why nothing can be drawn here; empty if it can."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return "this is a screen; it needs a terminal, or --plain or --json"
+    kind = os.environ.get("TERM", "")
+    if kind in _PLAIN_TERMINALS:
+        return (
+            f"this is a screen, and a terminal with TERM={kind} shows none; use --plain or --json"
+        )
+    return ""
 
 
 def check_choice(followed: FollowedDaemon) -> None:

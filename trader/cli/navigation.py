@@ -19,7 +19,7 @@ from trader.model.view import View
 from trader.ui.accounts_page import found_rows, selected_account_text, selected_row
 from trader.ui.pages import PAGES, Body
 from trader.ui.palette import MONO, THEMES
-from trader.ui.screen import all_body, page_at, page_body, text_to_copy
+from trader.ui.screen import all_body, page_at, page_body, place_among_all, text_to_copy
 
 _LONGEST_SEARCH: Final = 30
 
@@ -220,9 +220,19 @@ class Navigation:
         if ui_state.is_help or ui_state.is_open or ui_state.is_glance:
             self._choose(is_help=False, is_open=False, is_glance=False, scroll=0)
         elif ui_state.search or ui_state.is_typing or not self._accounts.are_all:
-            self._choose(search="", is_typing=False, scroll=0)
+            self._end_search()
         else:
             self.show_all()
+
+    def _end_search(self) -> None:
+        """Show the rows again that were left out; the selected one stays selected."""
+        if self.ui_state.is_all:
+            self._select_account(0)
+        elif self.ui_state.search:
+            columns, rows = self._terminal.get_cols_rows()
+            now = self.session.now()
+            self._choose(row=place_among_all(self.view(), self.ui_state, now, columns, rows))
+        self._choose(search="", is_typing=False, scroll=0)
 
     def show_help(self) -> None:
         """Show the keys, or close them."""

@@ -21,10 +21,11 @@ from riskd.model.reduce_only import reduce_only_stage
 from riskd.rules.builtin import cooldown_after_loss, maximum_loss, trade_frequency_limit
 from trader.model.gauge_words import usage_words
 from trader.model.limit_usage import (
-    Level,
+    NEAR_LEVELS,
     LimitUsage,
     limit_usages,
     nearest_limit,
+    nearness,
     unknown_open_pnl,
 )
 from trader.model.reduce_only_end import StageEnd, stage_end
@@ -41,8 +42,6 @@ from trader.model.wording import FeedLine
 
 _COOLING: Final = (cooldown_after_loss.RULE.rule_id, trade_frequency_limit.RULE.rule_id)
 """The rules whose locks are cooldowns."""
-
-_NEAR: Final = (Level.NEAR, Level.VERY_NEAR, Level.REACHED)
 
 _DRY_RUN: Final = "dry run, riskd enforces nothing"
 _NO_RULE: Final = "no rule is in force"
@@ -208,7 +207,7 @@ def _standing(
         return Standing.UNKNOWN, ""
     if bare is not None or stage is not None:
         return _bare_or_staged(bare, "" if stage is None else stage.reason)
-    if nearest is not None and nearest.level in _NEAR:
+    if nearest is not None and nearest.level in NEAR_LEVELS:
         return Standing.NEAR, f"{nearest.name} {usage_words(nearest)}"
     return Standing.FREE, _unknown_limit(usages)
 
@@ -244,8 +243,10 @@ def _by_name(row: AccountRow) -> tuple[bool, str, int]:
 
 def _by_limit(row: AccountRow) -> tuple[Any, ...]:
     # What is unknown comes last, and is a dash there.
-    share = row.share
-    return (share is None, -(share or 0), *_by_name(row))
+    if row.nearest is None or row.share is None:
+        return (True, *_by_name(row))
+    is_money, share, is_floor = nearness(row.nearest)
+    return (False, not is_money, -share, not is_floor, *_by_name(row))
 
 
 def _by_pnl(row: AccountRow) -> tuple[Any, ...]:

@@ -100,6 +100,10 @@ _LEVELS: Final = (
 """The least share of each level."""
 
 
+NEAR_LEVELS: Final = (Level.NEAR, Level.VERY_NEAR, Level.REACHED)
+"""The levels of a limit that is near."""
+
+
 class LimitUsage(Gauge, frozen=True, kw_only=True):
     """A limit and how much of it is used: a gauge, as far as it is known here.
 
@@ -150,13 +154,13 @@ def limit_usages(view: View, now: datetime) -> tuple[LimitUsage, ...]:
 
 
 def nearest_limit(usages: Iterable[LimitUsage]) -> LimitUsage | None:
-    """Return the limit with the largest used share; ``None`` without numbers."""
-    return max(filter(can_be_neared, usages), key=_nearness, default=None)
+    """Return the first limit by :func:`nearness`; ``None`` without numbers."""
+    return max(filter(can_be_neared, usages), key=nearness, default=None)
 
 
 def nearest_first(usages: Iterable[LimitUsage]) -> list[LimitUsage]:
-    """Return the limits by their used share; last those that cannot be neared."""
-    return sorted(usages, key=lambda usage: (can_be_neared(usage), _nearness(usage)), reverse=True)
+    """Return the limits by :func:`nearness`; last those that cannot be neared."""
+    return sorted(usages, key=lambda usage: (can_be_neared(usage), nearness(usage)), reverse=True)
 
 
 def can_be_neared(usage: LimitUsage) -> bool:
@@ -164,9 +168,19 @@ def can_be_neared(usage: LimitUsage) -> bool:
     return usage.share is not None and usage.acts and not usage.is_of_last_trade
 
 
-def _nearness(usage: LimitUsage) -> tuple[Decimal, bool]:
+def nearness(usage: LimitUsage) -> tuple[bool, Decimal, bool]:
+    """Return by what the nearest limit is chosen: the greatest comes first.
+
+    That is the used share, but a limit on money that is near comes before all that count: how many contracts or trades
+    there are is up to the trader, and their limits are often used up without harm.
+    """
+    is_money = usage.unit == "$" or usage.floor is not None
     # Where none is used, a floor is shown first: beyond it the account is lost.
-    return (usage.share or Decimal(0), usage.floor is not None)
+    return (
+        is_money and usage.level in NEAR_LEVELS,
+        usage.share or Decimal(0),
+        usage.floor is not None,
+    )
 
 
 class LossLevel(msgspec.Struct, frozen=True):

@@ -85,11 +85,17 @@ def line_for(event: Event, state: AccountState, now: datetime) -> FeedLine | Non
         case DaemonStatus():
             # An error does not flash: it stands above every page for as long as it lasts.
             text, flashes = f"Daemon {data.status}: {data.message}", False
-            style = "good" if data.status is Status.RUNNING else "alert"
+            style = "alert" if data.status is not Status.RUNNING else _running_style(state)
         case _:
             text = describe(data, until)
             style = "good" if isinstance(data, (LockoutCleared, DailyReset)) else "alert"
     return FeedLine(now, text, style, flashes, event.type)
+
+
+def _running_style(state: AccountState) -> str:
+    """Return the style of RUNNING: that all is well again is good news, and what else it says need not be."""
+    was_well = state.daemon is not None and state.daemon.status is Status.RUNNING
+    return "text" if was_well else "good"
 
 
 def settings_line(sentence: str, at: datetime) -> FeedLine:

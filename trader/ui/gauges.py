@@ -52,7 +52,7 @@ def no_limits_reason(view: View) -> str:
     if reason := unknown_reason(view):
         return reason
     if view.events_only_since is not None:
-        return "the state file cannot be read"
+        return "not known without the state file"
     return "no rule with a number is in force"
 
 
@@ -99,7 +99,11 @@ def gauge_lines(view: View, usage: LimitUsage, width: int) -> list[StyledLine]:
         below, is_warned = _words(usage), usage.level not in _UNWARNED
         is_whole = not is_warned or _PERCENT + size + text_width(below) + 2 <= width
         percent = (style, f"{usage.share * 100:.0f} %", -_PERCENT)
-        first = table_row([percent, (style, usage.name, min(size, width - _PERCENT - 2))])
+        room = width - _PERCENT - 2
+        cells = [percent, (style, usage.name, min(size, room))]
+        if size + _SHORT_BAR + 1 <= room:
+            cells = [(style, bar(usage.share, _SHORT_BAR), _SHORT_BAR), *cells]
+        first = table_row(cells)
     return [gauge_line(view, usage, width)] if is_whole else [first, *wrap(style, below, width)]
 
 

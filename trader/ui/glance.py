@@ -100,13 +100,16 @@ def _standing(row: AccountRow, now: datetime, columns: int, rows: int) -> list[S
     if row.standing is Standing.UNKNOWN:
         # A big dash would look like a minus.
         words = "UNKNOWN"
-    shown = _big(words, columns, rows - 1)
+    shown = _big(words, columns, rows - 2)
     # Until when it may not trade may be too long for big letters; the word alone is shown before that.
     word = row.standing.value.upper()
     if len(shown) == 1 and words.startswith(word):
-        shown = [*_big(word, columns, rows - 2), words]
+        shown = [*_big(word, columns, rows - 3), words]
         if len(shown) == _WORD_AND_WORDS:
             shown = [words]
+    if len(shown) > 1:
+        # Without it the letters would run into the page above, whose color some themes give them.
+        shown = ["", *shown]
     lines: list[StyledLine] = [[(style, line.center(columns))] for line in shown]
     if row.standing in _EXPLAINED:
         lines += wrap("text", row.why, columns, max(1, rows - len(lines)))

@@ -229,6 +229,16 @@ def selected_text(view: View, ui_state: UiState, now: datetime, columns: int, ro
     return collapsed_text(found[min(ui_state.row, len(found) - 1)]) if found else ""
 
 
+def selected_place(view: View, ui_state: UiState, now: datetime, columns: int, rows: int) -> int:
+    """Return the place of the selected row among all rows, with those that the search leaves out."""
+    page = PAGES[ui_state.page]
+    if page.rows is None:
+        return 0
+    _, listed = _heading_and_rows(page, page.rows, view, ui_state, now, columns, rows)
+    places = [place for place, row in enumerate(listed) if _has_text(row, ui_state)]
+    return places[min(ui_state.row, len(places) - 1)] if places else 0
+
+
 def _detail(rows: list[StyledLine], selected: int, columns: int, height: int) -> list[StyledLine]:
     """Return the selected row in full, if it does not fit into one line."""
     line = rows[selected] if rows else []

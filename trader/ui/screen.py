@@ -17,7 +17,7 @@ from trader.model.view import View
 from trader.ui.accounts_page import accounts_body, top
 from trader.ui.glance import glance
 from trader.ui.header import banner, header
-from trader.ui.pages import PAGES, Body, body, drawn_lines, scrolled, selected_text
+from trader.ui.pages import PAGES, Body, body, drawn_lines, scrolled, selected_place, selected_text
 from trader.ui.styled_text import (
     StyledLine,
     justify,
@@ -188,6 +188,11 @@ def page_body(
 def text_to_copy(view: View, ui_state: UiState, now: datetime, columns: int, rows: int) -> str:
     """Return the text of the selected row on a screen of this size."""
     return selected_text(view, ui_state, now, columns, _page_rows(view, now, columns, rows))
+
+
+def place_among_all(view: View, ui_state: UiState, now: datetime, columns: int, rows: int) -> int:
+    """Return the place of the selected row among all, on a screen of this size, without a search."""
+    return selected_place(view, ui_state, now, columns, _page_rows(view, now, columns, rows))
 
 
 def _page_rows(view: View, now: datetime, columns: int, rows: int) -> int:

@@ -132,6 +132,12 @@ class ListTests(AllAccountsConsoleTestCase):
         self.press("esc")
         self.assertNotIn("1 row", self.shown)
 
+    def test_the_account_that_was_found_stays_selected_after_the_search(self) -> None:
+        self.press("G", "g", "/", *"3", "enter", "esc")
+        self.assertEqual(self.selected, "3")
+        self.press("enter")
+        self.assertIn("account 3", self.rows[0])
+
     def test_every_key_of_the_help_works_here(self) -> None:
         for key in KEYS:
             if key.label == "q":

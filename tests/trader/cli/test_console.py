@@ -501,6 +501,16 @@ class KeyTests(ConsoleTestCase):
         self.assertEqual(self.console.navigation.ui_state.row, 14)
         self.assertNotIn("/$5", self.press("esc"))
 
+    def test_the_row_that_was_found_stays_selected_after_the_search(self) -> None:
+        self.fill()
+        found = self.press("2", "/", *"$47", "enter", "enter")
+        self.assertIn("$47.00", found)
+        self.press("esc", "esc")
+        self.assertIn("$47.00", self.press("enter"))
+        # What finds nothing leaves the first row.
+        self.press("esc", "/", *"nowhere", "esc")
+        self.assertEqual(self.console.navigation.ui_state.row, 0)
+
     def test_enter_shows_a_row_in_full_and_esc_closes_it(self) -> None:
         self.fill(3)
         self.assertIn("Row 1 of 3", self.press("2", "enter"))

@@ -33,6 +33,15 @@ class MainTests(SynchronousTestCase):
         )
         self.assertEqual(self.stdout.getvalue(), "")
 
+    def test_on_a_terminal_that_cannot_draw_the_screen_is_an_error(self) -> None:
+        for each in (sys.stdin, sys.stdout):
+            self.patch(each, "isatty", lambda: True)
+        for kind in ("dumb", "unknown"):
+            self.patch(os, "environ", {**os.environ, "TERM": kind})
+            self.assertEqual(main(["123"]), 1)
+            self.assertIn(f"TERM={kind} shows none; use --plain or --json", self.stderr.getvalue())
+        self.assertEqual(self.stdout.getvalue(), "")
+
     def state_root(self) -> Path:
         """Return the directory of all state directories, an empty one."""
         directory = tempfile.TemporaryDirectory()

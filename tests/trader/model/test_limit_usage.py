@@ -265,6 +265,16 @@ class OtherLimitTests(LimitUsageTestCase):
         )
         self.assertIsNone(nearest_limit(limit_usages(view_of(limited(symbol_blocks={})), NOW)))
 
+    def test_a_limit_on_money_that_is_near_comes_before_all_that_count(self) -> None:
+        for loss, nearest in ((-349, "RULE-001"), (-350, "RULE-003")):
+            state = limited(max_contracts={"limit": 4}, daily_realized_loss={"loss_limit": 500})
+            state = after(state, "GatewayUserTrade", profitAndLoss=loss)
+            state = after(state, "GatewayUserPosition", size=4)
+            usages = limit_usages(view_of(state), NOW)
+            self.assertEqual(nearest_first(usages)[0].rule_id, nearest)
+            found = nearest_limit(usages)
+            self.assertEqual(found and found.rule_id, nearest)
+
     def test_a_limit_at_which_riskd_does_not_act_is_never_nearest_and_no_warning(self) -> None:
         days = {date(2025, 1, 16): DayFigures(net=Decimal(300))}
         for stops in (False, True):

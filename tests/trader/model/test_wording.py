@@ -296,6 +296,13 @@ class LineTests(SynchronousTestCase):
             found, FeedLine(NOW, "Daemon RUNNING: Started", "good", kind="daemon_status")
         )
 
+    def test_what_a_daemon_says_while_all_is_well_is_no_good_news(self) -> None:
+        status = {"status": "RUNNING", "message": "Account 123 may only reduce its positions"}
+        running = apply(account(), make_event("daemon_status", {"status": "RUNNING"}))
+        self.assertEqual(line("daemon_status", status, running).style, "text")
+        wrong = apply(running, make_event("daemon_status", {"status": "ERROR"}))
+        self.assertEqual(line("daemon_status", status, wrong).style, "good")
+
     def test_an_error_or_the_stop_of_the_daemon_is_an_alert_without_a_flash(self) -> None:
         for status in (Status.ERROR, Status.STOPPING):
             found = line("daemon_status", {"status": str(status), "message": "Gateway lost"})

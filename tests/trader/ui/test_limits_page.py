@@ -48,7 +48,7 @@ class LimitsPageTests(PageTestCase):
     def test_without_the_file_a_reason_is_shown(self) -> None:
         self.file.fail(NOT_THERE)
         self.connect()
-        self.assertIn("-  the state file cannot be read", self.shown())
+        self.assertIn("-  not known without the state file", self.shown())
 
 
 class CommitmentTests(PageTestCase):

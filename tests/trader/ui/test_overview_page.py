@@ -106,7 +106,7 @@ class LimitTests(PageTestCase):
         self.assertIn("Nearest limit - no rule with a number is in force", self.shown())
         self.file.fail(NOT_THERE)
         self.connect()
-        self.assertIn("Nearest limit - the state file cannot be read", self.shown())
+        self.assertIn("Nearest limit - not known without the state file", self.shown())
 
     def test_a_wide_screen_shows_limits_and_curve_beside_the_tables(self) -> None:
         self.receive("GatewayUserTrade", profitAndLoss=-350)
