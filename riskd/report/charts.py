@@ -209,16 +209,20 @@ def _draw_marks(canvas: Canvas, span: Span, marks: Sequence[Mark]) -> None:
     ends: list[float] = [-1.0] * 3
     for mark in marks:
         x = canvas.x(span.place(mark.at))
-        # The first of three rows in which it has room.
-        row = next((number for number, end in enumerate(ends) if x - 10 > end), len(ends) - 1)
-        ends[row] = x + 10
+        # The first of three rows in which it has room, else beside the others of the one with most.
+        row = next(
+            (number for number, end in enumerate(ends) if x - 10 > end), ends.index(min(ends))
+        )
+        place = max(x, ends[row] + 11)
+        ends[row] = place + 10
         y = 10 + row * 22
         canvas.add("line", x1=x, x2=x, y1=y, y2=canvas.height, stroke=INK, stroke_width=1)
-        canvas.add("circle", cx=x, cy=y, r=10, fill="white", stroke=INK, stroke_width=1.5)
+        canvas.add("line", x1=x, x2=place, y1=y, y2=y, stroke=INK, stroke_width=1)
+        canvas.add("circle", cx=place, cy=y, r=10, fill="white", stroke=INK, stroke_width=1.5)
         canvas.add(
             "text",
             mark.label,
-            x=x,
+            x=place,
             y=y + 4.5,
             text_anchor="middle",
             font_size=12,

@@ -58,6 +58,11 @@ def actions_of(log: Sequence[LogLine], day: TradingDay) -> list[EnforcementActio
     return [each for each in events if isinstance(each, EnforcementAction)]
 
 
+def was_done(action: EnforcementAction) -> bool:
+    """Return whether riskd acted; in a dry run it only says what it would have done."""
+    return action.details.dry_run is not True
+
+
 def happened(log: Sequence[LogLine], day: TradingDay) -> list[Happened]:
     """Return what happened on a day, oldest first."""
     found = [_happened(line, day) for line in log if day.began <= line.at < day.ended]

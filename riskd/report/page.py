@@ -20,7 +20,9 @@ from markupsafe import Markup
 
 from riskd import __version__
 from riskd.journal.history import EquityLine
+from riskd.model.events import DRY_RUN_NOTE
 from riskd.model.formatting import dollars
+from riskd.model.money import ZERO, to_cents
 from riskd.model.safe_text import printable
 from riskd.report.calendar import DayResult, months_of
 from riskd.report.canvas import Mark, Span
@@ -31,6 +33,7 @@ from riskd.report.happened import (
     actions_of,
     local_time,
     locked_times,
+    was_done,
 )
 from riskd.report.journaled import Journaled, TradingDay
 from riskd.report.levels import Level, levels_of
@@ -118,7 +121,10 @@ def _whole(
         "start": days[0].measured.start,
         "close": close_of(days[-1]),
         **_open_pnl(days[-1]),
-        "acted": sum(len(each.actions) for each in days),
+        "acted": sum(each.acted for each in days),
+        "dry": sum(len(each.actions) - each.acted for each in days),
+        "is_dry_run": _is_dry_run(journaled),
+        "flows": _flows(days),
         "notes": [note for each in days for note in _notes(journaled, each)],
         "days": [day_row(each) for each in days] if is_range else [],
         "equity": equity,
@@ -164,6 +170,26 @@ def _open_pnl(known: Known) -> dict[str, Any]:
         "open_pnl": last.equity - last.balance,
         "open_at": f"at {local_time(last.at, known.day)[:-3]}",
     }
+
+
+def _flows(days: Sequence[Known]) -> Decimal | None:
+    """Return by how much the balance has changed without a trade of these days."""
+    flows = [_flow(each) for each in days]
+    known = [each for each in flows if each is not None]
+    return to_cents(sum(known, ZERO)) if len(known) == len(flows) else None
+
+
+def _flow(known: Known) -> Decimal | None:
+    start, close, report = known.measured.start, close_of(known), known.day.report
+    if start is None or close is None:
+        return None
+    # What the broker has corrected since is in no balance of an ended day.
+    return close - start - (known.figures.net if report is None else report.net_pnl)
+
+
+def _is_dry_run(journaled: Journaled) -> bool:
+    daemon = journaled.account.daemon
+    return daemon is not None and daemon.message.endswith(DRY_RUN_NOTE)
 
 
 def _notes(journaled: Journaled, known: Known) -> list[str]:
@@ -261,14 +287,14 @@ def _results(
     for each in known:
         own = shown.get(each.key)
         if own is not None:
-            results[each.key] = DayResult(own.figures.net, own.figures.trades, len(own.actions))
+            results[each.key] = DayResult(own.figures.net, own.figures.trades, own.acted)
         elif each.report is not None:
             kept = journaled.account.days.get(each.key)
             net = each.report.net_pnl if kept is None else kept.net
             results[each.key] = DayResult(net, each.report.trades, each.report.enforced)
         else:
             figures = figures_of(journaled.executions(each.began, each.ended))
-            enforced = len(actions_of(journaled.log, each))
+            enforced = sum(map(was_done, actions_of(journaled.log, each)))
             results[each.key] = DayResult(figures.net, figures.trades, enforced)
     return results
 

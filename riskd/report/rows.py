@@ -14,7 +14,7 @@ from riskd.model.events import EnforcementAction
 from riskd.model.formatting import dollars
 from riskd.model.money import ZERO
 from riskd.report.figures import Figures, figures_of
-from riskd.report.happened import Happened, actions_of, happened, local_time
+from riskd.report.happened import Happened, actions_of, happened, local_time, was_done
 from riskd.report.journaled import Journaled, TradingDay
 from riskd.report.levels import Day
 from riskd.report.uses import Use, uses_of
@@ -35,6 +35,11 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     events: Sequence[Happened]
     actions: Sequence[EnforcementAction]
     uses: Sequence[Use]
+
+    @property
+    def acted(self) -> int:
+        """How often riskd acted; in a dry run it does not."""
+        return sum(was_done(each) for each in self.actions)
 
 
 def read_day(journaled: Journaled, day: TradingDay) -> Known:
@@ -89,7 +94,7 @@ def day_row(known: Known) -> dict[str, Any]:
         "start": known.measured.start,
         "close": close_of(known),
         "figures": known.figures,
-        "acted": len(known.actions),
+        "acted": known.acted,
         "nearest": _UNKNOWN if nearest is None else f"{nearest.name} {nearest.share:.0f} %",
     }
 
@@ -119,6 +124,7 @@ def limit_row(use: Use, day: TradingDay) -> dict[str, Any]:
         "at": local_time(use.at, day) if use.at is not None and use.most else "",
         "basis": use.basis,
         "acted": "" if use.acted_at is None else local_time(use.acted_at, day),
+        "acted_word": "dry run" if use.is_dry_run else "acted",
     }
 
 

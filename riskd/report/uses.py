@@ -17,6 +17,7 @@ from riskd.journal.history import EquityLine
 from riskd.model.account import AccountState, RiskState
 from riskd.model.events import EnforcementAction
 from riskd.model.money import ZERO
+from riskd.report.happened import was_done
 from riskd.report.held import held_problem, held_states
 from riskd.report.levels import (
     OTHER_VERSION,
@@ -47,6 +48,9 @@ from riskd.rules.settings import Scope
 BY_TRADE: Final = "each trade"
 BY_MINUTE: Final = "each minute"
 
+_WHOLE: Final = 100
+"""Per cent."""
+
 _NOT_KEPT: Final = "not journaled"
 _NOT_BY_POSITION: Final = "not journaled for each position"
 _NO_MINUTES: Final = "the journal has no equity of that day"
@@ -62,6 +66,7 @@ class Use(msgspec.Struct, frozen=True, kw_only=True):
     :ivar at: when.
     :ivar basis: :data:`BY_TRADE` or :data:`BY_MINUTE`; of an unknown use the reason.
     :ivar acted_at: when riskd acted by the rule first; ``None`` if it did not.
+    :ivar is_dry_run: whether it only said then what it would have done.
     """
 
     rule_id: str
@@ -72,6 +77,7 @@ class Use(msgspec.Struct, frozen=True, kw_only=True):
     unit: str = "$"
     basis: str = _NOT_KEPT
     acted_at: datetime | None = None
+    is_dry_run: bool = False
 
     @property
     def share(self) -> Decimal | None:
@@ -95,13 +101,22 @@ def uses_of(day: Day, actions: Sequence[EnforcementAction]) -> list[Use]:
             continue
         uses += _uses_of_rule(day, rule, table)
     return [
-        msgspec.structs.replace(each, acted_at=_first_action(each.rule_id, actions))
+        _with_action(each, [action for action in actions if action.rule_id == each.rule_id])
         for each in sorted(uses, key=lambda use: use.rule_id or "~")
     ]
 
 
-def _first_action(rule_id: str, actions: Sequence[EnforcementAction]) -> datetime | None:
-    return next((each.timestamp for each in actions if each.rule_id == rule_id), None)
+def _with_action(use: Use, actions: Sequence[EnforcementAction]) -> Use:
+    """Return a use with the first of its rule's actions, those of a dry run last."""
+    if not actions:
+        return use
+    first = next(filter(was_done, actions), actions[0])
+    basis = use.basis
+    if basis == BY_MINUTE and (use.share or 0) < _WHOLE:
+        basis = f"{BY_MINUTE}; riskd also acts between two"
+    return msgspec.structs.replace(
+        use, acted_at=first.timestamp, is_dry_run=not was_done(first), basis=basis
+    )
 
 
 def _uses_of_rule(day: Day, rule: Rule, table: Mapping[str, Any]) -> Iterator[Use]:

@@ -20,10 +20,10 @@ from riskd.model.account import AccountState, with_risk
 from riskd.model.balance import Balance, FirmFloor, Leg, Result
 from riskd.model.contracts import Contract
 from riskd.model.day_figures import DayFigures
-from riskd.model.events import OrderSide
+from riskd.model.events import DRY_RUN_NOTE, DaemonStatus, OrderSide, Status
 from riskd.model.exact_json import encode_json
 from riskd.report.calendar import DayResult, months_of
-from riskd.report.canvas import Span
+from riskd.report.canvas import Mark, Span
 from riskd.report.charts import equity_chart
 from tests.support.journal import EXECUTION, MNQ, NOON, StoreTestCase, full_state
 from tests.support.report_page import Page, report_of
@@ -69,6 +69,18 @@ class PageTestCase(StoreTestCase):
         execution = msgspec.structs.replace(EXECUTION, pnl=Decimal(pnl), opened_at=at, **changes)
         amount = Decimal(pnl) - execution.fees
         self.results[number] = Result(at, amount, number, Leg.SELL_TO_CLOSE, execution)
+
+    def act(self, at: datetime, **details: Any) -> None:
+        self.log(
+            at,
+            "enforcement_action",
+            rule_id="RULE-013",
+            action="CLOSE_ALL_AND_LOCKOUT",
+            reason="Daily net loss limit hit: -$500.04 (limit $500.00)",
+            success=True,
+            details={"positions_closed": 1, "orders_canceled": 0, **details},
+            timestamp=at.isoformat().replace("+00:00", "Z"),
+        )
 
     def write_all(self, **changes: Any) -> None:
         rules = {
@@ -255,6 +267,48 @@ class DayTests(PageTestCase):
         page = self.page()
         self.assertIn("Trading resumed", page.text)
         self.assertIn(">locked</text>", page.html)
+
+    def test_a_payout_is_no_loss(self) -> None:
+        self.exit(1, TEN, "-100", fees=Decimal(2))
+        self.end_day(close="49398", net="-102")
+        page = self.page()
+        self.assertEqual(page.figures["Payouts, deposits"], "-$500.00")
+        self.assertNotIn("dry run", page.text)
+
+    def test_without_a_payout_nothing_is_said_of_any(self) -> None:
+        self.exit(1, TEN, "-100", fees=Decimal(2))
+        self.end_day(close="49898", net="-102")
+        self.assertNotIn("Payouts, deposits", self.page().figures)
+
+    def test_in_a_dry_run_riskd_has_not_acted(self) -> None:
+        self.settings = {"daily_net_loss": {"loss_limit": 500}}
+        self.exit(1, TEN, "-500")
+        self.act(TEN, dry_run=True)
+        self.end_day()
+        dry = DaemonStatus(status=Status.RUNNING, message=f"Started {DRY_RUN_NOTE}", timestamp=TEN)
+        page = self.page(daemon=dry)
+        self.assertIn("dry run: riskd enforces nothing", page.text)
+        self.assertIn("0 actions of riskd, and 1 in a dry run, not done", page.text)
+        self.assertIn("dry run 10:00:00", self.limit(page, "RULE-013")["Limit"])
+        self.assertNotIn("acted 10:00", page.text)
+
+    def test_what_riskd_acted_on_may_be_more_than_any_minute_shows(self) -> None:
+        self.settings = {"daily_net_loss": {"loss_limit": 500}}
+        self.equity(TEN, "49990")
+        self.act(TEN)
+        self.end_day()
+        self.assertEqual(
+            self.limit(self.page(), "RULE-013")["Measured at"],
+            "each minute; riskd also acts between two",
+        )
+
+    def test_marks_of_one_moment_are_beside_each_other(self) -> None:
+        minutes = [EquityLine(TEN, *[Decimal(50000)] * 4)]
+        marks = [Mark(TEN, str(number)) for number in range(1, 6)]
+        span = Span(began=BEGAN, ended=TEN + timedelta(hours=2), local=lambda each: each)
+        svg, _ = equity_chart(minutes, span, [], marks=marks)
+        places = re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)" r="10"', svg)
+        self.assertEqual((len(places), len(set(places))), (5, 5))
 
 
 class LimitTests(PageTestCase):

@@ -422,7 +422,7 @@ class Session:
             self._on_change(self._feed.lines is not lines or self._view.daemon != daemon)
 
     def _reads_later(self) -> bool:
-        """Return whether the file was read a moment ago, and another such event has come since."""
+        """Return whether the file was read just now, and another such event came since."""
         read_at, settles_from = self._read_to_settle_at, self._settles_from
         if read_at is None or settles_from is None or settles_from <= read_at:
             return False

@@ -93,7 +93,10 @@ def line_for(event: Event, state: AccountState, now: datetime) -> FeedLine | Non
 
 
 def _running_style(state: AccountState) -> str:
-    """Return the style of RUNNING: that all is well again is good news, and what else it says need not be."""
+    """Return the style of RUNNING.
+
+    That all is well again is good news; what else riskd says need not be.
+    """
     was_well = state.daemon is not None and state.daemon.status is Status.RUNNING
     return "text" if was_well else "good"
 

@@ -230,7 +230,7 @@ def selected_text(view: View, ui_state: UiState, now: datetime, columns: int, ro
 
 
 def selected_place(view: View, ui_state: UiState, now: datetime, columns: int, rows: int) -> int:
-    """Return the place of the selected row among all rows, with those that the search leaves out."""
+    """Return the place of the selected row among all, found and not found."""
     page = PAGES[ui_state.page]
     if page.rows is None:
         return 0

@@ -191,7 +191,7 @@ def text_to_copy(view: View, ui_state: UiState, now: datetime, columns: int, row
 
 
 def place_among_all(view: View, ui_state: UiState, now: datetime, columns: int, rows: int) -> int:
-    """Return the place of the selected row among all, on a screen of this size, without a search."""
+    """Return the place of the selected row among all, on a screen of this size."""
     return selected_place(view, ui_state, now, columns, _page_rows(view, now, columns, rows))
 
 
