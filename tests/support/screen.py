@@ -41,6 +41,7 @@ class ScreenTestCase(SessionTestCase):
         self.retry_in: float | None = None
         self.gateway_name: str | None = None
         self.is_dry_run = False
+        self.name = ""
         self.silent_for: float | None = None
         self.url = ""
         self.ui_state = UiState()
@@ -52,6 +53,7 @@ class ScreenTestCase(SessionTestCase):
                 self.url,
                 is_dry_run=self.is_dry_run,
                 silent_for=self.silent_for,
+                name=self.name,
             ),
             lambda: self.ui_state,
             lambda: self.now,

@@ -77,6 +77,7 @@ class Console:
     ) -> None:
         self._reactor = reactor
         self._followed = followed
+        self._names = names or {}
         self._accounts = AllAccounts(
             machine_time,
             self._note_change,
@@ -84,7 +85,7 @@ class Console:
             self._alarm_of_account,
             account_id,
             self._view_of,
-            names,
+            self._names,
         )
         self._alarm = Alarm(reactor, self._ring if bell else None, hook)
         self._guard_watch = GuardWatch(self._raise_alarm)
@@ -325,6 +326,7 @@ class Console:
             client.dropped.total(),
             is_dry_run=client.is_dry_run,
             silent_for=client.silent_seconds,
+            name=self._names.get(session.account_id, ""),
         )
 
     def _schedule_draw(self, important: bool) -> None:

@@ -85,6 +85,7 @@ class Session:
         ``None`` and an empty text for what it did not name.
     :param alarm: called with each enforcement action and each new lockout, whether the stream or the file
         brought it; not with the lockouts of the first file, which the trader can read on the screen.
+    :ivar account_id: the account that is followed.
     """
 
     def __init__(
@@ -97,7 +98,7 @@ class Session:
         alarm: Callable[[Event], object] = lambda _event: None,
         handshake_origin: Callable[[], Origin] = lambda: (None, ""),
     ) -> None:
-        self._account_id = account_id
+        self.account_id = account_id
         self._machine_now = now
         self._on_change = on_change
         self._read_file = read_file
@@ -147,6 +148,7 @@ class Session:
         *,
         is_dry_run: bool = False,
         silent_for: float | None = None,
+        name: str = "",
     ) -> View:
         """Return the view now, with what only the client knows.
 
@@ -156,11 +158,13 @@ class Session:
         :param dropped: the number of malformed messages.
         :param is_dry_run: whether the daemon enforces nothing, by the handshake.
         :param silent_for: the seconds for which it has not answered.
+        :param name: the trader's name of the account.
         """
         self.read_quotes()
         view, flash = self._view, self._feed.flash
         return msgspec.structs.replace(
             view,
+            name=name,
             retry_in=retry_in,
             silent_for=silent_for,
             connection_problem=_with_address(view.connection_problem, url),
@@ -472,7 +476,7 @@ class Session:
         self._feed.insert_known(account)
         for lock in account.lockouts.values():
             if lock not in before.lockouts.values():
-                self._alarm(Event(self._account_id, lock))
+                self._alarm(Event(self.account_id, lock))
 
     def _connected(self) -> None:
         now = self.now()
@@ -486,7 +490,7 @@ class Session:
         except StateFileError as error:
             # Events between two connections are lost then, so the state of the last one is not carried over.
             self._update(
-                account=AccountState(account_id=self._account_id),
+                account=AccountState(account_id=self.account_id),
                 daemon=None,
                 events_only_since=now,
                 known_at=now,
@@ -530,7 +534,7 @@ class Session:
         # The version is taken first, so that a file that is replaced during the read is read again.
         self._version_read, self._read_at = self._file_version(), self.now()
         snapshot = self._read_file()
-        return snapshot, _account_in(snapshot, self._account_id)
+        return snapshot, _account_in(snapshot, self.account_id)
 
     def _show(self, snapshot: Snapshot, account: AccountState) -> None:
         """Replace the view's state by the file's."""
@@ -554,7 +558,7 @@ class Session:
         self._feed.insert_known(account)
         for lock in account.lockouts.values():
             if not is_first and lock not in locks_before:
-                self._alarm(Event(self._account_id, lock))
+                self._alarm(Event(self.account_id, lock))
 
     def _turn_to(self, origin: Origin) -> None:
         """Forget what is shown if it is of another riskd.
@@ -568,7 +572,7 @@ class Session:
             old = self._view
             self._feed, self._lost_at = Feed(), None
             self._view = View(
-                account=AccountState(account_id=self._account_id),
+                account=AccountState(account_id=self.account_id),
                 connection_problem=old.connection_problem,
                 connections=old.connections,
                 events=old.events,

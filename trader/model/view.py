@@ -47,6 +47,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     """All that the screen shows at one moment.
 
     :ivar account: the state of the account, as far as it is known.
+    :ivar name: the name that the trader has given it; empty for none.
     :ivar source: the source of that state.
     :ivar events_only_since: when the connection was made, if ``account`` consists of its events alone
         because the state file could not be read; ``None`` if ``account`` covers the whole trading day.
@@ -75,6 +76,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     account: AccountState
+    name: str = ""
     source: Source = Source.NOTHING
     events_only_since: datetime | None = None
     known_at: datetime | None = None

@@ -36,12 +36,16 @@ def header(view: View, now: datetime, width: int, whose: str = "") -> StyledLine
     :param whose: stands in place of the account.
     """
     account = f"{whose or f'account {view.account.account_id}'} "
+    own = f"{view.name} ({view.account.account_id}) " if view.name and not whose else account
+    own_name: StyledLine = [("bar", f" riskd  {own}")]
     name: StyledLine = [("bar", f" riskd  {account}")]
     short_name: StyledLine = [("bar", f" {account}")]
     gateway, source = _gateway_badges(view), source_badges(view)
     time: StyledLine = [("bar", f" {clock(now)} ")]
     time_and_zone: StyledLine = [("bar", f" {clock(now)} {zone(now)} ")]
     for left, right in (
+        ([*own_name, *gateway], [*source, *time_and_zone]),
+        ([*own_name, *gateway], [*source, *time]),
         ([*name, *gateway], [*source, *time_and_zone]),
         ([*name, *gateway], [*source, *time]),
         ([*short_name, *gateway], [*source, *time]),

@@ -391,6 +391,16 @@ class LastKnownTests(ConsoleTestCase):
         )
 
 
+    def test_the_traders_name_of_the_account_is_at_the_top(self) -> None:
+        self.publish()
+        display = fake_display(self.clock, self.terminal)
+        names = {123: "Combine 50K"}
+        console = Console(123, self.followed(123), self.clock, display=display, names=names)
+        console._tick()
+        self.clock.advance(1)
+        self.assertIn("Combine 50K (123)", self.terminal.picture)
+
+
 class KeyTests(ConsoleTestCase):
     """The effect of each key, and the help."""
 

@@ -59,6 +59,16 @@ class HeaderTests(ScreenTestCase):
             self.assertIn(f"RECONNECTING in {shown} s", self.rows()[0])
             self.assertNotIn("LIVE", self.rows()[0])
 
+    def test_the_traders_name_of_the_account_is_there_where_it_fits(self) -> None:
+        self.connect()
+        for name, shown in (
+            ("Combine 50K", "riskd  Combine 50K (123)"),
+            ("X" * 60, "riskd  account 123"),
+        ):
+            self.name = name
+            self.assertIn(shown, self.rows()[0])
+            self.assertIn("LIVE", self.rows()[0])
+
     def test_the_time_of_day_ends_the_header(self) -> None:
         self.wait(3)
         end = BEGIN + timedelta(seconds=3)
