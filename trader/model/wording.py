@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
@@ -39,6 +40,9 @@ _ORDER_STATES: Final = {
 }
 
 _EXTRA_PLACES_OF_AN_AVERAGE: Final = 2
+
+_ACCOUNT: Final = re.compile(r"\b[Aa]ccount (\d+)\b")
+"""How riskd names an account."""
 
 
 class FeedLine(msgspec.Struct, frozen=True):
@@ -82,6 +86,8 @@ def line_for(event: Event, state: AccountState, now: datetime) -> FeedLine | Non
             style = "loss" if pnl < 0 else "gain" if pnl > 0 else "strong"
         case DaemonStatus() if data.message.startswith(CHANGE_BEGINS):
             return settings_line(data.message, now)
+        case DaemonStatus() if _is_notice_of_other(data, state):
+            return None
         case DaemonStatus():
             # An error does not flash: it stands above every page for as long as it lasts.
             text, flashes = f"Daemon {data.status}: {data.message}", False
@@ -90,6 +96,13 @@ def line_for(event: Event, state: AccountState, now: datetime) -> FeedLine | Non
             text = describe(data, until)
             style = "good" if isinstance(data, (LockoutCleared, DailyReset)) else "alert"
     return FeedLine(now, text, style, flashes, event.type)
+
+
+def _is_notice_of_other(status: DaemonStatus, state: AccountState) -> bool:
+    """Return whether a daemon with which all is well speaks of another account."""
+    named = _ACCOUNT.findall(status.message)
+    is_well = status.status is Status.RUNNING
+    return is_well and bool(named) and str(state.account_id) not in named
 
 
 def _running_style(state: AccountState) -> str:

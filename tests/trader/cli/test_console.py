@@ -390,7 +390,6 @@ class LastKnownTests(ConsoleTestCase):
             "Account 999 is not in the last known state; it knows 123", self.terminal.picture
         )
 
-
     def test_the_traders_name_of_the_account_is_at_the_top(self) -> None:
         self.publish()
         display = fake_display(self.clock, self.terminal)

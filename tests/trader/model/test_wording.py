@@ -303,6 +303,16 @@ class LineTests(SynchronousTestCase):
         wrong = apply(running, make_event("daemon_status", {"status": "ERROR"}))
         self.assertEqual(line("daemon_status", status, wrong).style, "good")
 
+    def test_what_it_says_of_another_account_has_no_line_here(self) -> None:
+        for message, status, is_shown in (
+            ("Account 456 may only reduce its positions", "RUNNING", False),
+            ("A payout of $5.00: account 456 has $9.00", "RUNNING", False),
+            ("Account 123 may open positions again", "RUNNING", True),
+            ("Account 456 is not flat yet", "ERROR", True),
+        ):
+            event = make_event("daemon_status", {"status": status, "message": message})
+            self.assertEqual(line_for(event, account(), NOW) is not None, is_shown, message)
+
     def test_an_error_or_the_stop_of_the_daemon_is_an_alert_without_a_flash(self) -> None:
         for status in (Status.ERROR, Status.STOPPING):
             found = line("daemon_status", {"status": str(status), "message": "Gateway lost"})
