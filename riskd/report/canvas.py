@@ -22,14 +22,17 @@ from riskd.model.formatting import dollars
 INK: Final = "#1a1a1a"
 _GRID: Final = "#dddddd"
 
-_STEPS: Final = (1, 2, 3, 6)
-"""How many hours may be between two labels of the time, if not days."""
+_STEPS: Final = (10, 30, 60, 120, 180, 360)
+"""How many minutes may be between two labels of the time, if not days."""
 
-_DAY_HOURS: Final = 24
-_LABELS: Final = timedelta(hours=13)
-"""The longest chart with an hour between two labels; with two hours it may be twice as long, and so on."""
+_HOUR: Final = 60
+_DAY: Final = 24 * _HOUR
+"""Minutes."""
 
-_DAYS: Final = 6 * _LABELS
+_MOST_LABELS: Final = 13
+"""With less than a day between two of them."""
+
+_DAYS: Final = timedelta(minutes=_STEPS[-1]) * _MOST_LABELS
 """A longer chart has dates in place of times."""
 
 _NUMBER: Final = re.compile(r"-?\d+\.\d{2,}")
@@ -66,25 +69,29 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
         return Decimal(int((inside - self.began).total_seconds())) / 60
 
     @property
-    def hours(self) -> list[datetime]:
-        """The full hours of the clock that have a label."""
+    def labeled(self) -> list[datetime]:
+        """The full hours of the clock, or parts of them, that have a label."""
         length = self.ended - self.began
-        step = next((hours for hours in _STEPS if length <= hours * _LABELS), _DAY_HOURS)
-        days = -(-length // (_LABELS * _DAY_HOURS))
+        step = next(
+            (each for each in _STEPS if length <= _MOST_LABELS * timedelta(minutes=each)), _DAY
+        )
+        days = -(-length // (_MOST_LABELS * timedelta(days=1)))
         first = self.began.replace(minute=0, second=0, microsecond=0)
-        found = [
-            first + timedelta(hours=number)
-            for number in range(int(length / timedelta(hours=1)) + 2)
-        ]
+        apart = timedelta(minutes=min(step, _HOUR))
+        found = [first + apart * number for number in range(length // apart + _HOUR)]
         labels = [
             each
             for each in found
             if self.began <= each <= self.ended
-            and self.local(each).hour % step == 0
-            and (step < _DAY_HOURS or self.local(each).toordinal() % days == 0)
+            and self._minutes_of_day(each) % step == 0
+            and (step < _DAY or self.local(each).toordinal() % days == 0)
         ]
         # leather makes its own where it is given none.
         return labels or [self.began]
+
+    def _minutes_of_day(self, moment: datetime) -> int:
+        local = self.local(moment)
+        return local.hour * _HOUR + local.minute
 
     def label(self, minutes: Any) -> str:
         """Return the text at a label, by the minutes from the beginning."""

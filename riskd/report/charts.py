@@ -96,7 +96,7 @@ def equity_chart(
     chart.set_x_scale(Exact(Decimal(0), max(span.place(span.ended), Decimal(1))))
     chart.set_y_scale(Exact(bottom, top))
     chart.add_x_axis(
-        [span.place(each) for each in span.hours],
+        [span.place(each) for each in span.labeled],
         lambda value, _index, _count: span.label(value),
     )
     chart.add_y_axis(round_ticks(bottom, top), lambda value, _index, _count: short(Decimal(value)))

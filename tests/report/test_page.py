@@ -518,12 +518,12 @@ class SpanTests(SynchronousTestCase):
 
     def labels(self, began: datetime, length: timedelta) -> list[str]:
         span = Span(began=began, ended=began + length, local=lambda moment: moment)
-        return [span.label(span.place(each)) for each in span.hours]
+        return [span.label(span.place(each)) for each in span.labeled]
 
     def test_a_day_has_hours_and_a_month_has_dates(self) -> None:
-        self.assertEqual(
-            self.labels(TEN, timedelta(hours=3)), ["16:00", "17:00", "18:00", "19:00"]
-        )
+        self.assertEqual(self.labels(TEN, timedelta(hours=7))[:3], ["16:00", "17:00", "18:00"])
+        self.assertEqual(self.labels(TEN, timedelta(hours=3))[:3], ["16:00", "16:30", "17:00"])
+        self.assertEqual(self.labels(TEN, timedelta(minutes=20)), ["16:00", "16:10", "16:20"])
         day = self.labels(BEGAN, timedelta(days=1))
         self.assertEqual((day[0], len(day)), ("00:00", 12))
         month = self.labels(BEGAN, timedelta(days=31))
