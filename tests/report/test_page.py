@@ -529,7 +529,7 @@ class SpanTests(SynchronousTestCase):
         month = self.labels(BEGAN, timedelta(days=31))
         self.assertLessEqual(len(month), 13)
         self.assertRegex(month[0], r"^Jan \d+$")
-        minutes = self.labels(TEN + timedelta(minutes=5), timedelta(minutes=9))
+        minutes = self.labels(TEN + timedelta(minutes=5), timedelta(minutes=4))
         self.assertEqual(minutes, ["16:05"])
 
     def test_the_chart_of_a_month_has_dates(self) -> None:
