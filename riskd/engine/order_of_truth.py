@@ -32,6 +32,7 @@ This is pure: the steady clock's seconds come in.
 from __future__ import annotations
 
 import math
+from collections import deque
 from datetime import datetime
 from typing import Final
 
@@ -61,6 +62,9 @@ A wrong size would stay until the next whole reconciliation; to ask sooner takes
 _MAX_REMEMBERED: Final = 4096
 """How many things are remembered, so that a late copy of an event is not taken for news."""
 
+_ENDED_REMEMBERED: Final = 8
+"""How many positions of a contract are remembered as ended: a trader makes no more within the time of late news."""
+
 Thing = tuple[str, object]
 """What news are about: ``("order", id)``, ``("trade", id)`` or ``("position", contract id)``."""
 
@@ -80,7 +84,7 @@ class _Past:
     :ivar event_at: when the last event came, in steady seconds.
     :ivar stamp: the latest stamp of its events.
     :ivar asked_at: when the latest request was sent whose answer covered it.
-    :ivar closed: the opening of the position that was closed last.
+    :ivar closed: the openings of the positions that have ended last.
     :ivar closed_opening: when the latest of all positions that have ended was opened.
     """
 
@@ -90,12 +94,14 @@ class _Past:
         self.event_at = -math.inf
         self.stamp: datetime | None = None
         self.asked_at = -math.inf
-        self.closed: Opening | None = None
+        self.closed: deque[Opening] = deque(maxlen=_ENDED_REMEMBERED)
         self.closed_opening: datetime | None = None
 
     def close(self, opening: Opening) -> None:
         """Note that a position has ended."""
-        self.closed, opened_at = opening, opening[1]
+        _id, opened_at = opening
+        if opening not in self.closed:
+            self.closed.append(opening)
         if not is_placeholder(opened_at):
             self.closed_opening = max(opened_at, self.closed_opening or opened_at)
 
@@ -112,7 +118,7 @@ def _is_late(news: BrokerOrder | BrokerPosition, past: _Past, state: AccountStat
     """Return whether news of something open are older than what was received before."""
     if isinstance(news, BrokerPosition):
         known = state.positions.get(news.contract_id)
-        if past.closed == news.opening or (known and known.size and _is_earlier(news, known)):
+        if news.opening in past.closed or (known and known.size and _is_earlier(news, known)):
             return True
     return news.stamp is not None and past.stamp is not None and news.stamp < past.stamp
 
@@ -180,10 +186,13 @@ class OrderOfTruth:
         self, closed: BrokerPosition, past: _Past, state: AccountState, now: float
     ) -> bool:
         """Return whether the end of a position applies to the one that is known."""
-        is_repeat = past.closed == closed.opening
+        is_repeat = closed.opening in past.closed
         past.close(closed.opening)
         known = state.positions.get(closed.contract_id)
-        if known is None or not known.size or known.opening == closed.opening:
+        if known is None or not known.size:
+            # The position after it may have ended as well.
+            return not is_repeat
+        if known.opening == closed.opening:
             return True
         # One of the events in between was lost, or this one is late.
         self.doubt(now)
@@ -220,8 +229,8 @@ class OrderOfTruth:
         past.asked_at = sent_at
         # The broker lists it, so it is open again, or still.
         if isinstance(news, BrokerPosition):
-            if past.closed == news.opening:
-                past.closed = None
+            if news.opening in past.closed:
+                past.closed.remove(news.opening)
             if past.is_followed(news):
                 past.closed_opening = None
         return True

@@ -119,6 +119,26 @@ class EventTests(SynchronousTestCase):
         self.assertEqual(self.truth.doubt_since, 20)
         self.assertTrue(self.accepts(position(1, opened=15), 21))
 
+    def test_news_of_two_ended_positions_in_any_order_change_nothing_more(self) -> None:
+        state = EMPTY
+        for seconds, news in enumerate((position(1), position(0), position(1, opened=2))):
+            self.assertTrue(self.accepts(news, 10 * seconds, state))
+            state = apply(state, Event(ACCOUNT, news))
+        ended = position(0, opened=2)
+        self.assertTrue(self.accepts(ended, 30, state))
+        state = apply(state, Event(ACCOUNT, ended))
+        self.assertIsNone(self.truth.doubt_since)
+        # The end of the first one is told once, and neither is open again after it.
+        self.assertFalse(self.accepts(position(0), 31, state))
+        self.assertFalse(self.accepts(position(0, opened=2), 31, state))
+        self.assertIsNone(self.truth.doubt_since)
+        for late in (position(1, opened=2), position(1)):
+            self.assertFalse(self.accepts(late, 40, state))
+            self.assertEqual(self.truth.doubt_since, 40)
+        # The broker lists it: it is open.
+        self.assertTrue(self.truth.accepts_answer(position(1, opened=2), 50))
+        self.assertTrue(self.accepts(position(2, opened=2), 52, state))
+
     def test_a_position_that_comes_after_the_end_of_a_later_one_leaves_doubt(self) -> None:
         # The two ends came first, and both openings are late.
         self.assertTrue(self.accepts(position(0), 0))

@@ -51,8 +51,8 @@ MUTANTS = (
     Mutant(
         "the end of any position closes the one that is known",
         "engine/order_of_truth.py",
-        "if known is None or not known.size or known.opening == closed.opening:",
-        "if known is None or known.contract_id == closed.contract_id:",
+        "if known.opening == closed.opening:",
+        "if known.contract_id == closed.contract_id:",
     ),
     Mutant(
         "the broker's time is this machine's",
