@@ -55,6 +55,12 @@ MUTANTS = (
         "if known.contract_id == closed.contract_id:",
     ),
     Mutant(
+        "only the position of a contract that ended last is remembered",
+        "engine/order_of_truth.py",
+        "deque(maxlen=_ENDED_REMEMBERED)",
+        "deque(maxlen=1)",
+    ),
+    Mutant(
         "the broker's time is this machine's",
         "gateway/broker_clock.py",
         "moment = self._epoch + timedelta(0, self._seconds())",

@@ -19,6 +19,7 @@ from riskd.model.events import (
     EnforcementAction,
     Event,
     GatewayUserOrder,
+    GatewayUserPosition,
     LockoutCleared,
     LockoutSet,
     OrderState,
@@ -132,6 +133,8 @@ class Invariants:
         self._locked_at: dict[str, float] = {}
         # When riskd told that an order had ended, by order id.
         self._ended_orders: dict[int, float] = {}
+        # The positions whose end riskd has told.
+        self._closed: set[int] = set()
         self._lifted: Counter[str] = Counter()
         self._lifted_at: dict[str, float] = {}
         self._ended: list[LockoutSet] = []
@@ -390,6 +393,7 @@ class Invariants:
         """
         last = self.seconds - _JUST_ENDED
         self._ended_orders = {key: at for key, at in self._ended_orders.items() if at < last}
+        self._closed.clear()
 
     def receive(self, event: Event) -> None:
         """Check an event that riskd has broadcast."""
@@ -405,6 +409,12 @@ class Invariants:
             self._check_action(data)
         elif isinstance(data, DaemonStatus):
             self.status = data
+        elif isinstance(data, GatewayUserPosition):
+            if data.size:
+                self._closed.discard(data.id)
+            else:
+                self.check(data.id not in self._closed, "closed again", data)
+                self._closed.add(data.id)
         elif isinstance(data, GatewayUserOrder):
             if data.state is not OrderState.ACTIVE:
                 self._ended_orders[data.id] = self.seconds

@@ -61,7 +61,6 @@ class StreamRecorder(DaemonClient):
         self._stamps: dict[tuple[str, int], datetime] = {}
         self._ended: set[int] = set()
         self._trades: set[int] = set()
-        self._closed: set[int] = set()
 
     def _check(self, holds: bool, *what: object) -> None:
         self._invariants.check(holds, *what)
@@ -72,7 +71,8 @@ class StreamRecorder(DaemonClient):
         self._trace(f"client: {status}")
         if status["connected"]:
             # A new daemon may send again what the last one sent.
-            self._trades, self._closed = set(), set()
+            self._trades = set()
+            self._invariants.restarted()
             self.account = copy = read_published(self._state).accounts[ACCOUNT]
             self._locked |= copy.lockouts.keys() | {each.rule_id for each in copy.enforcement}
             self.status = None if copy.daemon is None else copy.daemon.status
@@ -101,11 +101,6 @@ class StreamRecorder(DaemonClient):
         """Check what the contract says of the order of events."""
         if isinstance(data, GatewayUserPosition):
             self._check_stamp("position", data.id, data.updated_at)
-            if data.size:
-                self._closed.discard(data.id)
-            else:
-                self._check(data.id not in self._closed, "closed again", data)
-                self._closed.add(data.id)
         elif isinstance(data, GatewayUserOrder):
             self._check_stamp("order", data.id, data.updated_at)
             is_active = data.state is OrderState.ACTIVE
