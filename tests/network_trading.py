@@ -37,7 +37,7 @@ from riskd.gateway.targets import POSITION
 from riskd.journal.reader import StateFileError, read_published
 from riskd.model.account import AccountState
 from riskd.model.broker import on_wire
-from riskd.model.events import Status
+from riskd.model.events import Action, Status
 from riskd.practice.market import front_contract
 from tests.integration.fault_proxy import FAULTS, FaultProxy
 from tests.integration.practice_gateway import KEY, Broker, Gateway, key_file
@@ -56,6 +56,7 @@ from tests.support.exchange_oracle import (
 from tests.support.followed_exchange import FollowedExchange
 from tests.support.invariants import (
     LADDER_SECONDS,
+    LOCKING,
     OF_POSITIONS,
     PRICED,
     SETTLING_SECONDS,
@@ -544,7 +545,8 @@ class NetworkCourse:
         actions = [msgspec.json.encode(each) for each in copy.enforcement]
         if len(set(actions)) < len(actions):
             yield "an action twice", copy.enforcement
-        last = copy.enforcement[-1] if copy.enforcement else None
+        closing = [each for each in copy.enforcement if each.action in _CLOSING]
+        last = closing[-1] if closing else None
         if self._closed_at is not None and (
             # What failed was reported as that, and goes on.
             last is None
@@ -604,6 +606,9 @@ class NetworkCourse:
 _NEWS = {"positions": "updated_at", "orders": "updated_at", "trades": "timestamp"}
 _STREAMED = ("realized_pnl", "trade_count", "lockouts", "enforcement")
 _CORRECTED = ("trades", "realized_pnl", "trade_count")
+
+_CLOSING = (Action.CLOSE_ALL_POSITIONS, *LOCKING)
+"""Between a close that failed and one that came to its end, orders may be rejected."""
 
 
 def _streamed(account: AccountState) -> dict[str, Any]:
