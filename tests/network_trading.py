@@ -183,6 +183,8 @@ class NetworkCourse:
         self._faults: set[str] = set()
         self._corrected = False
         self._has_lost = False
+        # Whether the broker has refused requests, so that riskd may have made all that it may in a minute.
+        self._was_refused = False
         self._closed_at: datetime | None = None
         self._daemons: list[Twistd] = []
         self._is_up = False
@@ -446,6 +448,7 @@ class NetworkCourse:
     async def suffer(self, name: str, seconds: float) -> None:
         """Have a fault of the network for some seconds, and perhaps a kill in it."""
         self.counts[f"fault {name}"] += 1
+        self._was_refused |= name == _REFUSED
         self.trace(f"network: {name} for {seconds} s")
         self._faults.add(name)
         with suppress(AssertionError, OSError, http.client.HTTPException):
@@ -469,7 +472,8 @@ class NetworkCourse:
         """
         began = time.monotonic()
         if seconds is None:
-            seconds = LADDER_SECONDS + (SETTLING_SECONDS if self._has_lost else LADDER_SECONDS)
+            is_late = self._has_lost or self._was_refused
+            seconds = LADDER_SECONDS + (SETTLING_SECONDS if is_late else LADDER_SECONDS)
         try:
             await self._agree(seconds)
         except ViolationError as error:
@@ -479,7 +483,7 @@ class NetworkCourse:
             self.trace(f"the broker gets well; until now: {error}")
             await self.restart_gateway({})
             await self._agree(seconds)
-        self._has_lost = False
+        self._has_lost = self._was_refused = False
         self.invariants.forget_trouble()
         self._check_logs()
         self.check()
@@ -606,6 +610,9 @@ class NetworkCourse:
 _NEWS = {"positions": "updated_at", "orders": "updated_at", "trades": "timestamp"}
 _STREAMED = ("realized_pnl", "trade_count", "lockouts", "enforcement")
 _CORRECTED = ("trades", "realized_pnl", "trade_count")
+
+_REFUSED = "429"
+"""The fault of the network by which riskd asks again and again."""
 
 _CLOSING = (Action.CLOSE_ALL_POSITIONS, *LOCKING)
 """Between a close that failed and one that came to its end, orders may be rejected."""
