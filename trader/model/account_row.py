@@ -245,8 +245,8 @@ def _by_limit(row: AccountRow) -> tuple[Any, ...]:
     # What is unknown comes last, and is a dash there.
     if row.nearest is None or row.share is None:
         return (True, *_by_name(row))
-    is_money, share, is_floor = nearness(row.nearest)
-    return (False, not is_money, -share, not is_floor, *_by_name(row))
+    is_near, share, is_floor = nearness(row.nearest)
+    return (False, not is_near, -share, not is_floor, *_by_name(row))
 
 
 def _by_pnl(row: AccountRow) -> tuple[Any, ...]:

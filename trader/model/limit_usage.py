@@ -174,13 +174,9 @@ def nearness(usage: LimitUsage) -> tuple[bool, Decimal, bool]:
     That is the used share, but a limit on money that is near comes before all that count: how many contracts or trades
     there are is up to the trader, and their limits are often used up without harm.
     """
-    is_money = usage.unit == "$" or usage.floor is not None
+    is_near = usage.unit == "$" and usage.level in NEAR_LEVELS
     # Where none is used, a floor is shown first: beyond it the account is lost.
-    return (
-        is_money and usage.level in NEAR_LEVELS,
-        usage.share or Decimal(0),
-        usage.floor is not None,
-    )
+    return (is_near, usage.share or Decimal(0), usage.floor is not None)
 
 
 class LossLevel(msgspec.Struct, frozen=True):

@@ -203,7 +203,7 @@ class Session:
         self.read_quotes()
         is_live = self._view.is_live
         if is_live and self._settles_from is not None:
-            # As long as it does that, no other reading is needed, and one would take from the file less than that.
+            # Meanwhile no other reading is needed: it would take less from the file.
             self._settle()
             return
         if is_live and self._is_recent(self._read_at, every):

@@ -224,9 +224,8 @@ def selected_text(view: View, ui_state: UiState, now: datetime, columns: int, ro
     if page.rows is None:
         heading = page.heading(view, ui_state, now, columns, 2)
         return " ".join(collapsed_text(line) for line in heading[1:])
-    _, listed = _heading_and_rows(page, page.rows, view, ui_state, now, columns, rows)
-    found = _found(listed, ui_state)
-    return collapsed_text(found[min(ui_state.row, len(found) - 1)]) if found else ""
+    _place, line = _selected(page, page.rows, view, ui_state, now, columns, rows)
+    return collapsed_text(line)
 
 
 def selected_place(view: View, ui_state: UiState, now: datetime, columns: int, rows: int) -> int:
@@ -234,9 +233,26 @@ def selected_place(view: View, ui_state: UiState, now: datetime, columns: int, r
     page = PAGES[ui_state.page]
     if page.rows is None:
         return 0
-    _, listed = _heading_and_rows(page, page.rows, view, ui_state, now, columns, rows)
-    places = [place for place, row in enumerate(listed) if _has_text(row, ui_state)]
-    return places[min(ui_state.row, len(places) - 1)] if places else 0
+    place, _line = _selected(page, page.rows, view, ui_state, now, columns, rows)
+    return place
+
+
+def _selected(
+    page: Page,
+    rows_of: Rows,
+    view: View,
+    ui_state: UiState,
+    now: datetime,
+    columns: int,
+    rows: int,
+) -> tuple[int, StyledLine]:
+    """Return the place of the selected row among all, and the row.
+
+    The first place and an empty row if none is found.
+    """
+    _, listed = _heading_and_rows(page, rows_of, view, ui_state, now, columns, rows)
+    found = [(place, row) for place, row in enumerate(listed) if _has_text(row, ui_state)]
+    return found[min(ui_state.row, len(found) - 1)] if found else (0, [])
 
 
 def _detail(rows: list[StyledLine], selected: int, columns: int, height: int) -> list[StyledLine]:
