@@ -195,6 +195,8 @@ def test_a_browser_shows_all_accounts_and_one(relay: DeskMachine, anna: TraderMa
         riskctl(f"--state={anna.state}", "lock", "456", "--reason", "a pause")
         of_all.wait_for("LOCKED")
         of_one.wait_for("LOCKED", "a pause")
+        # Events come ahead of the copy that riskctl reads.
+        wait_until(lambda: read_published(relay.state).accounts[456].lockouts)
         status = riskctl(f"--state={relay.state}", "status")
         assert (status.returncode, status.stderr) == (0, "")
         assert f"on port {relay.port}: it shows" in status.stdout
