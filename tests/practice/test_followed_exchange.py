@@ -9,8 +9,9 @@ from riskd.gateway.targets import POSITION
 from riskd.practice.broker import LEDGER_NAME
 from riskd.practice.gateway import PracticeGateway
 from tests.support.directories import temporary_directory
+from tests.support.exchange_oracle import ExchangeOracle
 from tests.support.followed_exchange import FollowedExchange
-from tests.support.practice_daemon import ACCOUNT, MNQ, MONDAY_NOON
+from tests.support.practice_daemon import ACCOUNT, ES, M2K, MNQ, MONDAY_NOON
 
 
 class FollowedExchangeTests(SynchronousTestCase):
@@ -28,8 +29,8 @@ class FollowedExchangeTests(SynchronousTestCase):
         self.gateway.start()
         self.addCleanup(self.gateway.stop)
 
-    def buy(self) -> None:
-        order = {"contractId": MNQ, "type": 2, "side": 0, "size": 1}
+    def buy(self, side: int = 0) -> None:
+        order = {"contractId": MNQ, "type": 2, "side": side, "size": 1}
         self.successResultOf(self.gateway.place_order(ACCOUNT, order))
 
     def changes(self) -> list[str]:
@@ -71,3 +72,19 @@ class FollowedExchangeTests(SynchronousTestCase):
             self.assertEqual(self.changes(), [])
         self.ledger.write_bytes(whole)
         self.assertEqual((self.changes().count(POSITION), self.held()), (1, [1]))
+
+    def test_its_oracle_knows_that_a_trade_was_corrected(self) -> None:
+        oracle = ExchangeOracle(
+            self.followed, ACCOUNT, lambda: MONDAY_NOON, frozenset(), limited=ES, blocked=M2K
+        )
+        self.buy()
+        self.buy(side=1)
+        self.changes()
+        oracle.look()
+        (trade,) = oracle.trades()
+        before = oracle.corrected_at
+        self.gateway.void_trade(ACCOUNT, trade.id)
+        self.changes()
+        oracle.look()
+        self.assertEqual(oracle.trades(), [])
+        self.assertGreater(oracle.corrected_at, before)

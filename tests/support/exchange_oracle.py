@@ -408,9 +408,10 @@ class ExchangeOracle:
         return store
 
     def _noting(self, change: Callable[..., Any], *, is_correction: bool) -> Callable[..., Any]:
-        def note_and_change(*args: object) -> Any:
+        def note_and_change(*args: Any) -> Any:
             self._has_new_trades = True
-            if is_correction:
+            # A store that follows another process gets the whole trade again.
+            if is_correction or args[0]["id"] in self._versions:
                 self.corrected_at = self.awake()
             return change(*args)
 
