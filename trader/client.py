@@ -461,7 +461,7 @@ class _EventProtocol(ClientProtocol):
 
     def _is_busy(self, count: int, seconds: float) -> bool:
         """Note so many events in so many seconds; return whether the next should gather."""
-        lasting = _LASTING**count
+        lasting = _LASTING if count == 1 else _LASTING**count
         apart = min(seconds / count, _QUIET_SECONDS)
         self._apart = lasting * self._apart + (1 - lasting) * apart
         return self._apart < _BUSY_SECONDS

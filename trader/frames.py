@@ -28,18 +28,25 @@ def whole_texts(data: bytes) -> tuple[list[bytes], bytes]:
         length, start = data[begin + 1], begin + 2
         # A longer encoding of the length than needed is a protocol error, which Autobahn reports.
         if length == _TWO_BYTES:
-            length, start = int.from_bytes(data[start : start + 2]), start + 2
+            length, start = data[start] << 8 | data[start + 1], start + 2
             is_minimal = length >= _TWO_BYTES
         else:
             is_minimal = length < _TWO_BYTES
         end = start + length
         message = data[start:end]
-        if not is_minimal or end > len(data):
-            break
-        try:
-            message.decode()
-        except UnicodeDecodeError:
+        if not is_minimal or end > len(data) or not _is_utf8(message):
             break
         found.append(message)
         begin = end
     return found, data[begin:]
+
+
+def _is_utf8(message: bytes) -> bool:
+    # Nearly every message is ASCII, and to decode it would make a text that nobody reads.
+    if message.isascii():
+        return True
+    try:
+        message.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -158,9 +158,7 @@ class Console:
     def stop(self) -> Deferred[None]:
         """End what :meth:`start` began; fires once the daemon's connection is gone."""
         self._cancel_draw()
-        if self._next_reading is not None:
-            self._next_reading.cancel()
-            self._next_reading = None
+        self._cancel_reading()
         self._work.stop()
         if self._ticking.running:
             self._ticking.stop()
@@ -283,6 +281,11 @@ class Console:
         self._next_reading = None
         self._client.pass_on_quotes()
 
+    def _cancel_reading(self) -> None:
+        if self._next_reading is not None:
+            self._next_reading.cancel()
+            self._next_reading = None
+
     def _work_on_rows(self) -> None:
         self._client.pass_on_quotes()
         if self._accounts.work(self._in_sight, rows_at_once(self._accounts.waiting)):
@@ -345,8 +348,9 @@ class Console:
         self._throttle.record()
         # A malformed quote adds a line to the feed, which schedules a draw; that must not start within one.
         self._client.pass_on_quotes()
-        # This draw shows what they have changed.
+        # This draw shows what they have changed, and none waits.
         self._cancel_draw()
+        self._cancel_reading()
         listed = None
         if self.navigation.ui_state.is_all:
             self._accounts.catch_up()

@@ -263,6 +263,14 @@ class WaitingQuotesTests(ConsoleTestCase):
         self.clock.advance(0.5)
         self.assertEqual(len(self.terminal.moments), drawn)
 
+    def test_once_they_are_drawn_nothing_wakes_up_for_them(self) -> None:
+        calls = [*self.clock.getDelayedCalls()]
+        self.send(last=21001)
+        self.send(last=21002)
+        self.assertGreater(len(self.clock.getDelayedCalls()), len(calls))
+        self.send("GatewayUserTrade", profitAndLoss=-45.50)
+        self.assertEqual(self.clock.getDelayedCalls(), calls)
+
     def test_those_of_other_accounts_are_not_drawn(self) -> None:
         self.clock.advance(1)
         drawn = len(self.terminal.moments)
