@@ -28,6 +28,13 @@ _FONTS: Final = (
 )
 """The largest first."""
 
+_THICK: Final = 2
+"""How many of them have strokes that still look like letters at twice the size."""
+
+_UPPER: Final = str.maketrans({" ": "  ", "█": "██", "▀": "██", "▄": "  ", "▌": "█ ", "▐": " █"})
+_LOWER: Final = str.maketrans({" ": "  ", "█": "██", "▀": "  ", "▄": "██", "▌": "█ ", "▐": " █"})
+"""What each block of the fonts becomes at twice the size, in the upper line of two and in the lower one."""
+
 _STYLES: Final = {
     Standing.UNKNOWN: "warning",
     Standing.FREE: "good",
@@ -48,6 +55,9 @@ _EXPLAINED: Final = (
 )
 """What no line above the page gives the reason for."""
 
+_CACHED: Final = 64
+"""Texts in big letters that are kept."""
+
 _WORD_AND_WORDS: Final = 2
 """Lines if not even the word alone fits in big letters."""
 
@@ -63,7 +73,9 @@ def glance(view: View, now: datetime, columns: int, rows: int) -> list[StyledLin
     gap: list[StyledLine] = [[]]
     figures: Sequence[str] = [amount]
     if amount != UNKNOWN:
-        figures = _big(amount, columns, rows - _BELOW - 1)
+        # What the account may do needs its room as well.
+        room = rows - _BELOW - 1
+        figures = _big(amount, columns, min(room, max(_FONTS[0].height, room // 2)))
         if len(figures) == 1:
             figures, gap = _big(amount, columns, rows - _BELOW), []
     lines: list[StyledLine] = [[("dim", name)]]
@@ -118,14 +130,22 @@ def _standing(row: AccountRow, now: datetime, columns: int, rows: int) -> list[S
 
 def _big(text: str, columns: int, rows: int) -> Sequence[str]:
     """Return ``text`` in the largest letters that fit; the text itself if none do."""
-    for font in range(len(_FONTS)):
-        lines = _lines(text, font)
+    fonts = range(len(_FONTS))
+    sizes = [_doubled(text, font) for font in fonts[:_THICK]]
+    sizes += [_lines(text, font) for font in fonts]
+    for lines in sizes:
         if len(lines) <= rows and text_width(lines[0]) <= columns:
             return lines
     return (text,)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=_CACHED)
+def _doubled(text: str, font: int) -> tuple[str, ...]:
+    lines = _lines(text, font)
+    return tuple([line.translate(half) for line in lines for half in (_UPPER, _LOWER)])
+
+
+@lru_cache(maxsize=_CACHED)
 def _lines(text: str, font: int) -> tuple[str, ...]:
     canvas = urwid.BigText(text, _FONTS[font]).render(())
     return tuple(line.decode() for line in canvas.text)

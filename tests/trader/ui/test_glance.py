@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
+from itertools import pairwise
 
 import urwid
 
@@ -24,6 +25,29 @@ def big(text: str) -> set[str]:
     }
 
 
+def halved(rows: list[str]) -> list[str]:
+    """Return what is drawn in ``rows`` at half the size; a block that has no half is a question mark."""
+    lines = []
+    for upper, lower in pairwise(rows):
+        pairs = [
+            (upper[place : place + 2], lower[place : place + 2])
+            for place in range(0, len(upper) - 1, 2)
+        ]
+        lines.append("".join([_half(*pair) for pair in pairs]))
+    return lines
+
+
+def _half(upper: str, lower: str) -> str:
+    if upper == lower:
+        return {"  ": " ", "██": "█", "█ ": "▌", " █": "▐"}.get(upper, "?")
+    return {("██", "  "): "▀", ("  ", "██"): "▄"}.get((upper, lower), "?")
+
+
+def _has_lines_of(text: str, rows: list[str]) -> bool:
+    wanted = big(text)
+    return sum(row.strip() in wanted for row in rows) > 3
+
+
 class GlanceTests(PageTestCase):
     """Figures, limit and standing of an account."""
 
@@ -33,8 +57,14 @@ class GlanceTests(PageTestCase):
 
     def has_big(self, text: str, columns: int, rows: int) -> bool:
         """Return whether a text is shown in big letters."""
-        wanted = big(text)
-        return sum(line.strip() in wanted for line in self.rows(columns, rows)) > 3
+        shown = [row.ljust(columns) for row in self.rows(columns, rows)]
+        return _has_lines_of(text, shown) or self.has_doubled(text, columns, rows)
+
+    def has_doubled(self, text: str, columns: int, rows: int) -> bool:
+        """Return whether a text is shown in letters of twice the size."""
+        shown = [row.ljust(columns) for row in self.rows(columns, rows)]
+        # What is centered may begin at an odd column.
+        return any(_has_lines_of(text, halved([row[at:] for row in shown])) for at in (0, 1))
 
     def test_from_sixty_by_fourteen_on_the_pnl_is_big(self) -> None:
         self.receive("GatewayUserTrade", profitAndLoss=-363)
@@ -43,6 +73,17 @@ class GlanceTests(PageTestCase):
             self.assertIn("P&L of the day, before fees", self.shown(columns, rows))
             self.assertIn("Realized loss: $363.00 of $500.00, 73 %", self.shown(columns, rows))
         self.assertTrue(self.has_big("NEAR", 80, 24))
+
+    def test_on_a_large_screen_all_letters_have_twice_the_size(self) -> None:
+        self.receive("GatewayUserTrade", profitAndLoss=-363)
+        for columns, rows in ((120, 40), (200, 60)):
+            for text in ("-$363.00", "NEAR"):
+                self.assertTrue(self.has_doubled(text, columns, rows), (text, columns, rows))
+
+    def test_the_figures_leave_room_for_what_the_account_may_do(self) -> None:
+        self.receive("GatewayUserTrade", profitAndLoss=-1)
+        for rows in range(24, 61):
+            self.assertTrue(self.has_big("FREE", 80, rows), rows)
 
     def test_with_lines_about_a_lost_connection_above_it_the_pnl_is_still_big(self) -> None:
         self.receive("GatewayUserTrade", profitAndLoss=-363)
