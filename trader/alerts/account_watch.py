@@ -39,7 +39,7 @@ from trader.alerts.day_summary import (
 )
 from trader.alerts.limit_marks import LimitMarks
 from trader.model.formatting import until
-from trader.model.gauge_words import figure, usage_words
+from trader.model.gauge_words import figure, usage_words, whole_percent
 from trader.model.limit_usage import LimitUsage, can_be_neared, limit_usages
 from trader.model.summary import state_words
 from trader.model.view import Source, View, is_current
@@ -221,7 +221,7 @@ class AccountWatch:
 def _limit_fields(usage: LimitUsage) -> dict[str, str]:
     return {
         "limit": usage.name,
-        "percent": f"{(usage.share or ZERO) * 100:.0f}",
+        "percent": str(whole_percent(usage.share or ZERO)),
         "figures": usage_words(usage),
         "left": figure(usage.headroom, usage.unit),
     }

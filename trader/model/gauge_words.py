@@ -44,6 +44,11 @@ def distance_words(headroom: Decimal) -> str:
     return f"{dollars(abs(headroom))} {'above' if headroom >= 0 else 'below'}"
 
 
+def whole_percent(share: Decimal) -> int:
+    """Return a share in whole per cent; not more than is used, so that only a limit that is reached has 100."""
+    return int(share * 100)
+
+
 def _is_beyond_zero(usage: LimitUsage) -> bool:
     return usage.unit == "$" and usage.current is not None and to_cents(usage.current) < 0
 

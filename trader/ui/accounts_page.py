@@ -18,7 +18,7 @@ from trader.model.account_row import (
     Standing,
 )
 from trader.model.formatting import UNKNOWN, age, clock, money
-from trader.model.gauge_words import figure, usage_words
+from trader.model.gauge_words import figure, usage_words, whole_percent
 from trader.model.limit_usage import LimitUsage
 from trader.model.same import Same
 from trader.model.standing_words import standing_words
@@ -142,7 +142,7 @@ def _percent(row: AccountRow, _now: datetime, _width: int) -> Cell:
     share = row.share
     if row.nearest is None or share is None:
         return ("dim", UNKNOWN)
-    return (LEVEL_STYLES[row.nearest.level], f"{share * 100:.0f} %")
+    return (LEVEL_STYLES[row.nearest.level], f"{whole_percent(share)} %")
 
 
 def _limit(row: AccountRow, _now: datetime, _width: int) -> Cell:

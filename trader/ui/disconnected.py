@@ -59,7 +59,7 @@ def retry_seconds(view: View) -> int | None:
 
 def current_style(view: View, style: str) -> str:
     """Return ``style`` while the numbers are current, otherwise a dimmed one."""
-    return style if is_current(view) else "dim"
+    return style if is_current(view) and view.silent_for is None else "dim"
 
 
 def unknown_line(reason: str) -> StyledLine:

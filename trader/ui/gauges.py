@@ -7,7 +7,13 @@ from typing import Final
 
 from riskd.rules.builtin.maximum_loss import published_floor
 from trader.model.formatting import sentence, text_width
-from trader.model.gauge_words import current_words, figure, left_words, usage_words
+from trader.model.gauge_words import (
+    current_words,
+    figure,
+    left_words,
+    usage_words,
+    whole_percent,
+)
 from trader.model.limit_usage import Level, LimitUsage
 from trader.model.view import View, unknown_reason
 from trader.ui.disconnected import current_style
@@ -40,9 +46,6 @@ _FIGURES: Final = 24
 _WORDS: Final = 10
 """Columns of each cell."""
 
-_LEAST_SHARE: Final = Decimal("0.005")
-"""From here on the share is rounded to at least one per cent."""
-
 _FLOOR_LINES: Final = 3
 """Lines about a floor beside the tables."""
 
@@ -65,7 +68,7 @@ def gauge_line(view: View, usage: LimitUsage, width: int) -> StyledLine:
         room, least = width - text_width(state) - 1, _NAME if width >= _MIDDLE else _SHORT_NAME
         size = max(min(least, max(room, size)), min(size, room))
         return table_row([(*name, size), (style, state, max(1, width - size - 1))])
-    percent = (style, f"{usage.share * 100:.0f} %", -_PERCENT)
+    percent = (style, f"{whole_percent(usage.share)} %", -_PERCENT)
     words = _words(usage)
     if width < _NARROW:
         return table_row(_narrow_cells(usage, percent, style, bar(usage.share, _SHORT_BAR), width))
@@ -98,7 +101,7 @@ def gauge_lines(view: View, usage: LimitUsage, width: int) -> list[StyledLine]:
     else:
         below, is_warned = _words(usage), usage.level not in _UNWARNED
         is_whole = not is_warned or _PERCENT + size + text_width(below) + 2 <= width
-        percent = (style, f"{usage.share * 100:.0f} %", -_PERCENT)
+        percent = (style, f"{whole_percent(usage.share)} %", -_PERCENT)
         room = width - _PERCENT - 2
         cells = [percent, (style, usage.name, min(size, room))]
         if size + _SHORT_BAR + 1 <= room:
@@ -141,7 +144,7 @@ def _wide_cells(
         words, end = usage.level.value, f"{left}, {words}"
     return [
         (style, bar(share, bar_width), bar_width),
-        (style, f"{share * 100:.0f} %", -_PERCENT),
+        (style, f"{whole_percent(share)} %", -_PERCENT),
         (style, figures, _FIGURES),
         (style, words, _WORDS),
         *([("dim", end, width - 80)] if width >= _WIDE else []),
@@ -183,6 +186,6 @@ def bar(share: Decimal, width: int) -> str:
     """Return the used share of a limit as a bar, full only from the limit on."""
     used = min(width, int(share * width))
     # The least use that is not 0 per cent is visible.
-    if share >= _LEAST_SHARE:
+    if whole_percent(share):
         used = max(1, used)
     return "█" * used + "░" * (width - used)

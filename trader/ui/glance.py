@@ -14,7 +14,7 @@ import urwid
 
 from trader.model.account_row import AccountRow, Standing, account_row
 from trader.model.formatting import UNKNOWN, money, sentence, text_width
-from trader.model.gauge_words import usage_words
+from trader.model.gauge_words import usage_words, whole_percent
 from trader.model.standing_words import standing_words
 from trader.model.view import View
 from trader.ui.disconnected import current_style
@@ -102,7 +102,7 @@ def _limit(view: View, row: AccountRow, columns: int) -> list[StyledLine]:
     if usage is None or usage.share is None:
         return [[("dim", f"Nearest limit {UNKNOWN} {no_limits_reason(view)}")], []]
     style = current_style(view, LEVEL_STYLES[usage.level])
-    words = f"{sentence(usage.name)}: {usage_words(usage)}, {usage.share * 100:.0f} %"
+    words = f"{sentence(usage.name)}: {usage_words(usage)}, {whole_percent(usage.share)} %"
     return [fit([(style, words)], columns), [(style, bar(usage.share, columns))]]
 
 

@@ -316,6 +316,14 @@ class SilentTests(PageTestCase):
         self.lose()
         self.assertNotIn("SILENT", self.rows()[0])
 
+    def test_the_numbers_of_a_silent_daemon_are_dimmed(self) -> None:
+        self.fill()
+        numbers = ("-$1,234.50", "21000.50", "20990.25")
+        self.assertNotIn("dim", {self.style_of(number) for number in numbers})
+        self.silent_for = 6.2
+        for number in numbers:
+            self.assertEqual(self.styles_of(number), {"dim"}, number)
+
 
 class AddressTests(ScreenTestCase):
     """Where no daemon was found."""

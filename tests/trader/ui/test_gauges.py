@@ -51,12 +51,18 @@ class GaugeLineTests(PageTestCase):
         self.assertIn("$18.00 over", self.shown(120, 40))
 
     def test_a_bar_of_no_per_cent_is_empty(self) -> None:
-        for loss, percent, begin in ((2, "0 %", "░"), (3, "1 %", "█"), (30, "6 %", "█")):
+        for loss, percent, begin in ((4, "0 %", "░"), (5, "1 %", "█"), (30, "6 %", "█")):
             self.setUp()
             self.receive("GatewayUserTrade", profitAndLoss=-loss)
             row = self.row("realized loss")
             self.assertIn(f" {percent} ", row)
             self.assertTrue(row.partition("realized loss ")[2].lstrip().startswith(begin), row)
+
+    def test_only_a_limit_that_is_reached_has_a_hundred_per_cent(self) -> None:
+        for loss, percent in (("499.99", "99 %"), ("500", "100 %"), ("349.99", "69 %")):
+            self.setUp()
+            self.receive("GatewayUserTrade", profitAndLoss=-Decimal(loss))
+            self.assertIn(f" {percent} ", self.row("realized loss"))
 
     def test_a_last_known_limit_is_dimmed(self) -> None:
         self.receive("GatewayUserTrade", profitAndLoss=-350)

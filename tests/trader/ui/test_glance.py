@@ -71,7 +71,7 @@ class GlanceTests(PageTestCase):
         for columns, rows in ((60, 14), (80, 24), (120, 40), (200, 60)):
             self.assertTrue(self.has_big("-$363.00", columns, rows), (columns, rows))
             self.assertIn("P&L of the day, before fees", self.shown(columns, rows))
-            self.assertIn("Realized loss: $363.00 of $500.00, 73 %", self.shown(columns, rows))
+            self.assertIn("Realized loss: $363.00 of $500.00, 72 %", self.shown(columns, rows))
         self.assertTrue(self.has_big("NEAR", 80, 24))
 
     def test_on_a_large_screen_all_letters_have_twice_the_size(self) -> None:
