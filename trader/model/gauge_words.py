@@ -45,7 +45,7 @@ def distance_words(headroom: Decimal) -> str:
 
 
 def whole_percent(share: Decimal) -> int:
-    """Return a share in whole per cent; not more than is used, so that only a limit that is reached has 100."""
+    """Return a share in whole per cent; only a limit that is reached has 100."""
     return int(share * 100)
 
 
