@@ -8,9 +8,18 @@ from decimal import Decimal
 from itertools import islice
 from typing import Final
 
+from riskd.model.account import AccountState
 from riskd.model.equity import net_pnl
-from riskd.model.events import GatewayUserPosition, MarketQuote, OrderSide, OrderType, PositionType
+from riskd.model.events import (
+    GatewayUserOrder,
+    GatewayUserPosition,
+    MarketQuote,
+    OrderSide,
+    OrderType,
+    PositionType,
+)
 from riskd.model.formatting import contract_name
+from riskd.model.lockouts import is_exit
 from trader.model.day_trades import latest_trade
 from trader.model.formatting import UNKNOWN, age, clock, countdown, money, price
 from trader.model.limit_usage import unknown_open_pnl
@@ -46,6 +55,9 @@ _NOT_CONNECTED: Final = "not connected yet; twistd -n riskd starts the daemon"
 
 _WIDE: Final = 80
 """Columns from which on there is room for every figure of a row."""
+
+_TERMS: Final = 38
+"""Columns for the type and the prices of an order, at least."""
 
 _P_AND_L: Final = 20
 _STOP: Final = 9
@@ -209,12 +221,14 @@ def _stopped(view: View, position: GatewayUserPosition) -> int:
 
 
 def orders(view: View, now: datetime, width: int) -> list[StyledLine]:
-    """Return the working orders."""
+    """Return the working orders; where there is room, with whether each is an exit or an entry."""
     account, working = view.account, view.account.working_orders
     # The end of an order is a change of this panel, too.
     moments = [*(order.updated_at for order in working), *account.final_orders.values()]
     name = f"Working orders {broker_count(view, len(working))}"
     strong, text = current_style(view, "strong"), current_style(view, "text")
+    # Without the state file, positions from before the connection are not known.
+    has_effect = width >= _WIDE and view.events_only_since is None
     return [
         panel_title(name, width, data_age(view, moments, now)),
         *(
@@ -226,13 +240,24 @@ def orders(view: View, now: datetime, width: int) -> list[StyledLine]:
                     (
                         text,
                         f"{order_type_name(order.type)} {order_prices(order, account)}",
-                        max(38, width - 30),
+                        max(_TERMS, width - 36),
                     ),
+                    *([("dim", _effect(account, order), 5)] if has_effect else []),
                 ]
             )
             for order in working
         ),
     ]
+
+
+def _effect(account: AccountState, order: GatewayUserOrder) -> str:
+    """Return ``exit`` for an order that would only close contracts.
+
+    A stop that is left of a closed position is an entry, as one for more contracts than are held.
+    """
+    held = account.positions.get(order.contract_id)
+    is_whole = held is not None and order.size <= held.size
+    return "exit" if is_whole and is_exit(account, order) else "entry"
 
 
 def quotes(view: View, now: datetime, width: int) -> list[StyledLine]:

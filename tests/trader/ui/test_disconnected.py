@@ -126,7 +126,7 @@ class LastKnownTests(ScreenTestCase):
         self.assertEqual(
             self.row("MNQU5", "avg"), "MNQU5 Long 3 avg 21000.50 last 21001.00 +$3.00 NO STOP"
         )
-        self.assertEqual(self.row("MNQU5", "Buy"), "MNQU5 Buy 2 limit 21000.00")
+        self.assertEqual(self.row("MNQU5", "Buy"), "MNQU5 Buy 2 limit 21000.00 entry")
         self.assertIn("bid 21000.25 ask 21000.50 last 21001.00", self.row("MNQU5", "bid"))
         enforced = clock(BEGIN - timedelta(seconds=5))
         self.assertTrue(self.row("ENFORCED").startswith(f"{enforced} ENFORCED: close positions"))

@@ -312,11 +312,37 @@ class OrderTests(ScreenTestCase):
         self.assertEqual(
             self.panel(),
             [
-                "MNQU5 Buy 2 limit 21000.00",
-                "MNQU5 Sell 10 stop 20990.25",
-                "MNQU5 Sell 1 market",
+                "MNQU5 Buy 2 limit 21000.00 entry",
+                "MNQU5 Sell 10 stop 20990.25 entry",
+                "MNQU5 Sell 1 market entry",
             ],
         )
+
+    def test_an_order_that_only_closes_contracts_is_an_exit(self) -> None:
+        self.receive("GatewayUserPosition", contractId=MNQ, type=1, size=3)
+        stop = {"type": 3, "limitPrice": None, "stopPrice": 20990}
+        self.receive("GatewayUserOrder", id=1, side=2, size=3, **stop)
+        self.receive("GatewayUserOrder", id=2, side=2, size=4, **stop)
+        self.receive("GatewayUserOrder", id=3, side=1, size=1, **stop)
+        self.receive("GatewayUserOrder", id=4, side=2, size=1, contractId=MES, **stop)
+        self.assertEqual(
+            [row.rpartition(" ")[2] for row in self.panel()], ["exit", "entry", "entry", "entry"]
+        )
+
+    def test_a_stop_that_is_left_of_a_closed_position_is_an_entry(self) -> None:
+        self.receive("GatewayUserPosition", contractId=MNQ, type=1, size=1)
+        stop = {"type": 3, "limitPrice": None, "stopPrice": 20990}
+        self.receive("GatewayUserOrder", side=2, size=1, **stop)
+        self.assertEqual(self.panel(), ["MNQU5 Sell 1 stop 20990.00 exit"])
+        self.receive("GatewayUserPosition", contractId=MNQ, type=1, size=0)
+        self.assertEqual(self.panel(), ["MNQU5 Sell 1 stop 20990.00 entry"])
+
+    def test_without_the_positions_of_before_the_connection_it_is_neither(self) -> None:
+        self.lose()
+        self.file.fail("no last known state")
+        self.connect()
+        self.receive("GatewayUserOrder", side=2, size=1, limitPrice=21000)
+        self.assertEqual(self.panel(), ["MNQU5 Sell 1 limit 21000.00"])
 
     def test_an_order_that_ended_leaves_the_table(self) -> None:
         for number, state in ((1, 2), (2, 3), (3, 4)):
