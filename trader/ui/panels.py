@@ -221,7 +221,7 @@ def _stopped(view: View, position: GatewayUserPosition) -> int:
 
 
 def orders(view: View, now: datetime, width: int) -> list[StyledLine]:
-    """Return the working orders; where there is room, with whether each is an exit or an entry."""
+    """Return the working orders; on a wide screen each is an exit or an entry."""
     account, working = view.account, view.account.working_orders
     # The end of an order is a change of this panel, too.
     moments = [*(order.updated_at for order in working), *account.final_orders.values()]
