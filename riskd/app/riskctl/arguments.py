@@ -54,11 +54,19 @@ def make_parser(now: datetime | None = None) -> argparse.ArgumentParser:
         help="riskd's state directory (default: that of the riskd that runs)",
     )
     account = argparse.ArgumentParser(add_help=False)
-    account.add_argument("account", type=_account, metavar="ACCOUNT")
+    account.add_argument(
+        "account", type=_account, metavar="ACCOUNT", help="the broker's number of the account"
+    )
     json = argparse.ArgumentParser(add_help=False)
     json.add_argument("--json", action="store_true", help="as one JSON object")
     reason = argparse.ArgumentParser(add_help=False)
-    reason.add_argument("--reason", type=_reason, required=True, metavar="TEXT")
+    reason.add_argument(
+        "--reason",
+        type=_reason,
+        required=True,
+        metavar="TEXT",
+        help="why, for the journal; consoles show that of a lock",
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     commands.add_parser(
@@ -107,9 +115,15 @@ def make_parser(now: datetime | None = None) -> argparse.ArgumentParser:
         parents=[begin],
     )
     form = journal.add_mutually_exclusive_group()
-    form.add_argument("--csv", dest="format", action="store_const", const=_tables("journal_csv"))
     form.add_argument(
-        "--jsonl", dest="format", action="store_const", const=_tables("journal_json_lines")
+        "--csv", dest="format", action="store_const", const=_tables("journal_csv"), help="as CSV"
+    )
+    form.add_argument(
+        "--jsonl",
+        dest="format",
+        action="store_const",
+        const=_tables("journal_json_lines"),
+        help="as one JSON object per line",
     )
     journal.set_defaults(
         run=_offline("show_journaled"),
@@ -124,7 +138,11 @@ def make_parser(now: datetime | None = None) -> argparse.ArgumentParser:
     ):
         history = commands.add_parser(name, help=f"show {what}", parents=[begin])
         history.add_argument(
-            "--csv", dest="format", action="store_const", const=_tables(f"{name}_csv")
+            "--csv",
+            dest="format",
+            action="store_const",
+            const=_tables(f"{name}_csv"),
+            help="as CSV, with plain numbers",
         )
         history.set_defaults(
             run=_offline("show_journaled"), read=read, table=_tables(f"{name}_table")
@@ -140,7 +158,13 @@ def make_parser(now: datetime | None = None) -> argparse.ArgumentParser:
     withdraw = commands.add_parser(
         "withdraw", help="withdraw an unlock that waits by a commitment", parents=[account]
     )
-    withdraw.add_argument("--reason", type=_reason, default="Withdrawn by hand", metavar="TEXT")
+    withdraw.add_argument(
+        "--reason",
+        type=_reason,
+        default="Withdrawn by hand",
+        metavar="TEXT",
+        help="why, for the journal (default: Withdrawn by hand)",
+    )
     withdraw.set_defaults(run=_online("run"), ask=_online("withdraw"), is_change=True)
 
     lock = commands.add_parser(
@@ -167,7 +191,13 @@ def make_parser(now: datetime | None = None) -> argparse.ArgumentParser:
     flatten = commands.add_parser(
         "flatten", help="close all positions and cancel all orders", parents=[account]
     )
-    flatten.add_argument("--reason", type=_reason, default="Flattened by hand", metavar="TEXT")
+    flatten.add_argument(
+        "--reason",
+        type=_reason,
+        default="Flattened by hand",
+        metavar="TEXT",
+        help="why, for the journal and the consoles (default: Flattened by hand)",
+    )
     flatten.set_defaults(run=_online("run"), ask=_online("flatten"), is_change=True)
 
     floor = commands.add_parser(
@@ -239,7 +269,7 @@ def _add_first_steps(commands: Any, json: argparse.ArgumentParser) -> None:
         "--key-file",
         type=Path,
         metavar="FILE",
-        help="file with the API key, of mode 0600; without it, the key is that of RISKD_API_KEY or typed",
+        help="file with the API key, of mode 0600; without it, the key is that of systemd or RISKD_API_KEY, or typed",
     )
     init.add_argument(
         "--rest-url", metavar="URL", help="the broker's API (default: https://api.topstepx.com)"
@@ -280,7 +310,9 @@ def _add_first_steps(commands: Any, json: argparse.ArgumentParser) -> None:
     doctor.set_defaults(run=Later("riskd.app.riskctl.doctor.examination", "run"))
 
     check = commands.add_parser("check-config", help="check a configuration for mistakes")
-    check.add_argument("file", type=Path, metavar="FILE")
+    check.add_argument(
+        "file", type=Path, metavar="FILE", help="a configuration, such as riskd.toml"
+    )
     check.set_defaults(run=Later("riskd.app.riskctl.check_config", "check_config"))
 
     presets = commands.add_parser(
