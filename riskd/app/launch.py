@@ -1,4 +1,4 @@
-"""What both twistd programs share: options, refusals, settings, signals, log."""
+"""What the twistd programs share: options, refusals, settings, signals, log."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from riskd.model.events import Status
 from riskd.model.reduce_only import reduce_only_stage
 from trader.model.account_row import AccountList
 from trader.model.view import View
@@ -38,5 +39,12 @@ def title_of_all(listed: AccountList) -> str:
 
 
 def _source(view: View) -> list[str]:
-    """Return where the figures come from; nothing while they are live."""
-    return [] if view.is_live else [text.strip() for _, text in source_badges(view)[:1]]
+    """Return where the figures come from, or what is wrong; nothing if all is well."""
+    if not view.is_live:
+        return [text.strip() for _, text in source_badges(view)[:1]]
+    if view.silent_for is not None:
+        # Without the seconds, which would change the title each second.
+        return ["SILENT"]
+    if view.daemon is None or view.daemon.status is Status.RUNNING:
+        return []
+    return [view.daemon.status]
