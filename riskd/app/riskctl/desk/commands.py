@@ -51,7 +51,7 @@ def init(options: argparse.Namespace) -> int:
     _say(
         f"On the relay's machine, with a copy of {path / 'relay'}, start the relay in that directory:"
     )
-    _say("    twistd -n riskd-relay --config desk.toml")
+    _say("    twistd -n --pidfile= riskd-relay --config desk.toml")
     for trader in register.traders:
         _say_trader(path, trader)
     return 0
@@ -103,7 +103,7 @@ def _say_trader(path: Path, trader: str) -> None:
     _say(
         f"On {trader}'s machine, with a copy of {path / 'traders' / trader}, start the uplink in that directory:"
     )
-    _say("    twistd -n riskd-uplink --config desk.toml")
+    _say("    twistd -n --pidfile= riskd-uplink --config desk.toml")
 
 
 def _program(found: Path | None) -> str:

@@ -65,7 +65,7 @@ def program_text(desk: str, servers: Sequence[Server], name: str, *, is_trader: 
     )
     instance = f"instance = {_q(name)}\n" if is_trader else ""
     return (
-        f"# {who}, by riskctl desk: twistd -n {program} --config {PROGRAM_CONFIGURATION}\n"
+        f"# {who}, by riskctl desk: twistd -n --pidfile= {program} --config {PROGRAM_CONFIGURATION}\n"
         f"desk = {_q(desk)}\n"
         f"{instance}"
         f"servers = [{', '.join(_q(each.url) for each in servers)}]\n"
