@@ -180,8 +180,8 @@ class InitTests(DeskTestCase):
             f"{self.path} is written: the desk alpha with 1 server, its relay and 1 trader.",
             "nats-server is not installed here. The server's machine needs version 2.10.21 or newer",
             "nats-server -c nats-server.conf",
-            "twistd -n riskd-relay --config desk.toml",
-            "twistd -n riskd-uplink --config desk.toml",
+            "twistd -n --pidfile= riskd-relay --config desk.toml",
+            "twistd -n --pidfile= riskd-uplink --config desk.toml",
         ):
             self.assertIn(words, self.output)
 
