@@ -833,6 +833,7 @@ class Course:
                     self.prices[contract_id] += steps * STEP[contract_id]
                     self.quote(contract_id)
             self.checks.check_exposure()
+            self.checks.check_known(self.daemon.held, self.held_and_working()[0])
 
     def look(self) -> None:
         self.note_trouble()

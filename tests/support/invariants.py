@@ -7,7 +7,7 @@ may stay that a rule forbids is counted only while the broker answers.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime, timedelta
 
 from riskd.gateway.fields import Payload
@@ -62,6 +62,20 @@ BAD_QUOTES = frozenset(
     }
 )
 
+SOON_KNOWN = frozenset(
+    {
+        *("doubled_events", "late_events", "late_seconds", "swapped_events"),
+        *("events_without_stamp", "searches_without_stamp", "ends_stamped_early"),
+        *("searches_trail_seconds", "position_delay_seconds", "opening_half_again"),
+        *("amended_trades", "voided_trades", "correction_seconds"),
+        *(BAD_QUOTES | IN_TIME - UNANSWERED),
+    }
+)
+"""The faults that riskd makes up for by asking the broker within a round of reconciliation or two."""
+
+LATE_SECONDS = 5.0
+"""The longest that an event is late."""
+
 LADDER_SECONDS = 5 + 5 + 4
 """The longest wait between two tries, one round of reconciliation, and the first tries."""
 
@@ -111,6 +125,7 @@ class Invariants:
     :ivar lost_at: when events may have been lost last, in the oracle's seconds.
     :ivar late_at: when riskd may have known something late.
     :ivar hidden_at: when something may have kept riskd for long from knowing what has happened.
+    :ivar blind_at: when something other than the order of news may have kept it from that.
     :ivar is_flattening: whether an operator's flatten is not announced as done; it goes on while a trader trades.
     :ivar is_unlocking: whether an operator is ending all locks.
     """
@@ -143,7 +158,10 @@ class Invariants:
         self._announced: Counter[str] = Counter()
         self._forbidden_since: float | None = None
         self.lost_at = self.late_at = self._unanswered_at = self._bad_quotes_at = NEVER
-        self.hidden_at = NEVER
+        self.hidden_at = self.blind_at = NEVER
+        # What the exchange has and what riskd knows, where these differ, and since when.
+        self._differing: object = None
+        self._differs_since = NEVER
         self._refused_at = self._silent_at = self._error_at = NEVER
 
     @property
@@ -165,6 +183,8 @@ class Invariants:
             self.late_at = now
         if not IN_TIME.issuperset(faults):
             self.hidden_at = now
+        if not SOON_KNOWN.issuperset(faults) or late:
+            self.blind_at = now
         if not BAD_QUOTES.isdisjoint(faults):
             self._bad_quotes_at = now
         if "lost_events" in faults:
@@ -274,6 +294,20 @@ class Invariants:
             is_right = price == order.get("stopPrice") and changes["size"] <= order["size"]
             self.check_sound(order["contractId"])
         self.check(is_right, "modified", order, changes)
+
+    def check_known(self, held: Mapping[str, int], known: Mapping[str, int]) -> None:
+        """Check that riskd does not take something else for held for longer than its questions take.
+
+        :param held: the contracts that the exchange has, by contract id.
+        :param known: those that riskd knows.
+        """
+        now, differing = self.seconds, (held, known)
+        is_blind = now - self.blind_at < SETTLING_SECONDS
+        if is_blind or held == known or differing != self._differing:
+            self._differing, self._differs_since = differing, now
+            return
+        longest = LADDER_SECONDS + LATE_SECONDS
+        self.check(now - self._differs_since <= longest, "taken for held", held, known)
 
     def check_exposure(self) -> None:
         """Check that nothing stays for longer than the ladder that a rule or a lock forbids."""
