@@ -7,7 +7,6 @@ the rules that the trader wrote down.  All mistakes are reported at once, each w
 from __future__ import annotations
 
 import importlib.resources
-import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import time
 from pathlib import Path
@@ -19,7 +18,7 @@ import msgspec
 from riskd.config.presets import Preset, parse_preset, preset_names, preset_text
 from riskd.config.settings import AccountSettings, CommonSettings, Settings
 from riskd.config.toml import WRONG, ConfigError, KeyPath, TableReader, nearest, read_text
-from riskd.config.values import as_toml
+from riskd.config.values import as_toml, toml_string
 from riskd.host.users import current_user, owner_of
 from riskd.model.trading_day import ResetSchedule
 from riskd.rules.evaluation import RuleInForce
@@ -209,15 +208,10 @@ class _Files:
     def tables(self) -> str:
         """Tables that contain the files that were read, as TOML."""
         return "".join(
-            f"\n[files.{_quoted(name)}]\n{key} = {_quoted(value)}\n"
+            f"\n[files.{toml_string(name)}]\n{key} = {toml_string(value)}\n"
             for name, file in self._more.items()
             for key, value in (("problem" if file.problem else "text", file.problem or file.text),)
         )
-
-
-def _quoted(text: str) -> str:
-    """Return ``text`` as a basic string of TOML: one of JSON, with its DEL escaped."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _account_settings(

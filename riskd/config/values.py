@@ -196,6 +196,11 @@ def as_toml(value: Any) -> str:
     return text
 
 
+def toml_string(text: str) -> str:
+    """Return ``text`` as a basic string of TOML: one of JSON, with its DEL escaped."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
 def shown(value: Any) -> str:
     """Return ``value`` much as TOML writes it, on one line of up to 60 characters."""
     match value:

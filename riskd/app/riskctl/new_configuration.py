@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from riskd.app.riskctl.broker_visit import LoginAccount
 from riskd.config.settings import GatewaySettings
+from riskd.config.values import toml_string
 from riskd.host.errors import UserError
 
 _DEFAULTS: Final = GatewaySettings()
@@ -59,12 +59,12 @@ def configuration(
     :param preset: the name of a preset; empty for none.
     """
     urls = [
-        f"{name} = {_quoted(getattr(gateway, name))}\n"
+        f"{name} = {toml_string(getattr(gateway, name))}\n"
         for name in ("rest_url", "user_hub_url", "market_hub_url")
         if getattr(gateway, name) != getattr(_DEFAULTS, name)
     ]
     key_file = (
-        f"key_file = {_quoted(gateway.key_file)}\n"
+        f"key_file = {toml_string(gateway.key_file)}\n"
         if gateway.key_file
         else "# No key_file: riskd takes the key from systemd or from RISKD_API_KEY, see docs/topstepx.md.\n"
     )
@@ -73,7 +73,7 @@ def configuration(
         "# A dry run: riskd reports what it would do, and does nothing.  Set it to true when the reports are\n"
         "# what you want, and restart riskd.\n"
         "enforce = false\n\n"
-        f'[gateway]\nkind = "projectx"\nuser_name = {_quoted(gateway.user_name)}\n'
+        f'[gateway]\nkind = "projectx"\nuser_name = {toml_string(gateway.user_name)}\n'
         f"{key_file}{''.join(urls)}"
         f"{_LIMITS}{'' if preset else _WITHOUT_PRESET}"
         f"{''.join(_account(each, preset) for each in accounts)}"
@@ -84,14 +84,9 @@ def _account(found: LoginAccount, preset: str) -> str:
     name = found.account.name[:_MAX_NAME]
     return (
         f"\n[[accounts]]\nid = {found.id}\n"
-        + (f"name = {_quoted(name)}\n" if name else "")
-        + (f"preset = {_quoted(preset)}\n" if preset else "")
+        + (f"name = {toml_string(name)}\n" if name else "")
+        + (f"preset = {toml_string(preset)}\n" if preset else "")
     )
-
-
-def _quoted(text: str) -> str:
-    """Return ``text`` as a basic string of TOML: one of JSON, with its DEL escaped."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def write_new(path: Path, text: str, mode: int) -> None:
