@@ -49,11 +49,6 @@ class GuardWatch:
         self._is_connected = self._was_connected = self._is_gone = False
         self._errors: deque[str] = deque(maxlen=_REMEMBERED)
 
-    @property
-    def has_error(self) -> bool:
-        """Whether the last status of the daemon is an error."""
-        return bool(self._errors)
-
     def connection(
         self, daemon: DaemonStatus | None, *, is_connected: bool, reason: str = ""
     ) -> None:
