@@ -43,7 +43,7 @@ def check_regular(path: Path) -> os.stat_result:
     return _checked(path, path.lstat())
 
 
-def open_regular(path: Path, flags: int = os.O_RDONLY, mode: int = 0o600) -> int:
+def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
     """Return a descriptor of the regular file at ``path``; wait for nothing.
 
     :param flags: as for :func:`os.open`; with ``O_CREAT`` the file may be missing.
@@ -57,7 +57,7 @@ def open_regular(path: Path, flags: int = os.O_RDONLY, mode: int = 0o600) -> int
         if not flags & os.O_CREAT:
             raise
     try:
-        descriptor = os.open(path, flags | _NEVER_WAIT, mode)
+        descriptor = os.open(path, flags | _NEVER_WAIT, 0o600)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise UnsafeFileError(path, "it is a symbolic link") from None
