@@ -18,6 +18,7 @@ ANSWER_SECONDS: Final = 2.0
 """How long whatever listens on the port may take to answer."""
 
 _WHAT: Final = "port"
+_PROC: Final = Path("/proc")
 _LISTENING: Final = "0A"
 """A listening socket's state.  Source: proc_net(5), and TCP_LISTEN in the kernel."""
 
@@ -90,14 +91,14 @@ def _server(port: int) -> str:
         connection.close()
 
 
-def _listener(port: int, proc: Path = Path("/proc")) -> str:
+def _listener(port: int) -> str:
     """Return the name and id of the process that listens on a port, if readable.
 
     Those of another user's process cannot, except by root.  Source: proc_pid_fd(5) and proc_net(5).
     """
-    inodes = set(_inodes(port, proc))
+    inodes = set(_inodes(port))
     with suppress(OSError):
-        for process in proc.iterdir():
+        for process in _PROC.iterdir():
             if process.name.isdecimal() and inodes & set(_sockets(process)):
                 with suppress(OSError):
                     name = (process / "comm").read_text().strip()
@@ -105,11 +106,11 @@ def _listener(port: int, proc: Path = Path("/proc")) -> str:
     return ""
 
 
-def _inodes(port: int, proc: Path) -> Iterator[str]:
+def _inodes(port: int) -> Iterator[str]:
     """Yield the sockets that listen on a port."""
     for table in ("tcp", "tcp6"):
         with suppress(OSError):
-            for line in (proc / "net" / table).read_text().splitlines()[1:]:
+            for line in (_PROC / "net" / table).read_text().splitlines()[1:]:
                 words = line.split()
                 if words[3] == _LISTENING and int(words[1].rpartition(":")[2], 16) == port:
                     yield f"socket:[{words[9]}]"

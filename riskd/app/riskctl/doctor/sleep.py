@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from configparser import ConfigParser
 from configparser import Error as ConfigError
@@ -35,9 +34,7 @@ Run = Callable[[Sequence[str]], str | None]
 """Returns what a program writes; ``None`` if it is not there, or fails."""
 
 
-def check_sleep(
-    platform: str = sys.platform, root: Path = Path("/"), run: Run | None = None
-) -> Iterator[Finding]:
+def check_sleep(platform: str, root: Path, run: Run | None = None) -> Iterator[Finding]:
     """Yield what is to be said of sleep.
 
     :param platform: Python's name of the system.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -153,7 +152,7 @@ def _holder(lock: Path, locks: Path) -> int | None:
     return None
 
 
-def check_disk(path: Path, usage: Callable[[Path], Any] = shutil.disk_usage) -> Iterator[Finding]:
+def check_disk(path: Path, usage: Callable[[Path], Any]) -> Iterator[Finding]:
     """Yield what is to be said of the space on the disk of the state directory."""
     above = _nearest(path)
     free = usage(above).free
