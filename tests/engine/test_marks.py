@@ -111,11 +111,11 @@ class OldQuoteTests(MarksTestCase):
             daemon.move(MNQ, price)
             self.assertEqual(self.price(MNQ), Decimal(price))
 
-    def advance_without_quotes(self, price: str, contract_id: str = MNQ) -> None:
+    def advance_without_quotes(self, price: str) -> None:
         """Let the market move while no quote arrives."""
         receive_quote = self.daemon.engine.receive_quote
         self.daemon.engine.receive_quote = lambda _quote: None
-        self.daemon.move(contract_id, price)
+        self.daemon.move(MNQ, price)
         self.daemon.engine.receive_quote = receive_quote
 
     def test_contracts_are_added_before_the_quotes_that_led_to_it(self) -> None:

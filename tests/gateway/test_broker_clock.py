@@ -183,8 +183,8 @@ class ReportTests(SynchronousTestCase):
         self.clocks = Clocks(wall_ahead=-7.0)
         self.report_often()
 
-    def report_often(self, times: int = 20) -> None:
-        for _ in range(times):
+    def report_often(self) -> None:
+        for _ in range(20):
             self.clocks.wait(0.97)
             self.clocks.report(round_trip=0.1)
 

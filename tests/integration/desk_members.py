@@ -82,9 +82,7 @@ def servers_of(directory: Path) -> list[str]:
 
 
 @asynccontextmanager
-async def member(
-    directory: Path, context: ssl.SSLContext | None = None, server: int = 0
-) -> AsyncIterator[Member]:
+async def member(directory: Path, server: int = 0) -> AsyncIterator[Member]:
     """Connect with the files in a directory; each error is noted."""
     refused: list[str] = []
 
@@ -93,7 +91,7 @@ async def member(
 
     client = await nats.connect(
         servers_of(directory)[server],
-        tls=context or context_of(directory),
+        tls=context_of(directory),
         tls_handshake_first=True,
         inbox_prefix=inbox_prefix(directory.name),
         allow_reconnect=False,

@@ -15,7 +15,7 @@ from riskd.testing import DaemonHarness
 from tests.support.pseudo_terminal import CONTROLLED, PseudoTerminal
 from tests.support.waiting import DEADLINE_SECONDS, wait_until
 
-ENTERED, LEFT = b"\x1b[?1049h", b"\x1b[?1049l"
+ENTERED = b"\x1b[?1049h"
 
 
 def is_stopped(process: subprocess.Popen[bytes]) -> bool:

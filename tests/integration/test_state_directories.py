@@ -66,8 +66,8 @@ class Machine:
     def start_paper(self, *arguments: str, port: int = 0) -> Twistd:
         return self._start("--port", str(port), "--practice-seed", "3", *arguments)
 
-    def start_real(self, *arguments: str, port: int = 0) -> Twistd:
-        return self._start("--port", str(port), "--config", self._config, *arguments)
+    def start_real(self) -> Twistd:
+        return self._start("--port", "0", "--config", self._config)
 
     def refusal(self, *arguments: str) -> str:
         """Start riskd, which must end with one line and without a traceback; return the line."""

@@ -61,8 +61,8 @@ class OutboxTestCase(StoreTestCase):
     def acknowledge(self, seq: int) -> None:
         write_acknowledged(self.directory, "alpha anna", Number(EPOCH, seq))
 
-    def kept(self, after: Number = BEGIN) -> list[OutboxEvent]:
-        return read_outbox(self.directory, after, 1_000_000)
+    def kept(self) -> list[OutboxEvent]:
+        return read_outbox(self.directory, BEGIN, 1_000_000)
 
     def kept_numbers(self) -> list[Number]:
         return [event.number for event in self.kept()]

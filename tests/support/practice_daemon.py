@@ -60,7 +60,6 @@ class PracticeDaemon:
         config: str = "",
         *,
         now: datetime = MONDAY_NOON,
-        directory: Path | None = None,
         wall_ahead: float = 0.0,
     ) -> None:
         self.clock = self.make_clock()
@@ -68,7 +67,7 @@ class PracticeDaemon:
         # The last answer of broker_time(), and the clock's seconds then.
         self._shown_at, self._shown = 0.0, now
         self.wall_ahead = timedelta(seconds=wall_ahead)
-        self.directory = directory or Path(tempfile.mkdtemp(prefix="riskd-"))
+        self.directory = Path(tempfile.mkdtemp(prefix="riskd-"))
         self.settings = self.read_settings(config)
         self.gateway = PracticeGateway(
             self.clock,
@@ -181,11 +180,6 @@ class PracticeDaemon:
         while seconds > 0:
             self.clock.advance(min(step, seconds))
             seconds -= step
-
-    @property
-    def pipeline(self) -> PayloadListener:
-        """Another name of ``payloads``."""
-        return self.payloads
 
     # What the daemon and the exchange know.
 

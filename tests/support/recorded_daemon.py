@@ -161,9 +161,9 @@ def settings_of(config: str) -> Settings:
     return parse_settings(config, "riskd.toml", CATALOGUE)
 
 
-def replayed(recording: bytes, name: str = "day.jsonl") -> tuple[Recording, list[RecordedTurn]]:
+def replayed(recording: bytes) -> tuple[Recording, list[RecordedTurn]]:
     """Replay a recording; return it and its turns."""
-    opened = Recording(io.BytesIO(recording), name)
+    opened = Recording(io.BytesIO(recording), "day.jsonl")
     return opened, list(replay(opened, CATALOGUE))
 
 

@@ -124,9 +124,9 @@ class ScreenTestCase(SessionTestCase):
         feed = next(index for index, (_, text) in enumerate(runs) if text == "Activity")
         return {style for style, text in runs[:feed] if number in text}
 
-    def style_of(self, text: str, columns: int = 80, rows: int = 24) -> Any:
+    def style_of(self, text: str) -> Any:
         """Return the style of the first run that contains ``text``."""
-        return next(style for style, run in self.styles(columns, rows) if text in run)
+        return next(style for style, run in self.styles() if text in run)
 
     def fill(self) -> None:
         """Connect, and receive something for every panel."""

@@ -270,12 +270,10 @@ class Decided(NamedTuple):
 class RulesUnderTest:
     """Evaluates the rules on simulated days, as the risk engine does on real ones.
 
-    :param spares_rules: whether a rule is not asked about quotes that cannot change what it returns.
     :ivar decided: all decisions, in order.
     """
 
-    def __init__(self, account: AccountSettings, *, spares_rules: bool = True) -> None:
-        self._spares_rules = spares_rules
+    def __init__(self, account: AccountSettings) -> None:
         self._rules = account.rules
         self._schedule = account.schedule
         self.state = AccountState(account_id=account.id)
@@ -312,7 +310,7 @@ class RulesUnderTest:
             held = after.positions.get(data.contract_id)
             if held is None or not held.size:
                 return
-            if self._spares_rules and self._spared.are_all(after, data, at):
+            if self._spared.are_all(after, data, at):
                 return
         self._evaluate(_KINDS[type(data)], at, data)
         if self._under_way and self._is_flattened():
@@ -387,7 +385,7 @@ class RulesUnderTest:
         assert self._day_ends is not None
         trigger = Trigger(kind=kind, now=now, next_reset=self._day_ends, subject=subject)
         checked, spared = self.state, frozenset[str]()
-        if self._spares_rules and isinstance(subject, MarketQuote):
+        if isinstance(subject, MarketQuote):
             spared = self._spared.slots(checked, subject, now)
         evaluation = evaluate(
             checked, self._rules, trigger, is_locked=locked, due=tuple(due), spared=spared

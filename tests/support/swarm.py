@@ -32,7 +32,7 @@ MOST_SECONDS = {
 
 
 def some_faults(
-    *, without: tuple[str, ...] = (), offset: float = 60.0, most: float = 0.5
+    *, without: tuple[str, ...] = (), offset: float = 60.0
 ) -> st.SearchStrategy[Faults]:
     """Return a strategy of settings with any subset of the faults.
 
@@ -40,10 +40,9 @@ def some_faults(
 
     :param without: names of faults that are never drawn.
     :param offset: the most seconds by which the exchange's clock is off, either way.
-    :param most: the highest chance.
     """
     fields: dict[str, st.SearchStrategy[Any]] = {
-        **{name: st.sampled_from((0.05, 0.2, most)) for name in CHANCES},
+        **{name: st.sampled_from((0.05, 0.2, 0.5)) for name in CHANCES},
         **{name: st.just(True) for name in SWITCHES},
         **{name: st.floats(0.0, longest) for name, longest in MOST_SECONDS.items()},
         "clock_offset_seconds": st.floats(-offset, offset),

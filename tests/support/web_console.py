@@ -6,15 +6,13 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from http.client import HTTPConnection, HTTPResponse
-from typing import Any, Final
+from typing import Any
 from urllib.parse import urlsplit
 
 import websocket
 
+from tests.support.pseudo_terminal import MAIN
 from tests.support.waiting import DEADLINE_SECONDS
-
-MAIN: Final = "import sys; from trader.cli.main import main; sys.exit(main())"
-"""A script that runs the console."""
 
 
 class WebConsole:

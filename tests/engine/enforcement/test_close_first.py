@@ -306,11 +306,11 @@ class LockedTests(CloseFirstTestCase):
 
     config = DAILY_LOSS
 
-    def enter_every_second(self, seconds: int, side: int = BUY) -> float:
+    def enter_every_second(self, seconds: int) -> float:
         """Return the longest time for which a position was held."""
         longest = 0.0
         for _ in range(seconds):
-            self.trade_directly(side, 1)
+            self.trade_directly(BUY, 1)
             held = 0.0
             for _step in range(20):
                 held += 0.05 if self.daemon.held else 0.0

@@ -36,8 +36,8 @@ BLOCKS = settings_of(Settings, blocked_symbols=["RTY"])
 CLOSED = Flatten(reason="RTY is blocked: 2 held", keep={RTY: 0})
 
 
-def rejection(number: int, side: str, size: int = 1) -> RejectOrder:
-    return RejectOrder(reason=f"RTY is blocked: order to {side} {size}", order_id=number)
+def rejection(number: int, side: str) -> RejectOrder:
+    return RejectOrder(reason=f"RTY is blocked: order to {side} 1", order_id=number)
 
 
 def entry(number: int, contract_id: str, side: OrderSide, size: int = 1) -> Event:

@@ -83,14 +83,13 @@ class Account:
         side: OrderSide = SELL,
         *,
         number: int = 7,
-        contract_id: str = ES,
         filled: int = 0,
         is_open: bool = True,
     ) -> tuple[Command, ...]:
         """Receive the state of a stop that the rule has asked for."""
         event = order(
             number,
-            contract_id,
+            ES,
             side,
             size,
             price=price,
@@ -102,11 +101,9 @@ class Account:
         return self.receive(event, seconds)
 
     def end_own(
-        self, seconds: float, end: OrderState = OrderState.CANCELED, number: int = 7
+        self, seconds: float, end: OrderState = OrderState.CANCELED
     ) -> tuple[Command, ...]:
-        data = msgspec.structs.replace(
-            self.state.orders[number], state=end, updated_at=at(seconds)
-        )
+        data = msgspec.structs.replace(self.state.orders[7], state=end, updated_at=at(seconds))
         return self.receive(Event(123, data), seconds)
 
     def _ask(self, asked_on: Trigger) -> tuple[Command, ...]:
