@@ -13,6 +13,7 @@ from riskd.journal.daemon_file import (
     remove_daemon,
 )
 from riskd.journal.ownership import Owner
+from tests.support.broker import observed
 from tests.support.state_directories import PAPER, StateHomeTestCase
 
 
@@ -61,7 +62,9 @@ class ServiceTests(StateHomeTestCase):
     def test_a_file_that_is_gone_is_no_problem_at_the_stop(self) -> None:
         self.service.startService()
         remove_daemon(self.home)
+        events = observed(self)
         self.service.stopService()
+        self.assertEqual(events, [])
 
     def test_the_host_is_one_that_reaches_the_daemon(self) -> None:
         for address, host in (

@@ -145,8 +145,11 @@ class ExampleTests(SynchronousTestCase):
     @in_one_runner
     def test_each_default_in_the_example_is_the_default(self) -> None:
         as_it_is = in_effect(parse(EXAMPLE))
+        lines = []
         for line, text in uncommented(DEFAULT_LINE):
+            lines.append(line)
             self.assertEqual(in_effect(parse(text)), as_it_is, line)
+        self.assertGreater(len(lines), 4)
 
     def test_each_commented_example_is_valid(self) -> None:
         lines = []

@@ -340,7 +340,9 @@ class DecisionTests(SynchronousTestCase):
 
     def test_a_trader_manages_a_position_that_the_operator_opened(self) -> None:
         """In any contract."""
-        for order in self.additions(self.position(self.contracts["ES"], 1)):
+        added = self.additions(self.position(self.contracts["ES"], 1))
+        self.assertTrue(added)
+        for order in added:
             self.assertEqual(order["contractId"], self.contracts["ES"].id)
 
     def additions(self, held: Payload) -> list[Payload]:
@@ -478,8 +480,6 @@ class InterferenceTests(SynchronousTestCase):
                 continue
             driver.exchange.cancel_order(ACCOUNT, driver.orders()[0]["id"], driver.now)
             while driver.positions():
-                driver.step()
-            if driver.orders():
                 driver.step()
             steps, actions = self.quiet_steps(driver)
             is_retry = len(actions) == 1

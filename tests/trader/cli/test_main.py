@@ -55,7 +55,9 @@ class MainTests(SynchronousTestCase):
         write_record(root / "b", 123, port=9002, kind="projectx")
         for arguments in (["123", "--plain"], ["--plain"]):
             self.assertEqual(main(arguments), 2)
-        for line in self.stderr.getvalue().splitlines():
+        lines = self.stderr.getvalue().splitlines()
+        self.assertEqual(len(lines), 2)
+        for line in lines:
             self.assertIn("trader-console: several riskd run", line)
             self.assertIn("PRACTICE on port 9001", line)
             self.assertIn("projectx on port 9002", line)
