@@ -165,8 +165,10 @@ def test_after_sigstop_the_terminal_is_taken_again_and_redrawn(
     written = len(terminal.written)
     terminal.signal(signal.SIGCONT)
     terminal.wait_for("Trade -$11.00")
-    terminal.wait_until(lambda: "stopped" not in terminal.shown, "the screen whole again")
-    assert "file file" not in terminal.shown
+    terminal.wait_until(
+        lambda: "stopped" not in terminal.shown and "file file" not in terminal.shown,
+        "the screen whole again",
+    )
     assert settings(terminal) == during
     assert b"\x1b[?2004h" in terminal.written[written:]
     terminal.send(b"\x1b[200~q\x1b[201~6")
