@@ -297,4 +297,5 @@ def test_a_node_client_receives_the_stream(daemon: Twistd) -> None:
         stream.onmessage = message => {{ console.log(message.data); stream.close(); }};
     """
     result = run("node", "--experimental-websocket", "-e", program)
-    assert json.loads(result.stdout.splitlines()[0])["type"] == "MarketQuote"
+    # Mostly a quote; it may be any event.
+    assert errors_of_message(result.stdout.splitlines()[0]) == []
