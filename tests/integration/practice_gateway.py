@@ -36,13 +36,14 @@ class Gateway:
         """Start the process, on the same port as before."""
         log_path = self._directory / "log"
         with log_path.open("ab") as log:
+            # Before the process can write.
+            starts = self.log.count("/hubs/market")
             self.process = subprocess.Popen(
                 practice_command("--port", str(self.port), "--state", "state", *self._arguments),
                 cwd=self._directory,
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        starts = self.log.count("/hubs/market")
         wait_until(
             lambda: self.log.count("/hubs/market") > starts or self.process.poll() is not None
         )
