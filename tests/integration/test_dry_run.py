@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import pytest_twisted
 
+from riskd import __version__
 from tests.integration.brokers import EmbeddedBroker, RemoteBroker, WallClock
 from tests.integration.guarded import GuardedDaemon
 from tests.integration.programs import riskctl
@@ -124,7 +125,7 @@ def test_the_operator_sees_that_it_is_a_dry_run(
     state = state_home / "riskd" / "practice"
     status = riskctl("--state", str(state), "status").stdout
     assert status.splitlines()[0].startswith(
-        "riskd 0.1.0 on the practice gateway (dry run): RUNNING"
+        f"riskd {__version__} on the practice gateway (dry run): RUNNING"
     )
     assert json.loads(riskctl("--state", str(state), "status", "--json").stdout)["dry_run"] is True
     for command in (("lock", "123", "--reason", "lunch"), ("flatten", "123")):
