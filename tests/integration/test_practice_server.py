@@ -30,6 +30,7 @@ from riskd.practice.server.site import DEFAULT_API_KEY, DEFAULT_USER_NAME, pract
 from riskd.practice.server.tokens import Tokens
 from tests.integration.event_stream import EventStream
 from tests.integration.practice_gateway import Broker, Gateway, practice_command
+from tests.support.required import missing
 from tests.support.twistd import Twistd
 from tests.support.waiting import DEADLINE_SECONDS, until, wait_until
 from tests.support.websocket_frames import TEXT, client_frame, handshake
@@ -260,19 +261,12 @@ def test_the_commands_of_the_practice_gateways_page_work(gateway: Begin) -> None
 # The official client.
 
 
-def missing(reason: str) -> Any:
-    """Skip without Node, or fail where Node is required."""
-    if os.environ.get("RISKD_REQUIRE_NODE") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
 @pytest.fixture(scope="module")
 def signalr_client() -> Path:
     """Return the client's script, beside the packages that it needs."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
-        missing("there is no Node with npm here")
+        missing("there is no Node with npm here", "NODE")
     if (SCRIPTS / "node_modules").is_dir():
         return SCRIPTS / "client.mjs"
     packages = b"".join(
@@ -301,7 +295,7 @@ def install(npm: str, cached: Path) -> None:
     )
     if done.returncode:
         shutil.rmtree(own)
-        missing(f"npm ci failed: {done.stderr}")
+        missing(f"npm ci failed: {done.stderr}", "NODE")
     try:
         own.rename(cached)
     except OSError:

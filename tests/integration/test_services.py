@@ -12,12 +12,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
 from tests.integration.programs import riskctl, run
 from tests.support.plugins import RULE
+from tests.support.required import missing
 from tests.support.service_manager import ReceivedNotices
 from tests.support.state_directories import PAPER, locked, write_state
 from tests.support.twistd import Twistd, twistd_command
@@ -131,7 +131,7 @@ def is_alive(pid: int) -> bool:
 def test_systemd_finds_no_mistake_in_the_units(manager: str, tmp_path: Path) -> None:
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
-        missing("systemd-analyze is not installed", "RISKD_REQUIRE_SYSTEMD")
+        missing("systemd-analyze is not installed", "SYSTEMD")
     # It looks for the programs, which are elsewhere here.
     place = re.compile(r"^ExecStart=\S+/bin/", re.MULTILINE)
     own = f"ExecStart={Path(sys.executable).parent}/"
@@ -152,13 +152,6 @@ def test_systemd_finds_no_mistake_in_the_units(manager: str, tmp_path: Path) -> 
     assert (done.returncode, said) == (0, []), done.stderr
 
 
-def missing(why: str, variable: str) -> NoReturn:
-    """Skip a test, or fail it where a variable of the environment says that it must run."""
-    if os.environ.get(variable):
-        pytest.fail(why)
-    pytest.skip(why)
-
-
 def test_the_recipe_of_the_system_unit_gives_each_user_its_rights(tmp_path: Path) -> None:
     """The steps of docs/services.md, the unit's own command, and two users beside riskd's."""
     script = os.fspath(Path(__file__).with_name("own_machine.sh"))
@@ -166,7 +159,7 @@ def test_the_recipe_of_the_system_unit_gives_each_user_its_rights(tmp_path: Path
     if possible.returncode:
         missing(
             f"this user cannot have a machine of its own: {possible.stderr.strip()}",
-            "RISKD_REQUIRE_USERS",
+            "USERS",
         )
     repository = os.fspath(REPOSITORY)
     done = run(

@@ -5,10 +5,8 @@ Those of the broadcast alone are counted in ``tests/broadcast/test_server.py``.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
@@ -16,6 +14,7 @@ from twisted.internet.task import deferLater
 from tests.benchmarks.enforcement import connect
 from tests.benchmarks.process_counts import CALLS, TURNS, call_counts, has_strace, traced
 from tests.benchmarks.real_daemon import RealDaemon
+from tests.support.required import missing
 
 EVENTS = 150
 MOST_CALLS = 3.75
@@ -30,9 +29,7 @@ MOST_TURNS = 1.2
 @pytest_twisted.ensureDeferred
 async def test_an_event_at_one_client_is_a_wait_a_read_and_a_send(tmp_path: Path) -> None:
     if not has_strace():
-        if os.environ.get("RISKD_REQUIRE_STRACE") == "1":
-            pytest.fail("strace is not installed")
-        pytest.skip("strace is not installed")
+        missing("strace is not installed", "STRACE")
     daemon = RealDaemon(tmp_path)
     try:
         await daemon.start()

