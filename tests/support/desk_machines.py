@@ -75,9 +75,14 @@ class TraderMachine:
         )
 
     @property
+    def uplink_log(self) -> str:
+        """What the uplink has logged since its last start."""
+        return (self._directory / "uplink.log").read_text()
+
+    @property
     def is_followed(self) -> bool:
         """Whether the uplink has met riskd, which tells it where the outbox is."""
-        return "riskd is there" in (self._directory / "uplink.log").read_text()
+        return "riskd is there" in self.uplink_log
 
     def kill_riskd(self) -> None:
         """End riskd as a power cut would."""
