@@ -2,35 +2,17 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
-from typing import Any
-
 import msgspec
 
 from riskd.desk.copy_rows import read_states
-from riskd.desk.messages import PublishedState
 from riskd.journal.outbox import noted
-from riskd.journal.reader import StateFileError, read_snapshot
-from riskd.journal.schema import MIGRATIONS, PUBLISHED_TABLES, upgrade
+from riskd.journal.reader import StateFileError
+from riskd.journal.schema import MIGRATIONS, PUBLISHED_TABLES
 from riskd.journal.store import Store
 from riskd.model.account import AccountState
 from riskd.model.event_number import Number
 from riskd.testing import make_event
-from tests.support.journal import NOON, PRIVATE, StoreTestCase, as_published, full_state
-
-
-def restored(state: PublishedState) -> AccountState:
-    """Return the account of a state."""
-    with closing(sqlite3.connect(":memory:", isolation_level=None)) as database:
-        upgrade(database, 0)
-        tables: dict[str, Any] = {**state.tables, "facts": state.facts.items()}
-        for table, rows in tables.items():
-            for row in rows:
-                marks = ", ".join("?" * len(row))
-                database.execute(f"INSERT INTO {table} VALUES ({marks})", row)  # noqa: S608
-        (account,) = read_snapshot(database).accounts.values()
-    return account
+from tests.support.journal import NOON, PRIVATE, StoreTestCase, as_published, full_state, restored
 
 
 class CopyTests(StoreTestCase):

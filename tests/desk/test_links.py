@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -11,7 +11,6 @@ from riskd.desk.links import (
     LOST_SECONDS,
     Link,
     LinkState,
-    Now,
     account_words,
     link_words,
 )
@@ -19,15 +18,9 @@ from riskd.desk.messages import Heartbeat
 from riskd.model.desk_status import LINK_LOST
 from riskd.model.event_number import Number
 from riskd.model.events import Status
-
-NOON = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
+from tests.support.desk_clock import NOON, moment
 
 LAST = Number(1, 5)
-
-
-def moment(seconds: float) -> Now:
-    """Return a moment after noon; the steady clock has another beginning."""
-    return Now(1000 + seconds, NOON + timedelta(seconds=seconds))
 
 
 class LinkTests(SynchronousTestCase):

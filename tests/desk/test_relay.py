@@ -18,7 +18,7 @@ from riskd.model.event_number import Number
 from riskd.model.events import DaemonStatus, Event, Status
 from riskd.model.settings_changes import CHANGE_BEGINS
 from riskd.testing import make_event
-from tests.desk.test_links import moment
+from tests.support.desk_clock import moment
 
 ANNA, BEN = "anna", "ben"
 STARTED = "Daemon started successfully on the ProjectX gateway"

@@ -12,10 +12,10 @@ from riskd.journal.reader import read_published
 from riskd.model.account import AccountState
 from riskd.model.event_number import Number
 from riskd.model.events import Status
-from tests.desk.test_copy_rows import restored
 from tests.integration.programs import riskctl
 from tests.support.desk_machines import TraderMachine
 from tests.support.desk_streams import DeskStreams
+from tests.support.journal import restored
 from tests.support.nats_server import NatsServer, new_desk
 from tests.support.waiting import wait_until
 

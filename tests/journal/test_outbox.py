@@ -30,8 +30,8 @@ from riskd.model.event_number import Number
 from riskd.model.events import Event
 from riskd.model.wire import decode_data
 from riskd.testing import make_event
-from tests.journal.test_service import ServiceTestCase
 from tests.support.journal import NOON, StoreTestCase, full_state
+from tests.support.journal_service import ServiceTestCase
 
 BEGIN = Number(0, 0)
 EPOCH = int(NOON.timestamp())

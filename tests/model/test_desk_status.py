@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.desk.links import Link, LinkState, link_words
 from riskd.model.desk_status import trader_in
-from tests.desk.test_links import moment
+from tests.support.desk_clock import moment
 
 
 class TraderTests(SynchronousTestCase):

@@ -11,13 +11,14 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.journal.reader import Snapshot, read_published
-from riskd.journal.schema import JOURNAL_NAME, MIGRATIONS, PUBLISHED_NAME
+from riskd.desk.messages import PublishedState
+from riskd.journal.reader import Snapshot, read_published, read_snapshot
+from riskd.journal.schema import JOURNAL_NAME, MIGRATIONS, PUBLISHED_NAME, upgrade
 from riskd.journal.store import Store
 from riskd.model.account import (
     AccountState,
@@ -316,3 +317,16 @@ def write_version_1(path: Path) -> None:
         journal.execute("PRAGMA user_version = 1")
         for sql, *values in _VERSION_1:
             journal.execute(sql, values)
+
+
+def restored(state: PublishedState) -> AccountState:
+    """Return the account of a state that has come from a desk's server."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as database:
+        upgrade(database, 0)
+        tables: dict[str, Any] = {**state.tables, "facts": state.facts.items()}
+        for table, rows in tables.items():
+            for row in rows:
+                marks = ", ".join("?" * len(row))
+                database.execute(f"INSERT INTO {table} VALUES ({marks})", row)  # noqa: S608
+        (account,) = read_snapshot(database).accounts.values()
+    return account

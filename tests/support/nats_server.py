@@ -167,3 +167,12 @@ class Cluster:
         """End all in order, those that run."""
         for each in self.servers:
             each.stop()
+
+
+def program_that_says(directory: Path, text: str) -> Path:
+    """Write a nats-server that only has a version."""
+    directory.mkdir(exist_ok=True)
+    program = directory / "nats-server"
+    program.write_text(f"#!/bin/sh\n[ \"$1\" = --version ] && printf '%s' '{text}'\n")
+    program.chmod(0o755)
+    return program

@@ -10,7 +10,7 @@ from riskd.model.account import AccountState, apply
 from riskd.model.events import Event
 from riskd.testing import make_event
 from tests.support.console import BEGIN, at
-from tests.trader.alerts.test_watcher import WatcherTestCase
+from tests.support.watcher import WatcherTestCase
 from trader.alerts.alert import Kind
 from trader.alerts.desk_watch import LAG_SECONDS
 

@@ -17,7 +17,7 @@ from riskd.model.wire import encode
 from riskd.testing import make_event
 from tests.support.accounts import account, running, unread
 from tests.support.clocks import most_in_a_second
-from tests.trader.cli.test_console import FakeTerminal, fake_display
+from tests.support.fake_terminal import FakeTerminal, fake_display
 from trader.cli.console import Console
 from trader.cli.keys import KEYS
 from trader.client import DEFAULT_URL

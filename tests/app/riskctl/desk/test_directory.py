@@ -13,8 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.app.riskctl.desk import commands
 from riskd.app.riskctl.main import main
-from tests.app.riskctl.desk.test_nats_server import program_that_says
 from tests.support.directories import temporary_directory
+from tests.support.nats_server import program_that_says
 
 ONE = ("--server", "desk.example")
 THREE = ("--server=a.example", "--server=10.0.0.5:5000:6000", "--server=[fd00::5]")

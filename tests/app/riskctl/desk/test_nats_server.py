@@ -11,17 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.app.riskctl.desk.nats_server import check_version, find_server, needed
 from riskd.host.errors import UserError
 from tests.support.directories import temporary_directory
+from tests.support.nats_server import program_that_says
 
 DOCS = Path(__file__).parents[4] / "docs"
-
-
-def program_that_says(directory: Path, text: str) -> Path:
-    """Write a nats-server that only has a version."""
-    directory.mkdir(exist_ok=True)
-    program = directory / "nats-server"
-    program.write_text(f"#!/bin/sh\n[ \"$1\" = --version ] && printf '%s' '{text}'\n")
-    program.chmod(0o755)
-    return program
 
 
 class VersionTests(SynchronousTestCase):
