@@ -37,7 +37,7 @@ from riskd.model.events import (
 )
 from riskd.testing import make_event
 from tests.support import strategies
-from tests.support.strategies import state_after
+from tests.support.rules import state_after
 
 MNQ = "CON.F.US.MNQ.U25"
 ES = "CON.F.US.EP.U25"

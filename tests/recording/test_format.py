@@ -61,7 +61,8 @@ from riskd.recording.format import (
     news_received,
 )
 from tests.support import strategies
-from tests.support.strategies import histories, state_after
+from tests.support.rules import state_after
+from tests.support.strategies import histories
 
 NOW = datetime(2026, 11, 23, 18, 0, 0, 123456, tzinfo=UTC)
 HEADER = Header(

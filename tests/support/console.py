@@ -15,6 +15,7 @@ from riskd.model.contracts import Contract
 from riskd.model.events import Event
 from riskd.model.wire import decode, encode
 from riskd.testing import make_event
+from tests.support.rules import state_after
 from trader.model.session import Origin, Session
 from trader.model.view import View
 
@@ -35,6 +36,11 @@ FILE_PROBLEMS = (
 def at(seconds: float) -> str:
     """Return the wire timestamp of a moment ``seconds`` after :data:`BEGIN`."""
     return (BEGIN + timedelta(seconds=seconds)).isoformat()
+
+
+def account_after(*events: tuple[str, dict[str, Any]]) -> AccountState:
+    """Return the account after ``events``, each a type and its data."""
+    return state_after(*(make_event(event_type, data) for event_type, data in events))
 
 
 DAY = (

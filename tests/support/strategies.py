@@ -13,13 +13,11 @@ from hypothesis import strategies as st
 from msgspec import UnsetType
 
 from riskd.model.account import (
-    AccountState,
     Charge,
     Flattening,
     Limit,
     LogEntry,
     RiskState,
-    apply,
 )
 from riskd.model.events import (
     EVENT_TYPES,
@@ -134,14 +132,6 @@ risks = st.builds(
     day_key=st.none() | st.dates(),
     log=st.lists(log_entries, max_size=3).map(tuple),
 )
-
-
-def state_after(*events: Event) -> AccountState:
-    """Return the state of account 123 after ``events``."""
-    state = AccountState(account_id=123)
-    for each in events:
-        state = apply(state, each)
-    return state
 
 
 _NOON = datetime(2025, 1, 17, 12, 0, tzinfo=UTC)

@@ -16,7 +16,8 @@ from riskd.model.equity import net_realized
 from riskd.model.events import Event, GatewayUserTrade
 from riskd.testing import make_event
 from tests.support.console import BEGIN, DAY, MNQ, SessionTestCase, at
-from tests.support.strategies import histories, state_after
+from tests.support.rules import state_after
+from tests.support.strategies import histories
 from trader.model.correction import PUBLISHED_WITHIN_SECONDS, Correction
 from trader.model.view import Source
 

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.model.account import AccountState, apply, begin_day
 from riskd.testing import make_event
+from tests.support.console import account_after
 from trader.model.day_trades import trades_behind, trades_of_the_day
 
 NOW = datetime(2025, 1, 17, 14, 45, 15, tzinfo=UTC)
@@ -20,14 +21,6 @@ NOW = datetime(2025, 1, 17, 14, 45, 15, tzinfo=UTC)
 def at(seconds: float) -> str:
     """Return the wire timestamp of a moment ``seconds`` after :data:`NOW`."""
     return (NOW + timedelta(seconds=seconds)).isoformat()
-
-
-def state_of(*events: tuple[str, dict[str, Any]]) -> AccountState:
-    """Return the account after ``events``."""
-    state = AccountState(account_id=123)
-    for event_type, data in events:
-        state = apply(state, make_event(event_type, data))
-    return state
 
 
 def trade(number: int, seconds: float, pnl: float) -> tuple[str, dict[str, Any]]:
@@ -44,14 +37,14 @@ class TradesTests(SynchronousTestCase):
     """The trades with their running total."""
 
     def test_they_are_in_the_order_of_execution_with_the_running_total(self) -> None:
-        state = state_of(trade(2, 20, -10.25), trade(1, 10, 5), trade(3, 30, 1))
+        state = account_after(trade(2, 20, -10.25), trade(1, 10, 5), trade(3, 30, 1))
         self.assertEqual(
             [(one.trade.id, float(one.total)) for one in trades_of_the_day(state)],
             [(1, 5), (2, -5.25), (3, -4.25)],
         )
 
     def test_trades_of_an_earlier_day_do_not_count(self) -> None:
-        state = state_of(trade(1, 10, 5), trade(2, 20, 7))
+        state = account_after(trade(1, 10, 5), trade(2, 20, 7))
         state = begin_day(state, NOW + timedelta(seconds=15))
         late = make_event(*trade(3, 12, 100))
         state = apply(state, late)
@@ -83,15 +76,15 @@ class TradesBehindTests(SynchronousTestCase):
         return [one.trade.id for one in trades_behind(lockout, state)]
 
     def test_a_daily_loss_has_the_trades_up_to_the_lockout(self) -> None:
-        state = state_of(
+        state = account_after(
             trade(1, 10, -5), trade(2, 20, -7), lock("RULE-003", 20), trade(3, 30, -1)
         )
         self.assertEqual(self.behind(state), [1, 2])
 
     def test_a_cooldown_has_the_losing_trade(self) -> None:
-        state = state_of(trade(1, 10, -5), trade(2, 20, -7), lock("RULE-007", 21))
+        state = account_after(trade(1, 10, -5), trade(2, 20, -7), lock("RULE-007", 21))
         self.assertEqual(self.behind(state), [2])
 
     def test_a_rule_that_does_not_go_by_trades_has_none(self) -> None:
-        state = state_of(trade(1, 10, -5), lock("RULE-010", 21))
+        state = account_after(trade(1, 10, -5), lock("RULE-010", 21))
         self.assertEqual(self.behind(state), [])

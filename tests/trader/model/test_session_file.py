@@ -28,7 +28,8 @@ from tests.support.console import (
     StateFile,
     at,
 )
-from tests.support.strategies import histories, state_after
+from tests.support.rules import state_after
+from tests.support.strategies import histories
 from trader.model.formatting import clock
 from trader.model.limit_usage import limit_usages
 from trader.model.session import LIMITS_SECONDS, Session

@@ -23,6 +23,7 @@ from riskd.model.events import (
 )
 from riskd.model.formatting import ACTIONS, contract_name
 from riskd.testing import make_event
+from tests.support.console import account_after
 from trader.model.formatting import clock
 from trader.model.wording import (
     FeedLine,
@@ -39,17 +40,9 @@ UNKNOWN_CONTRACT = "CON.F.US.XYZ.U25"
 ACCOUNT = AccountState(account_id=123)
 
 
-def account(*events: tuple[str, dict[str, Any]]) -> AccountState:
-    """Return the account after ``events``."""
-    state = AccountState(account_id=123)
-    for event_type, data in events:
-        state = apply(state, make_event(event_type, data))
-    return state
-
-
 def line(event_type: str, data: dict[str, Any], state: AccountState | None = None) -> FeedLine:
     """Return the line of an event."""
-    found = line_for(make_event(event_type, data), state or account(), NOW)
+    found = line_for(make_event(event_type, data), state or account_after(), NOW)
     assert found is not None
     return found
 
@@ -142,7 +135,7 @@ class LineTests(SynchronousTestCase):
         silent = {
             event_type
             for event_type in EVENT_TYPES
-            if line_for(make_event(event_type, {}), account(), NOW) is None
+            if line_for(make_event(event_type, {}), account_after(), NOW) is None
         }
         self.assertEqual(silent, {"MarketQuote"})
 
@@ -167,17 +160,19 @@ class LineTests(SynchronousTestCase):
         self.assertFalse(found.flashes)
 
     def test_a_known_position_is_changed(self) -> None:
-        held = account(("GatewayUserPosition", {"size": 3}))
+        held = account_after(("GatewayUserPosition", {"size": 3}))
         found = line("GatewayUserPosition", {"size": 5, "averagePrice": 21001}, held)
         self.assertEqual(found.text, "Position changed: Long 5 MNQU5 at 21001.00")
 
     def test_a_position_of_size_zero_is_closed(self) -> None:
-        held = account(("GatewayUserPosition", {"size": 3}))
+        held = account_after(("GatewayUserPosition", {"size": 3}))
         found = line("GatewayUserPosition", {"size": 0}, held)
         self.assertEqual(found.text, "Position closed: MNQU5")
 
     def test_a_position_after_a_closed_one_is_opened(self) -> None:
-        flat = account(("GatewayUserPosition", {"size": 3}), ("GatewayUserPosition", {"size": 0}))
+        flat = account_after(
+            ("GatewayUserPosition", {"size": 3}), ("GatewayUserPosition", {"size": 0})
+        )
         found = line("GatewayUserPosition", {"size": 1}, flat)
         self.assertEqual(found.text, "Position opened: Long 1 MNQU5 at 21000.50")
 
@@ -298,7 +293,7 @@ class LineTests(SynchronousTestCase):
 
     def test_what_a_daemon_says_while_all_is_well_is_no_good_news(self) -> None:
         status = {"status": "RUNNING", "message": "Account 123 may only reduce its positions"}
-        running = apply(account(), make_event("daemon_status", {"status": "RUNNING"}))
+        running = apply(account_after(), make_event("daemon_status", {"status": "RUNNING"}))
         self.assertEqual(line("daemon_status", status, running).style, "text")
         wrong = apply(running, make_event("daemon_status", {"status": "ERROR"}))
         self.assertEqual(line("daemon_status", status, wrong).style, "good")
@@ -311,7 +306,7 @@ class LineTests(SynchronousTestCase):
             ("Account 456 is not flat yet", "ERROR", True),
         ):
             event = make_event("daemon_status", {"status": status, "message": message})
-            self.assertEqual(line_for(event, account(), NOW) is not None, is_shown, message)
+            self.assertEqual(line_for(event, account_after(), NOW) is not None, is_shown, message)
 
     def test_an_error_or_the_stop_of_the_daemon_is_an_alert_without_a_flash(self) -> None:
         for status in (Status.ERROR, Status.STOPPING):
