@@ -47,7 +47,7 @@ def finish(terminal: PseudoTerminal, before: bytes) -> None:
 
 
 def test_every_key_works_and_other_input_is_ignored(
-    terminal: PseudoTerminal, shared_harness: DaemonHarness, shared_url: str
+    terminal: PseudoTerminal, shared_url: str
 ) -> None:
     before = settings_of(terminal)
     terminal.start("123", "--url", shared_url)
@@ -77,9 +77,7 @@ def test_every_key_works_and_other_input_is_ignored(
     assert terminal.written.rfind(b"\x1b[?1000l") > terminal.written.rfind(b"\x1b[?1000h") >= 0
 
 
-def test_a_hundred_resizes(
-    terminal: PseudoTerminal, shared_harness: DaemonHarness, shared_url: str
-) -> None:
+def test_a_hundred_resizes(terminal: PseudoTerminal, shared_url: str) -> None:
     before = settings_of(terminal)
     terminal.start("123", "--url", shared_url)
     terminal.wait_for(" LIVE ")

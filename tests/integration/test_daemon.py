@@ -195,7 +195,7 @@ def test_a_start_that_is_refused_is_one_line(daemon: Twistd) -> None:
     )
 
 
-def test_another_loopback_address_is_served(twistd: Start, tmp_path: Path) -> None:
+def test_another_loopback_address_is_served(tmp_path: Path) -> None:
     process = subprocess.Popen(
         twistd_command("--port", "0", "--interface", "127.0.0.2"),
         cwd=tmp_path,

@@ -92,7 +92,7 @@ def test_a_day_at_the_broker(
 
 
 def test_a_refused_login_is_reported_and_can_be_mended_without_a_restart(
-    gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, twistd: Start
+    gateway: Gateway, tmp_path: Path, twistd: Start
 ) -> None:
     key_file(tmp_path, mode=0o644)
     file = config(tmp_path, gateway.url)

@@ -99,7 +99,7 @@ def test_systemd_learns_all_of_a_daemon(
 
 
 def test_a_daemon_that_detaches_names_its_process(
-    notices: ReceivedNotices, tmp_path: Path, state_home: Path
+    notices: ReceivedNotices, tmp_path: Path
 ) -> None:
     """As ``Type=notify`` with ``NotifyAccess=all`` needs it."""
     command = twistd_command("--port", "0")

@@ -149,9 +149,7 @@ def test_a_paper_lock_never_acts_on_a_brokers_account(
     assert (ACCOUNT, "OPERATOR") in locks_in(state)
 
 
-def test_both_run_at_once_and_are_found(
-    machine: Machine, terminal: PseudoTerminal, state_home: Path
-) -> None:
+def test_both_run_at_once_and_are_found(machine: Machine, terminal: PseudoTerminal) -> None:
     paper, real = machine.start_paper(), machine.start_real()
     first, second = record_in(machine.paper), record_in(machine.real)
     assert (first.kind, first.port, first.accounts) == ("practice", paper.port, (123, 456))

@@ -53,7 +53,7 @@ def test_a_deleted_directory(tmp_path: Path, says: str, command: list[str]) -> N
     assert said.count("\n") == 1
 
 
-def test_riskctl_works_in_a_deleted_directory(tmp_path: Path, state_home: Path) -> None:
+def test_riskctl_works_in_a_deleted_directory(tmp_path: Path) -> None:
     """An operator in a hurry is not kept from a command that needs no directory."""
     _, said = run_in(deleted(tmp_path), "riskctl", "status")
     assert said.startswith("riskctl: riskd is not running")
