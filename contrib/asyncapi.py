@@ -20,6 +20,7 @@ import yaml
 from msgspec import inspect as types
 
 from riskd import __version__
+from riskd.broadcast.gathering import LONGEST_MS, QUOTE_INTERVAL
 from riskd.journal.discovery import USUAL_PORT
 from riskd.model.events import EVENT_TYPES, DaemonStatus, Event, EventData, Identifier
 from riskd.model.wire import MAX_MESSAGE_BYTES
@@ -27,6 +28,18 @@ from riskd.model.wire import MAX_MESSAGE_BYTES
 Schema = dict[str, Any]
 
 PROTOCOL: Final = Path(__file__).parents[1] / "docs" / "protocol.md"
+
+_QUERY: Final[Schema] = {
+    "type": "object",
+    "properties": {
+        QUOTE_INTERVAL: {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": LONGEST_MS,
+            "description": "Once in so many milliseconds the latest quotes come; all other events come at once.",
+        }
+    },
+}
 
 _EXAMPLE = re.compile(r"```json\n(.*?)```", re.DOTALL)
 _FIELD = re.compile(r"^:ivar (\w+): (.*?)(?=^:|\Z)", re.DOTALL | re.MULTILINE)
@@ -65,7 +78,7 @@ def document() -> Schema:
                 "messages": {
                     name: {"$ref": f"#/components/messages/{name}"} for name in EVENT_TYPES
                 },
-                "bindings": {"ws": {"method": "GET"}},
+                "bindings": {"ws": {"method": "GET", "query": _QUERY}},
             }
         },
         "operations": {

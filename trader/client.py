@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
 
 import msgspec
 from autobahn.twisted.websocket import WebSocketClientFactory
@@ -71,6 +71,7 @@ _GATEWAY_HEADER: Final = "riskd-gateway"
 _STATE_HEADER: Final = "riskd-state"
 _INSTANCE_HEADER: Final = "riskd-instance"
 _DRY_RUN_HEADER: Final = "riskd-dry-run"
+_FEWER_QUOTES: Final = "quote_interval_ms=100"
 # Events are below 1 KiB; the rest is room for those of later versions.
 _MAX_MESSAGE_BYTES: Final = 64 * 1024
 # The daemon chooses field names and its gateway's name; bounds keep a hostile one from filling memory or screen.
@@ -214,7 +215,8 @@ class DaemonClient:
         refuses the daemon, as a failed attempt.
     :param keepalive_seconds: how often the daemon is pinged, and how long it may take to answer.
     :param quotes_wait: called when quotes begin to wait for :meth:`pass_on_quotes`.  The next event of another kind
-        passes them on before itself.  ``None``: no quote waits.
+        passes them on before itself.  The daemon is asked to let them wait as well, for a tenth of a second, and to
+        send the latest of each contract and account.  ``None``: no quote waits.
     :raises ValueError: ``url`` is not a ``ws://`` URL.
     :ivar connected: whether the connection is up, its WebSocket handshake completed.
     :ivar retry_at: the reactor's time of the next attempt, in seconds; ``None`` when none is scheduled.
@@ -275,7 +277,7 @@ class DaemonClient:
             return
         # A new factory each time: the connection of the last one may still be closing.
         self._factory = factory = _EventFactory(
-            self, self._url, self._reactor, self._keepalive_seconds
+            self, self._url, self._reactor, self._keepalive_seconds, self._quotes_wait is not None
         )
         endpoint = self._endpoint or _DaemonEndpoint(factory, self._locate)
         self._delays = repeat(FIRST_CONNECTION_DELAY)
@@ -543,9 +545,15 @@ class _EventFactory(WebSocketClientFactory):
     noisy = False
 
     def __init__(
-        self, client: DaemonClient, url: str, reactor: Any, keepalive_seconds: float
+        self,
+        client: DaemonClient,
+        url: str,
+        reactor: Any,
+        keepalive_seconds: float,
+        quotes_wait: bool,
     ) -> None:
-        super().__init__(url, reactor=reactor, useragent=_USER_AGENT)
+        self._quotes_wait = quotes_wait
+        super().__init__(self._asking(url), reactor=reactor, useragent=_USER_AGENT)
         self.client: DaemonClient | None = client
         self.open_protocol: _EventProtocol | None = None
         self.keepalive_seconds = keepalive_seconds
@@ -558,7 +566,15 @@ class _EventFactory(WebSocketClientFactory):
 
     def set_url(self, url: str) -> None:
         """Send the next handshake to ``url``."""
-        self.setSessionParameters(url, useragent=_USER_AGENT)
+        self.setSessionParameters(self._asking(url), useragent=_USER_AGENT)
+
+    def _asking(self, url: str) -> str:
+        """Return ``url`` with what the client asks for in its query."""
+        if not self._quotes_wait:
+            return url
+        parts = urlsplit(url)
+        query = f"{parts.query}&{_FEWER_QUOTES}" if parts.query else _FEWER_QUOTES
+        return urlunsplit(parts._replace(path=parts.path or "/", query=query))
 
 
 @implementer(IStreamClientEndpoint)

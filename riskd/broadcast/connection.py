@@ -22,7 +22,8 @@ from riskd.broadcast.cuts import (
     REASONS,
     Cut,
 )
-from riskd.broadcast.frames import MAX_BATCH_BYTES, Backlog, Frame
+from riskd.broadcast.frames import MAX_BATCH_BYTES, Backlog, Frame, in_batches
+from riskd.broadcast.gathering import QUOTE_INTERVAL, Gathering, quote_interval
 from riskd.broadcast.statistics import Statistics
 from riskd.host.same_host import SameHostCheck
 
@@ -82,6 +83,9 @@ class IClients(Protocol):
     def send_directly(self, client: ConsoleProtocol) -> None:
         """Write events to the transport of ``client`` from now on."""
 
+    def gather_for(self, client: ConsoleProtocol) -> None:
+        """Pass events to ``client``, which sends them, from now on."""
+
     def queue_for(self, client: ConsoleProtocol) -> None:
         """Pass events for ``client`` to its backlog from now on."""
 
@@ -97,7 +101,8 @@ class ConsoleProtocol(WebSocketServerProtocol):
     """One client, from the first byte of its handshake to its last.
 
     Events go directly to its transport, but into its backlog while its handshake waits for the snapshot and
-    while it is congested: from the moment its transport is full until the backlog is empty again.
+    while it is congested: from the moment its transport is full until the backlog is empty again.  If it has asked
+    for that, they go through its gathering of quotes instead of directly.
     """
 
     # Autobahn would log refusals and cuts a second time.
@@ -112,6 +117,7 @@ class ConsoleProtocol(WebSocketServerProtocol):
     _opened_at: float | None = None
     _abort_timer: IDelayedCall | None = None
     _backlog: Backlog | None = None
+    _gathering: Gathering | None = None
     _is_full = False
     _is_going_away = False
     _congestion_timer: IDelayedCall | None = None
@@ -136,7 +142,7 @@ class ConsoleProtocol(WebSocketServerProtocol):
         else:
             super().dataReceived(data)
 
-    def onConnect(self, request: ConnectionRequest) -> Deferred[None]:  # type: ignore[override]  # noqa: ARG002
+    def onConnect(self, request: ConnectionRequest) -> Deferred[None]:  # type: ignore[override]
         """Complete the handshake once the snapshot is published.
 
         :raises ConnectionDeny: the handshake is refused with an HTTP status.
@@ -146,6 +152,12 @@ class ConsoleProtocol(WebSocketServerProtocol):
         # Not Autobahn's path, which is / for //evil/ and http://evil/ too.
         if self.http_request_uri.partition("?")[0] != "/":
             raise ConnectionDeny(ConnectionDeny.NOT_FOUND, "there is nothing but /")
+        try:
+            seconds = quote_interval(request.params.get(QUOTE_INTERVAL, ()))
+        except ValueError as error:
+            raise ConnectionDeny(ConnectionDeny.BAD_REQUEST, str(error)) from None
+        if seconds is not None:
+            self._gathering = Gathering(self.factory.clock, seconds, self._send_gathered)
         return self.factory.join(self).addCallback(self._check_connected)
 
     def _foreign_header(self) -> str | None:
@@ -202,6 +214,8 @@ class ConsoleProtocol(WebSocketServerProtocol):
             self._backlog = Backlog()
             self._count_direct_messages()
             self.factory.queue_for(self)
+            if self._gathering is not None:
+                self.enqueue(self._gathering.take())
 
     def enqueue(self, frames: Iterable[Frame]) -> None:
         """Add ``frames`` to the backlog; close the client if it becomes too large."""
@@ -217,23 +231,42 @@ class ConsoleProtocol(WebSocketServerProtocol):
         if backlog.size > _MAX_BACKLOG_BYTES:
             self._close(self.CLOSE_STATUS_CODE_TRY_AGAIN_LATER, Cut.TOO_MUCH_UNREAD)
 
+    def gather(self, frames: Iterable[Frame]) -> None:
+        """Send ``frames``, or let them wait if they are quotes."""
+        if self._gathering is not None:
+            self.factory.statistics.conflated_quotes += self._gathering.add(frames)
+
+    def _send_gathered(self, frames: list[Frame]) -> None:
+        for batch in in_batches(frames):
+            if self._backlog is not None:
+                # The batch before has filled the transport.
+                self.enqueue(batch)
+            else:
+                self._write([frame.data for frame in batch])
+
+    def _write(self, frames: list[bytes]) -> None:
+        data = b"".join(frames)
+        self.factory.statistics.bytes_sent += len(data)
+        self._messages_sent += len(frames)
+        self.transport.write(data)
+
     def _drain_backlog(self) -> None:
         """Send the backlog until the transport is full.
 
-        Then, if all is sent, send events directly.
+        Then, if all is sent, send events as they come.
         """
         while self._backlog is not None and not self._is_full and self.state == self.STATE_OPEN:
             frames = self._backlog.take(MAX_BATCH_BYTES)
             if frames:
-                data = b"".join(frames)
-                self.factory.statistics.queue_bytes -= len(data)
-                self.factory.statistics.bytes_sent += len(data)
-                self._messages_sent += len(frames)
-                self.transport.write(data)
+                self.factory.statistics.queue_bytes -= sum(map(len, frames))
+                self._write(frames)
                 continue
             self._drop_backlog()
-            self._direct_since = self.factory.messages_sent
-            self.factory.send_directly(self)
+            if self._gathering is None:
+                self._direct_since = self.factory.messages_sent
+                self.factory.send_directly(self)
+            else:
+                self.factory.gather_for(self)
             if self._owed_pong is not None:
                 self.sendPong(self._owed_pong)
                 self._owed_pong = None
@@ -349,6 +382,8 @@ class ConsoleProtocol(WebSocketServerProtocol):
     def go_away(self) -> None:
         """Close because the daemon stops, once the backlog is sent."""
         self._is_going_away = True
+        if self._gathering is not None:
+            self._gathering.flush()
         self._drain_backlog()
 
     def sendCloseFrame(
@@ -362,6 +397,8 @@ class ConsoleProtocol(WebSocketServerProtocol):
     def _unsubscribe(self) -> None:
         self._count_direct_messages()
         self._drop_backlog()
+        if self._gathering is not None:
+            self._gathering.take()
         self.factory.unsubscribe(self)
 
     def dropConnection(self, abort: bool = False) -> None:

@@ -99,8 +99,9 @@ class BroadcastServerFactory(WebSocketServerFactory, IClients):
         self._pending: dict[ConsoleProtocol, None] = {}
         self._joining: set[ConsoleProtocol] = set()
         self._clients: set[ConsoleProtocol] = set()
-        # A client that is closing is in neither of these two.
+        # A client that is closing is in none of these three.
         self._direct: dict[ConsoleProtocol, Callable[[bytes], int]] = {}
+        self._gathering: dict[ConsoleProtocol, None] = {}
         self._queueing: dict[ConsoleProtocol, None] = {}
         self._heartbeat = Heartbeat(reactor)
         self._is_closing = False
@@ -157,14 +158,21 @@ class BroadcastServerFactory(WebSocketServerFactory, IClients):
         self._queueing.pop(client, None)
         self._direct[client] = send_function(client.transport)
 
+    def gather_for(self, client: ConsoleProtocol) -> None:
+        """Pass events to ``client``, which sends them, from now on; its buffer is empty."""
+        self._queueing.pop(client, None)
+        self._gathering[client] = None
+
     def queue_for(self, client: ConsoleProtocol) -> None:
         """Pass events for ``client`` to its backlog from now on."""
         self._direct.pop(client, None)
+        self._gathering.pop(client, None)
         self._queueing[client] = None
 
     def unsubscribe(self, client: ConsoleProtocol) -> None:
         """Send ``client`` no more events."""
         self._direct.pop(client, None)
+        self._gathering.pop(client, None)
         self._queueing.pop(client, None)
 
     def remove(self, client: ConsoleProtocol) -> None:
@@ -210,6 +218,7 @@ class BroadcastServerFactory(WebSocketServerFactory, IClients):
         size = len(data)
         # Copies: a client whose transport becomes full moves to the others, and one may be closed.
         direct, queueing = tuple(self._direct.values()), tuple(self._queueing)
+        gathering = tuple(self._gathering)
         # Counted for all at once: a counter per client would touch each client's memory.
         self.messages_sent += len(frames)
         self.statistics.bytes_sent += len(direct) * size
@@ -227,6 +236,8 @@ class BroadcastServerFactory(WebSocketServerFactory, IClients):
             for client, send in tuple(self._direct.items()):
                 if send in partly_sent:
                     client.transport.write(data[partly_sent[send] :])
+        for client in gathering:
+            client.gather(frames)
         for client in queueing:
             client.enqueue(frames)
 

@@ -122,7 +122,11 @@ class SocketPeer:
     """A client on a real transport whose socket takes as many bytes as the test allows."""
 
     def __init__(
-        self, factory: BroadcastServerFactory, reactor: TurnReactor, kind: type[Server]
+        self,
+        factory: BroadcastServerFactory,
+        reactor: TurnReactor,
+        kind: type[Server],
+        request: bytes,
     ) -> None:
         protocol = factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 50000))
         assert isinstance(protocol, ConsoleProtocol)
@@ -133,7 +137,7 @@ class SocketPeer:
         unused: Any = None
         self.transport = kind(end, protocol, ("127.0.0.1", 50000), unused, 0, anything)
         protocol.makeConnection(self.transport)
-        protocol.dataReceived(handshake())
+        protocol.dataReceived(request)
         reactor.settle()
         assert b"101 Switching" in self.socket.received
         self.socket.received.clear()
@@ -178,8 +182,8 @@ class CongestionTestCase(SynchronousTestCase):
             prepare=lambda: succeed(None),
         )
 
-    def connect(self) -> SocketPeer:
-        return SocketPeer(self.factory, self.reactor, self.kind)
+    def connect(self, request: bytes | None = None) -> SocketPeer:
+        return SocketPeer(self.factory, self.reactor, self.kind, request or handshake())
 
     def congest(self, peer: SocketPeer) -> int:
         """Let ``peer`` read nothing until it is congested; return how many events that took."""

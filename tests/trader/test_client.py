@@ -798,6 +798,9 @@ class WaitingQuotesTests(ClientTestCase):
     def wait(self) -> None:
         self.begun += 1
 
+    def test_the_daemon_is_asked_to_let_them_wait_as_well(self) -> None:
+        self.assertIn(b"GET /?quote_interval_ms=100 HTTP/1.1", self.server.request)
+
     def test_they_are_passed_on_in_order_when_they_are_asked_for(self) -> None:
         for last in (3, 1, 2):
             self.server.send_event("MarketQuote", last=last)
