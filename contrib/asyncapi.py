@@ -36,7 +36,8 @@ _QUERY: Final[Schema] = {
             "type": "integer",
             "minimum": 1,
             "maximum": LONGEST_MS,
-            "description": "Once in so many milliseconds the latest quotes come; all other events come at once.",
+            "description": "Milliseconds between quotes: the latest of each contract and account are sent together."
+            "  All other events are sent at once.",
         }
     },
 }

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
+from urllib.parse import parse_qs, unquote_to_bytes, urlsplit, urlunsplit
 
 import msgspec
 from autobahn.twisted.websocket import WebSocketClientFactory
@@ -71,7 +71,7 @@ _GATEWAY_HEADER: Final = "riskd-gateway"
 _STATE_HEADER: Final = "riskd-state"
 _INSTANCE_HEADER: Final = "riskd-instance"
 _DRY_RUN_HEADER: Final = "riskd-dry-run"
-_FEWER_QUOTES: Final = "quote_interval_ms=100"
+_QUOTE_INTERVAL: Final = "quote_interval_ms"
 # Events are below 1 KiB; the rest is room for those of later versions.
 _MAX_MESSAGE_BYTES: Final = 64 * 1024
 # The daemon chooses field names and its gateway's name; bounds keep a hostile one from filling memory or screen.
@@ -95,6 +95,9 @@ _QUIET_SECONDS: Final = 1.0
 
 _QUOTE: Final = b'{"type":"MarketQuote",'
 """How riskd begins a quote; one that begins in another way does not wait."""
+
+_QUOTES_APART_MS: Final = 100
+"""The interval between quotes that a client asks for which draws them: half of that between its draws."""
 
 _MOST_WAITING: Final = 100
 """The most quotes that wait: an event comes behind all of them."""
@@ -215,8 +218,8 @@ class DaemonClient:
         refuses the daemon, as a failed attempt.
     :param keepalive_seconds: how often the daemon is pinged, and how long it may take to answer.
     :param quotes_wait: called when quotes begin to wait for :meth:`pass_on_quotes`.  The next event of another kind
-        passes them on before itself.  The daemon is asked to let them wait as well, for a tenth of a second, and to
-        send the latest of each contract and account.  ``None``: no quote waits.
+        passes them on before itself.  It also asks the daemon to send only the latest quote of each contract and
+        account, once in 100 ms.  ``None``: no quote waits.
     :raises ValueError: ``url`` is not a ``ws://`` URL.
     :ivar connected: whether the connection is up, its WebSocket handshake completed.
     :ivar retry_at: the reactor's time of the next attempt, in seconds; ``None`` when none is scheduled.
@@ -573,7 +576,10 @@ class _EventFactory(WebSocketClientFactory):
         if not self._quotes_wait:
             return url
         parts = urlsplit(url)
-        query = f"{parts.query}&{_FEWER_QUOTES}" if parts.query else _FEWER_QUOTES
+        if _QUOTE_INTERVAL in parse_qs(parts.query, keep_blank_values=True):
+            # The trader's own.
+            return url
+        query = "&".join(filter(None, (parts.query, f"{_QUOTE_INTERVAL}={_QUOTES_APART_MS}")))
         return urlunsplit(parts._replace(path=parts.path or "/", query=query))
 
 

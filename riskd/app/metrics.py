@@ -88,7 +88,7 @@ class Metrics(Collector):
         )
         yield CounterMetricFamily(
             "riskd_conflated_quotes",
-            "Quotes that a newer quote replaced while they waited for a client.",
+            "Quotes that a newer quote replaced before a congested client received them.",
             value=statistics.conflated_quotes,
         )
         yield _by_label(

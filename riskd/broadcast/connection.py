@@ -23,7 +23,7 @@ from riskd.broadcast.cuts import (
     Cut,
 )
 from riskd.broadcast.frames import MAX_BATCH_BYTES, Backlog, Frame, in_batches
-from riskd.broadcast.gathering import QUOTE_INTERVAL, Gathering, quote_interval
+from riskd.broadcast.gathering import Gathering, quote_interval
 from riskd.broadcast.statistics import Statistics
 from riskd.host.same_host import SameHostCheck
 
@@ -101,8 +101,8 @@ class ConsoleProtocol(WebSocketServerProtocol):
     """One client, from the first byte of its handshake to its last.
 
     Events go directly to its transport, but into its backlog while its handshake waits for the snapshot and
-    while it is congested: from the moment its transport is full until the backlog is empty again.  If it has asked
-    for that, they go through its gathering of quotes instead of directly.
+    while it is congested: from the moment its transport is full until the backlog is empty again.  Those of
+    a client that has asked for fewer quotes go through its gathering instead of directly.
     """
 
     # Autobahn would log refusals and cuts a second time.
@@ -142,7 +142,7 @@ class ConsoleProtocol(WebSocketServerProtocol):
         else:
             super().dataReceived(data)
 
-    def onConnect(self, request: ConnectionRequest) -> Deferred[None]:  # type: ignore[override]
+    def onConnect(self, request: ConnectionRequest) -> Deferred[None]:  # type: ignore[override]  # noqa: ARG002
         """Complete the handshake once the snapshot is published.
 
         :raises ConnectionDeny: the handshake is refused with an HTTP status.
@@ -153,7 +153,7 @@ class ConsoleProtocol(WebSocketServerProtocol):
         if self.http_request_uri.partition("?")[0] != "/":
             raise ConnectionDeny(ConnectionDeny.NOT_FOUND, "there is nothing but /")
         try:
-            seconds = quote_interval(request.params.get(QUOTE_INTERVAL, ()))
+            seconds = quote_interval(self.http_request_uri.partition("?")[2])
         except ValueError as error:
             raise ConnectionDeny(ConnectionDeny.BAD_REQUEST, str(error)) from None
         if seconds is not None:
@@ -234,12 +234,14 @@ class ConsoleProtocol(WebSocketServerProtocol):
     def gather(self, frames: Iterable[Frame]) -> None:
         """Send ``frames``, or let them wait if they are quotes."""
         if self._gathering is not None:
-            self.factory.statistics.conflated_quotes += self._gathering.add(frames)
+            self._gathering.add(frames)
 
     def _send_gathered(self, frames: list[Frame]) -> None:
         for batch in in_batches(frames):
+            # The batches before may have filled the transport, and then closed a client that has too much unread.
+            if self.state != self.STATE_OPEN:
+                return
             if self._backlog is not None:
-                # The batch before has filled the transport.
                 self.enqueue(batch)
             else:
                 self._write([frame.data for frame in batch])

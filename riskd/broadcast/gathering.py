@@ -1,30 +1,32 @@
-"""Quotes that wait for a client which does not want to wake up for each."""
+"""Gather quotes for clients that have asked for fewer."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Final
+from urllib.parse import parse_qs
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from riskd.broadcast.frames import Frame, QuoteKey
 
 QUOTE_INTERVAL: Final = "quote_interval_ms"
-"""The name in the query of the URL by which a client asks for it."""
+"""The key in the URL's query for the interval between quotes, in milliseconds."""
 
 LONGEST_MS: Final = 1000
 _WHOLE_NUMBER: Final = re.compile("[0-9]{1,4}").fullmatch
 
 
-def quote_interval(values: Sequence[str]) -> float | None:
-    """Return the seconds that a client asks for; ``None`` if it does not.
+def quote_interval(query: str) -> float | None:
+    """Return the seconds between quotes that a client asks for; ``None`` for all.
 
-    :param values: those of :data:`QUOTE_INTERVAL` in the query of the URL.
-    :raises ValueError: they are not one whole number of milliseconds from 1 to 1000.
+    :param query: of the handshake's URL.
+    :raises ValueError: it asks for anything but a whole number of milliseconds from 1 to 1000.
     """
-    if not values:
+    values = parse_qs(query, keep_blank_values=True).get(QUOTE_INTERVAL)
+    if values is None:
         return None
     (*others, text) = values
     milliseconds = int(text) if _WHOLE_NUMBER(text) else 0
@@ -39,7 +41,7 @@ def quote_interval(values: Sequence[str]) -> float | None:
 class Gathering:
     """Sends the latest quotes once an interval, and all other events at once.
 
-    What waits is sent before an event that came later, so that the client sees the order in which all was broadcast.
+    Quotes that wait are sent before a later event, which keeps the order of the broadcast.
 
     :param seconds: the interval.
     :param send: takes frames, and sends them in this order.
@@ -55,30 +57,24 @@ class Gathering:
         self._sent_at = -math.inf
         self._timer: IDelayedCall | None = None
 
-    def add(self, frames: Iterable[Frame]) -> int:
-        """Send frames now or later; return how many quotes newer ones have replaced."""
-        replaced, is_urgent = 0, False
-        arrived = list[Frame]()
+    def add(self, frames: Iterable[Frame]) -> None:
+        """Send frames, or let them wait if all are quotes."""
+        events = list[Frame]()
         for frame in frames:
-            arrived.append(frame)
             if frame.quote_key is None:
-                is_urgent = True
-            else:
-                replaced += self._waiting.pop(frame.quote_key, None) is not None
-        if is_urgent:
-            self._send_now([*self.take(), *arrived])
-            return replaced
-        for frame in arrived:
-            assert frame.quote_key is not None  # noqa: S101  # else it is urgent
-            # The latest comes last: a dict would keep the place of a key that it has.
-            replaced += self._waiting.pop(frame.quote_key, None) is not None
+                events += (*self._waiting.values(), frame)
+                self._waiting.clear()
+                continue
+            # Popped first, so that the latest comes last: a dict keeps the place of a key that it has.
+            self._waiting.pop(frame.quote_key, None)
             self._waiting[frame.quote_key] = frame
         wait = self._sent_at + self._seconds - self._clock.seconds()
-        if wait <= 0:
+        if events:
+            self._send_now([*events, *self.take()])
+        elif wait <= 0:
             self.flush()
         elif self._timer is None:
             self._timer = self._clock.callLater(wait, self.flush)
-        return replaced
 
     def flush(self) -> None:
         """Send what waits."""
@@ -87,7 +83,7 @@ class Gathering:
             self._send_now(waiting)
 
     def take(self) -> list[Frame]:
-        """Return what waits, which is not sent any more."""
+        """Remove and return the quotes that wait; cancel the timer."""
         if self._timer is not None:
             if self._timer.active():
                 self._timer.cancel()

@@ -16,7 +16,7 @@ class Statistics:
     :ivar events: events broadcast, by type.
     :ivar bytes_sent: bytes of events handed to the clients' connections.
     :ivar queue_bytes: bytes of events in the backlogs now, without the connections' own buffers.
-    :ivar conflated_quotes: quotes that a newer quote replaced while they waited for a client.
+    :ivar conflated_quotes: quotes in backlogs that a newer quote replaced, so that no client saw them.
     :ivar cut: connections that the server ended, by reason.
     """
 

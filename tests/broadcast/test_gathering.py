@@ -15,7 +15,7 @@ from riskd.broadcast.gathering import Gathering, quote_interval
 from riskd.model.events import Event
 from riskd.model.wire import decode, encode
 from tests.support.broadcast import BroadcastTestCase, CongestionTestCase, Peer, lockout, quote
-from tests.support.websocket_frames import CLOSE, TEXT, handshake, server_frame
+from tests.support.websocket_frames import CLOSE, TEXT, client_frame, handshake, server_frame
 
 ASKING = handshake(path="/?quote_interval_ms=100")
 SECONDS = 0.1
@@ -48,7 +48,7 @@ class GatheringTests(SynchronousTestCase):
             has_event = any(keys[number] is None for number in numbers)
             sends.append((clock.seconds(), numbers, has_event))
 
-        gathering, replaced = Gathering(clock, SECONDS, send), 0
+        gathering = Gathering(clock, SECONDS, send)
         for seconds, turn in steps:
             clock.pump([STEP] * round(seconds / STEP))
             first = len(keys)
@@ -59,7 +59,7 @@ class GatheringTests(SynchronousTestCase):
                 Frame(b"%d" % number, None if keys[number] is None else (123, str(keys[number])))
                 for number in numbers
             ]
-            replaced += gathering.add(frames)
+            gathering.add(frames)
             if None in turn:
                 self.assertEqual(sends[-1][::2], (clock.seconds(), True))
         clock.pump([STEP] * round(SECONDS / STEP + 1))
@@ -69,8 +69,6 @@ class GatheringTests(SynchronousTestCase):
         latest = {key: number for number, key in enumerate(keys)}
         wanted = {number for number, key in enumerate(keys) if key is None} | {*latest.values()}
         self.assertLessEqual(wanted, {*sent})
-        # Quotes of one turn, with an event among them, are sent as they are.
-        self.assertLessEqual(len(keys) - len(sent), replaced)
         for (before, _, _), (at, _, has_event) in pairwise(sends):
             self.assertTrue(has_event or at - before >= SECONDS - 1e-9)
         for at, numbers, _has_event in sends:
@@ -82,26 +80,17 @@ class IntervalTests(SynchronousTestCase):
     """What a client may ask for."""
 
     def test_it_is_a_whole_number_of_milliseconds(self) -> None:
-        self.assertEqual(quote_interval(()), None)
-        self.assertEqual(
-            [quote_interval((each,)) for each in ("1", "1000", "0100")], [0.001, 1, 0.1]
-        )
+        for query in ("", "a=1", "quote_interval_m=5"):
+            self.assertIsNone(quote_interval(query))
+        for text, seconds in (("1", 0.001), ("1000", 1), ("0100", 0.1), ("%31", 0.001)):
+            self.assertEqual(quote_interval(f"b&quote_interval_ms={text}&a"), seconds)
 
     def test_anything_else_is_refused(self) -> None:
-        for values in (
-            ("0",),
-            ("1001",),
-            ("-1",),
-            ("",),
-            ("1.5",),
-            ("٣",),
-            ("9" * 5000,),
-            ("1", "1"),
-        ):
-            error = self.assertRaises(ValueError, quote_interval, values)
-            self.assertIn(
-                "quote_interval_ms: expected one whole number from 1 to 1000, got", str(error)
-            )
+        key = "quote_interval_ms"
+        for text in ("", "0", "1001", "-1", "1.5", "%d9%a3", "9" * 5000, "1&quote_interval_ms=1"):
+            error = self.assertRaises(ValueError, quote_interval, f"{key}={text}")
+            self.assertIn(f"{key}: expected one whole number from 1 to 1000, got", str(error))
+        self.assertRaises(ValueError, quote_interval, key)
 
 
 class GatheringClientTests(BroadcastTestCase):
@@ -125,7 +114,6 @@ class GatheringClientTests(BroadcastTestCase):
         self.assertEqual(self.received(), [quote(0, 4), quote(1, 5)])
         self.clock.advance(1)
         self.assertEqual(self.received(), [])
-        self.assertEqual(self.factory.statistics.conflated_quotes, 3)
 
     def test_another_event_comes_at_once_behind_what_waits(self) -> None:
         self.broadcast(quote(0, 0))
@@ -162,17 +150,22 @@ class GatheringClientTests(BroadcastTestCase):
         self.assertEqual([opcode for opcode, _ in frames], [TEXT, TEXT, CLOSE])
         self.assertEqual(frames[1][1], encode(quote(0, 1)))
 
-    def test_a_client_that_has_gone_leaves_no_timer(self) -> None:
-        others = len(self.clock.getDelayedCalls())
-        peer = self.connect(ASKING)
+    def test_of_a_client_that_has_gone_nothing_is_left(self) -> None:
         for number in range(2):
             self.broadcast(quote(0, number))
-        peer.transport.loseConnection()
         self.peer.transport.loseConnection()
         self.clock.advance(0)
-        self.assertLess(len(self.clock.getDelayedCalls()), others + 1)
-        self.broadcast(quote(0, 5))
-        self.broadcast(lockout(6))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(self.factory._gathering, {})
+
+    def test_nothing_follows_the_close_frame(self) -> None:
+        for number in range(2):
+            self.broadcast(quote(0, number))
+        self.peer.send(client_frame(TEXT, b"hello"))
+        for event in (quote(0, 5), lockout(6)):
+            self.broadcast(event)
+        self.clock.advance(1)
+        self.assertEqual([opcode for opcode, _ in self.peer.frames()], [TEXT, CLOSE])
 
     def test_messages_are_counted(self) -> None:
         for number in range(5):
@@ -264,3 +257,17 @@ class CongestedGatheringTests(CongestionTestCase):
         self.assertLess(peer.held - self.factory.statistics.queue_bytes, 2 * MAX_BATCH_BYTES)
         self.read_all(peer)
         self.assertEqual(peer.events(), quotes)
+
+    def test_nothing_follows_the_close_frame_of_a_client_that_cannot_take_what_waits(self) -> None:
+        peer = self.connect(ASKING)
+        for number in range(12_000):
+            self.factory.broadcast(quote(number, number, 100_000 + number))
+            if not number:
+                self.reactor.turn()
+        self.reactor.turn()
+        peer.socket.room = 0
+        self.pass_time(0.2)
+        peer.socket.room = 10**9
+        self.reactor.settle()
+        self.assertEqual(peer.frames()[-1][0], CLOSE)
+        self.assertLessEqual(self.factory.statistics.bytes_sent, 2 * MAX_BATCH_BYTES)

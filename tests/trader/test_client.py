@@ -800,6 +800,23 @@ class WaitingQuotesTests(ClientTestCase):
 
     def test_the_daemon_is_asked_to_let_them_wait_as_well(self) -> None:
         self.assertIn(b"GET /?quote_interval_ms=100 HTTP/1.1", self.server.request)
+        for url, path in (
+            ("ws://localhost:8765/", b"/?quote_interval_ms=100"),
+            ("ws://localhost:8765?a=b", b"/?a=b&quote_interval_ms=100"),
+            ("ws://localhost:8765/?quote_interval_ms=50", b"/?quote_interval_ms=50"),
+        ):
+            client = DaemonClient(
+                123,
+                lambda *_: None,
+                url,
+                reactor=self.clock,
+                endpoint=self.endpoint,
+                quotes_wait=self.wait,
+            )
+            client.connect()
+            server = self.endpoint.accept()
+            server.accept_handshake()
+            self.assertIn(b"GET %s HTTP/1.1" % path, server.request)
 
     def test_they_are_passed_on_in_order_when_they_are_asked_for(self) -> None:
         for last in (3, 1, 2):
