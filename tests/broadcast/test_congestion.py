@@ -17,7 +17,7 @@ from riskd.broadcast.cuts import MAX_HELD_BYTES, Cut
 from riskd.model.events import Event, LockoutSet, MarketQuote
 from riskd.model.wire import encode
 from tests import examples
-from tests.support.broadcast import CongestionTestCase, SocketPeer, lockout, quote
+from tests.support.broadcast import ASKING, CongestionTestCase, SocketPeer, lockout, quote
 from tests.support.websocket_frames import CLOSE, PING, PONG, TEXT, client_frame, close_code
 
 CONTROL_BYTES = 300
@@ -283,18 +283,19 @@ ACTS = st.lists(
         st.tuples(st.just("read"), st.integers(0, 2), st.integers(0, 300_000)),
         st.tuples(st.just("ping"), st.integers(0, 2)),
         st.tuples(st.just("turn")),
+        st.tuples(st.just("wait")),
     ),
     max_size=40,
 )
 
 
 class PropertyTests(CongestionTestCase):
-    """Any sequence of broadcasts, reads and pings."""
+    """Any sequence of broadcasts, reads and pings; one of three clients has asked for fewer quotes."""
 
     def begin(self) -> None:
         super().begin()
         self.sent: list[Event] = []
-        self.peers = [self.connect() for _ in range(3)]
+        self.peers = [*map(self.connect, (None, None, ASKING))]
         for peer in self.peers:
             peer.socket.room = 0
 
@@ -308,7 +309,7 @@ class PropertyTests(CongestionTestCase):
             getattr(self, f"do_{act}")(*details)
             for peer in self.peers:
                 self.assertLessEqual(peer.held, MAX_HELD_BYTES + CONTROL_BYTES)
-        self.reactor.turn()
+        self.do_wait()
         for peer in self.peers:
             self.read_all(peer)
             self.check(peer, self.sent)
@@ -335,6 +336,10 @@ class PropertyTests(CongestionTestCase):
 
     def do_turn(self) -> None:
         self.reactor.turn()
+
+    def do_wait(self) -> None:
+        self.reactor.turn()
+        self.pass_time(0.2)
 
     def check(self, peer: SocketPeer, sent: list[Event]) -> None:
         received = peer.events()

@@ -14,10 +14,16 @@ from riskd.broadcast.frames import MAX_BATCH_BYTES, Frame
 from riskd.broadcast.gathering import Gathering, quote_interval
 from riskd.model.events import Event
 from riskd.model.wire import decode, encode
-from tests.support.broadcast import BroadcastTestCase, CongestionTestCase, Peer, lockout, quote
+from tests.support.broadcast import (
+    ASKING,
+    BroadcastTestCase,
+    CongestionTestCase,
+    Peer,
+    lockout,
+    quote,
+)
 from tests.support.websocket_frames import CLOSE, TEXT, client_frame, handshake, server_frame
 
-ASKING = handshake(path="/?quote_interval_ms=100")
 SECONDS = 0.1
 STEP = 0.005
 

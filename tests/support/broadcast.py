@@ -22,6 +22,9 @@ from tests.support.memory_transport import MemoryTransport
 from tests.support.sockets import ScriptedSocket, TurnReactor
 from tests.support.websocket_frames import CLOSE, TEXT, close_code, handshake, read_frames
 
+ASKING = handshake(path="/?quote_interval_ms=100")
+"""The handshake of a client that asks for fewer quotes."""
+
 NOW = datetime(2026, 11, 23, 18, 0, tzinfo=UTC)
 
 
