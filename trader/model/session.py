@@ -60,12 +60,6 @@ DESK_SECONDS: Final = 6.0
 Origin = tuple[str | None, str]
 """The kind of gateway and the instance of the riskd that a state is from."""
 
-_BURST_SECONDS: Final = 1.5
-"""While trades follow each other, the shortest time between two readings of the file.
-
-It is looked at each second, so it is read every other second.
-"""
-
 _FILLED: Final = "; trades and locks since {} are from its state file"
 
 _MAX_UNREAD_QUOTES: Final = 100
@@ -121,7 +115,6 @@ class Session:
         # When an event was received of which the file says more; that may be published a moment later.
         self._settles_from: datetime | None = None
         # When the file was last read because of such an event, if it is read once more for it.
-        self._read_to_settle_at: datetime | None = None
         self._status_of_desk: DaemonStatus | None = None
         self._view = View(account=AccountState(account_id=account_id))
 
@@ -414,23 +407,13 @@ class Session:
         is_last = not self._is_recent(self._settles_from, seconds)
         if is_last:
             self._settles_from = None
-        elif self._reads_later():
-            return
         if is_last or self._file_version() != self._version_read:
             lines, daemon, now = self._feed.lines, self._view.daemon, self.now()
             if not self._correct() and is_last:
                 # It may be readable in a second.
                 self._settles_from = now
-            self._read_to_settle_at = None if is_last else now
             # Fees and a balance can wait for the draw of the next quotes; news cannot.
             self._on_change(self._feed.lines is not lines or self._view.daemon != daemon)
-
-    def _reads_later(self) -> bool:
-        """Return whether the file was read just now, and another such event came since."""
-        read_at, settles_from = self._read_to_settle_at, self._settles_from
-        if read_at is None or settles_from is None or settles_from <= read_at:
-            return False
-        return self._is_recent(read_at, _BURST_SECONDS)
 
     def _correct(self) -> bool:
         """Take over what the file says of the account; keep the events that it lacks.
