@@ -99,6 +99,9 @@ _QUOTE: Final = b'{"type":"MarketQuote",'
 _QUOTES_APART_MS: Final = 100
 """The interval between quotes that a client asks for which draws them: half of that between its draws."""
 
+_QUOTES_OF_ALL_APART_MS: Final = 10
+"""The same of all accounts: with 200 of them, an event would wait for too many quotes, and for a core that sleeps."""
+
 _MOST_WAITING: Final = 100
 """The most quotes that wait: an event comes behind all of them."""
 
@@ -219,7 +222,7 @@ class DaemonClient:
     :param keepalive_seconds: how often the daemon is pinged, and how long it may take to answer.
     :param quotes_wait: called when quotes begin to wait for :meth:`pass_on_quotes`.  The next event of another kind
         passes them on before itself.  It also asks the daemon to send only the latest quote of each contract and
-        account, once in 100 ms.  ``None``: no quote waits.
+        account, once in 100 ms; of all accounts, once in 10 ms.  ``None``: no quote waits.
     :raises ValueError: ``url`` is not a ``ws://`` URL.
     :ivar connected: whether the connection is up, its WebSocket handshake completed.
     :ivar retry_at: the reactor's time of the next attempt, in seconds; ``None`` when none is scheduled.
@@ -280,7 +283,7 @@ class DaemonClient:
             return
         # A new factory each time: the connection of the last one may still be closing.
         self._factory = factory = _EventFactory(
-            self, self._url, self._reactor, self._keepalive_seconds, self._quotes_wait is not None
+            self, self._url, self._reactor, self._keepalive_seconds
         )
         endpoint = self._endpoint or _DaemonEndpoint(factory, self._locate)
         self._delays = repeat(FIRST_CONNECTION_DELAY)
@@ -288,6 +291,13 @@ class DaemonClient:
             endpoint, factory, retryPolicy=self._next_delay, clock=self._reactor
         )
         self._service.startService()
+
+    @property
+    def quote_interval_ms(self) -> int | None:
+        """The milliseconds between quotes to ask the daemon for; ``None`` for none."""
+        if self._quotes_wait is None:
+            return None
+        return _QUOTES_OF_ALL_APART_MS if self._account_id is None else _QUOTES_APART_MS
 
     def take_all_accounts(self) -> None:
         """Pass on the events of every account from now on."""
@@ -553,11 +563,9 @@ class _EventFactory(WebSocketClientFactory):
         url: str,
         reactor: Any,
         keepalive_seconds: float,
-        quotes_wait: bool,
     ) -> None:
-        self._quotes_wait = quotes_wait
-        super().__init__(self._asking(url), reactor=reactor, useragent=_USER_AGENT)
         self.client: DaemonClient | None = client
+        super().__init__(self._asking(url), reactor=reactor, useragent=_USER_AGENT)
         self.open_protocol: _EventProtocol | None = None
         self.keepalive_seconds = keepalive_seconds
         self.setProtocolOptions(
@@ -573,13 +581,12 @@ class _EventFactory(WebSocketClientFactory):
 
     def _asking(self, url: str) -> str:
         """Return ``url`` with what the client asks for in its query."""
-        if not self._quotes_wait:
-            return url
+        interval = None if self.client is None else self.client.quote_interval_ms
         parts = urlsplit(url)
-        if _QUOTE_INTERVAL in parse_qs(parts.query, keep_blank_values=True):
-            # The trader's own.
+        # The trader may have asked in the URL.
+        if interval is None or _QUOTE_INTERVAL in parse_qs(parts.query, keep_blank_values=True):
             return url
-        query = "&".join(filter(None, (parts.query, f"{_QUOTE_INTERVAL}={_QUOTES_APART_MS}")))
+        query = "&".join(filter(None, (parts.query, f"{_QUOTE_INTERVAL}={interval}")))
         return urlunsplit(parts._replace(path=parts.path or "/", query=query))
 
 

@@ -800,13 +800,14 @@ class WaitingQuotesTests(ClientTestCase):
 
     def test_the_daemon_is_asked_to_let_them_wait_as_well(self) -> None:
         self.assertIn(b"GET /?quote_interval_ms=100 HTTP/1.1", self.server.request)
-        for url, path in (
-            ("ws://localhost:8765/", b"/?quote_interval_ms=100"),
-            ("ws://localhost:8765?a=b", b"/?a=b&quote_interval_ms=100"),
-            ("ws://localhost:8765/?quote_interval_ms=50", b"/?quote_interval_ms=50"),
+        for account_id, url, path in (
+            (123, "ws://localhost:8765/", b"/?quote_interval_ms=100"),
+            (None, "ws://localhost:8765", b"/?quote_interval_ms=10"),
+            (123, "ws://localhost:8765?a=b", b"/?a=b&quote_interval_ms=100"),
+            (123, "ws://localhost:8765/?quote_interval_ms=50", b"/?quote_interval_ms=50"),
         ):
             client = DaemonClient(
-                123,
+                account_id,
                 lambda *_: None,
                 url,
                 reactor=self.clock,
