@@ -150,10 +150,11 @@ class ConsoleProtocol(WebSocketServerProtocol):
         if self._foreign_header() is not None:
             raise ConnectionDeny(ConnectionDeny.FORBIDDEN)
         # Not Autobahn's path, which is / for //evil/ and http://evil/ too.
-        if self.http_request_uri.partition("?")[0] != "/":
+        path, _, query = self.http_request_uri.partition("?")
+        if path != "/":
             raise ConnectionDeny(ConnectionDeny.NOT_FOUND, "there is nothing but /")
         try:
-            seconds = quote_interval(self.http_request_uri.partition("?")[2])
+            seconds = quote_interval(query)
         except ValueError as error:
             raise ConnectionDeny(ConnectionDeny.BAD_REQUEST, str(error)) from None
         if seconds is not None:
