@@ -100,7 +100,7 @@ _QUOTES_APART_MS: Final = 100
 """The interval between quotes that a client asks for which draws them: half of that between its draws."""
 
 _QUOTES_OF_ALL_APART_MS: Final = 10
-"""The same of all accounts: with 200 of them, an event would wait for too many quotes, and for a core that sleeps."""
+"""The same for all accounts: with 200 of them, the quotes of 100 ms would delay the event behind them."""
 
 _MOST_WAITING: Final = 100
 """The most quotes that wait: an event comes behind all of them."""
