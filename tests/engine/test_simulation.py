@@ -11,6 +11,7 @@ import sys
 from decimal import Decimal
 from pathlib import Path
 from random import SystemRandom
+from typing import Any
 
 import msgspec
 import pytest
@@ -18,11 +19,18 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import tests.simulation
 from riskd.engine.balances import Balances
+from riskd.engine.order_of_truth import OrderOfTruth
 from riskd.model.balance import Balance, after_agreement
-from riskd.rules.builtin import max_contracts, maximum_loss
+from riskd.rules.builtin import (
+    cooldown_after_loss,
+    max_contracts,
+    maximum_loss,
+    no_stop_loss_grace,
+)
 from tests.simulation.day import FIRST_WITH_BALANCES, RULES, Act, Result, plan_of, play
 from tests.simulation.runs import failure_text, known_results, known_seeds, play_day, play_days
 from tests.support.balance_oracle import BalanceOracle, Held
+from tests.support.exchange_oracle import OF_STOPS, OF_TRADES
 from tests.support.practice_daemon import BUY, MNQ
 
 QUIET = 103
@@ -146,6 +154,50 @@ class BalanceTests(SynchronousTestCase):
     def test_a_floor_that_follows_from_nothing_is_found(self) -> None:
         self.patch(maximum_loss, "floor_of", lambda _state, _settings: Decimal(49000))
         self.assertEqual(self.kind(self.play()), "floor")
+
+
+class PartsTests(SynchronousTestCase):
+    """What is known only by more than one order, fill or event; planted faults in it are found."""
+
+    def play(self, table: str, act: str, arguments: dict[str, Any]) -> Result:
+        plan = msgspec.structs.replace(
+            plan_of(QUIET), rules=(table,), habits={}, offset=0.0, is_networked=False
+        )
+        # What riskd asks when it begins would show the fault.
+        quiet = Act("wait", {"seconds": 20, "drift": 0})
+        return play(plan, [quiet, Act(act, {"side": BUY, **arguments})])
+
+    def protect_in_part(self) -> Result:
+        return self.play(OF_STOPS, "protect_in_part", {"size": 3, "contract_id": MNQ})
+
+    def lose_in_parts(self) -> Result:
+        return self.play(OF_TRADES, "lose_in_parts", {"size": 2})
+
+    def reverse_news(self) -> Result:
+        return self.play(OF_STOPS, "reverse_news", {"size": 1, "seconds": 7})
+
+    def test_riskd_passes(self) -> None:
+        protected, lost = self.protect_in_part(), self.lose_in_parts()
+        for result in (protected, lost, self.reverse_news()):
+            self.assertIsNone(result.violation)
+        self.assertEqual(protected.counts["CLOSE_ALL_POSITIONS RULE-008"], 1)
+        self.assertEqual(lost.counts["lock RULE-007"], 1)
+
+    def test_a_stop_that_counts_for_more_than_its_size_is_found(self) -> None:
+        self.patch(no_stop_loss_grace, "protected_size", lambda _state, _position: 10)
+        self.assert_found(self.protect_in_part(), "held RULE-008")
+
+    def test_a_loss_that_is_one_fill_is_found(self) -> None:
+        self.patch(cooldown_after_loss, "_key", lambda trade: ("", trade.id))
+        self.assert_found(self.lose_in_parts(), "not locked RULE-007")
+
+    def test_a_position_that_the_end_of_the_former_one_closes_is_found(self) -> None:
+        self.patch(OrderOfTruth, "_accepts_end", lambda *_of: True)
+        self.assert_found(self.reverse_news(), f"forgotten {MNQ}")
+
+    def assert_found(self, result: Result, kind: str) -> None:
+        self.assertIsNotNone(result.violation)
+        self.assertEqual(result.violation and result.violation.kind, kind)
 
 
 class FallTests(SynchronousTestCase):

@@ -46,6 +46,7 @@ from tests.support.balance_oracle import (
 )
 from tests.support.exchange_oracle import (
     ALWAYS,
+    GRACE_SECONDS,
     MAX_ES,
     MAX_TRADES,
     SOON_SECONDS,
@@ -298,6 +299,46 @@ class Course:
         self.place(MNQ, {"type": 2, "side": int(1 - side), "size": 2})
         self.place(MNQ, {"type": 2, "side": int(side), "size": 1})
         self.settle(is_quick=True)
+
+    def protect_in_part(self, side: int, size: int, contract_id: str) -> None:
+        """Hold a position for longer than its grace, with stops for all but one of its contracts."""
+        self.place(contract_id, {"type": 2, "side": int(side), "size": size})
+        position = self.oracle.positions().get(contract_id)
+        if position is not None and position["size"] > 1:
+            sign = 1 if signed(position) > 0 else -1
+            stop = {
+                "type": 4,
+                "side": int(SELL if sign > 0 else BUY),
+                "size": position["size"] - 1,
+                "stopPrice": self.prices[contract_id] - sign * 40 * STEP[contract_id],
+            }
+            self.place(contract_id, stop)
+        self.pass_time(GRACE_SECONDS + LADDER_SECONDS + 2)
+
+    def lose_in_parts(self, side: int, size: int) -> None:
+        """Lose just enough for a cooldown with an exit that is filled in parts, of which none loses as much."""
+        self.place(MNQ, {"type": 2, "side": int(side), "size": size})
+        steps = ceil(self.oracle.limits.large_loss / (size * DOLLARS_A_STEP))
+        self.move((-1 if side == BUY else 1) * steps, MNQ)
+        self.inject({"split_fills": 1.0})
+        self.place(MNQ, {"type": 2, "side": int(1 - side), "size": size})
+        self.inject({})
+        self.pass_time(LADDER_SECONDS + 2)
+
+    def reverse_news(self, side: int, size: int, seconds: float) -> None:
+        """Close a position and open the next, whose news comes before the end of the former.
+
+        :param seconds: how late both are; riskd may have asked meanwhile.
+        """
+        self.place(MNQ, {"type": 2, "side": int(side), "size": 1})
+        self.pass_time(1)
+        self.inject({"swapped_events": 0.0})
+        with self.daemon.late(POSITION, is_reversed=True):
+            self.place(MNQ, {"type": 2, "side": int(1 - side), "size": 1})
+            self.place(MNQ, {"type": 2, "side": int(side), "size": size})
+            self.pass_time(seconds)
+        self.pass_time(LADDER_SECONDS)
+        self.inject({})
 
     def move(self, steps: int, contract_id: str) -> None:
         self.prices[contract_id] += steps * STEP[contract_id]
@@ -833,7 +874,14 @@ class Course:
                     self.prices[contract_id] += steps * STEP[contract_id]
                     self.quote(contract_id)
             self.checks.check_exposure()
-            self.checks.check_known(self.daemon.held, self.held_and_working()[0])
+            self.check_positions()
+
+    def check_positions(self) -> None:
+        """Check that what riskd knows as held is held."""
+        self.checks.check_known(self.daemon.held, self.held_and_working()[0])
+        known = {each.contract_id: each.id for each in self.daemon.state.open_positions}
+        held = {name: each["id"] for name, each in self.oracle.positions().items()}
+        self.checks.check_remembered(held, known)
 
     def look(self) -> None:
         self.note_trouble()

@@ -55,6 +55,9 @@ NETWORKED = 0.2
 BALANCE_ACTS = 0.06
 """How likely each act is followed by one about the balance."""
 
+ACTS_OF_PARTS = 0.04
+"""How likely each act is followed by one about a part of a position, or one that follows another."""
+
 OUTAGES = (
     ("slow_the_disk", 40),
     ("fill_the_disk", 40),
@@ -91,6 +94,7 @@ FIRST_WITH_RARE_ACTS = 90_000
 FIRST_WITH_QUICK_WINDOWS = 101_000
 FIRST_WITH_BALANCES = 1_000_000
 FIRST_WITH_REDUCE_ONLY = 3_000_000
+FIRST_WITH_PARTS = 4_000_000
 """The seeds from which on days have what was added later."""
 
 LAST_MINUTE = 16 + 58 / 60
@@ -160,6 +164,11 @@ def has_balances(seed: int) -> bool:
     return seed >= FIRST_WITH_BALANCES and has_rare_acts(seed)
 
 
+def has_parts(seed: int) -> bool:
+    """Return whether a day has the acts about parts of positions and of exits."""
+    return seed >= FIRST_WITH_PARTS and has_balances(seed)
+
+
 def plan_of(seed: int) -> Plan:
     """Return the plan of a day."""
     plan = _former_plan(seed)
@@ -222,6 +231,7 @@ class Day:
         )
         # Of their own, so that all other acts are what they were.
         self._of_balances = Random(f"balances of {plan.seed}")
+        self._of_parts = Random(f"parts of {plan.seed}")
 
     def acts(self, course: Course) -> Iterator[Act]:
         """Yield acts until the day is over and enough has happened on it."""
@@ -261,6 +271,8 @@ class Day:
                 yield from self._events()
             if self._plan.has_balances and self._of_balances.random() < BALANCE_ACTS:
                 yield from self._balances()
+            if has_parts(self._plan.seed) and self._of_parts.random() < ACTS_OF_PARTS:
+                yield self._part()
         yield Act("settle", {"is_quick": random.random() < 0.5})
 
     # What traders do.
@@ -449,6 +461,32 @@ class Day:
                 {"dollars": random.choice((60, 150, 300)), "is_repeated": is_repeated},
             )
         yield random.choices(kinds, (2, 8, 4, 2, 1, 1))[0]()
+
+    # What is known only by more than one order, fill or event.
+
+    def _part(self) -> Act:
+        random = self._of_parts
+        side = int(random.choice((BUY, SELL)))
+        kinds = (
+            lambda: Act(
+                "protect_in_part",
+                {
+                    "side": side,
+                    "size": random.choice((2, 2, 3)),
+                    "contract_id": random.choice((MNQ, ES)),
+                },
+            ),
+            lambda: Act("lose_in_parts", {"side": side, "size": random.choice((2, 3, 4))}),
+            lambda: Act(
+                "reverse_news",
+                {
+                    "side": side,
+                    "size": random.choice((1, 2)),
+                    "seconds": random.choice((0, 7, 10)),
+                },
+            ),
+        )
+        return random.choice(kinds)()
 
     # What happens around them.
 

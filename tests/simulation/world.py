@@ -70,10 +70,13 @@ class World(PracticeDaemon):
         return self.late(QUOTE)
 
     @contextmanager
-    def late(self, *targets: str, is_doubled: bool = False) -> Iterator[None]:
+    def late(
+        self, *targets: str, is_doubled: bool = False, is_reversed: bool = False
+    ) -> Iterator[None]:
         """Send messages of some kinds at the end of the block.
 
         :param is_doubled: whether also at once.
+        :param is_reversed: whether the last comes first.
         """
         gateway, late = self.gateway, list[Message]()
         events = gateway.payload_faults.events
@@ -91,7 +94,7 @@ class World(PracticeDaemon):
             yield
         finally:
             patch.restore()
-            gateway._network.deliver(late)
+            gateway._network.deliver(late[::-1] if is_reversed else late)
 
     def at_exchange(self, act: Callable[..., Any], *args: object) -> None:
         """Do what a trader does, at once."""

@@ -162,6 +162,8 @@ class Invariants:
         # What the exchange has and what riskd knows, where these differ, and since when.
         self._differing: object = None
         self._differs_since = NEVER
+        # The ids of the positions that the exchange has and riskd knows, by contract id.
+        self._remembered: Mapping[str, int] = {}
         self._refused_at = self._silent_at = self._error_at = NEVER
 
     @property
@@ -309,6 +311,18 @@ class Invariants:
         longest = LADDER_SECONDS + LATE_SECONDS
         self.check(now - self._differs_since <= longest, "taken for held", held, known)
 
+    def check_remembered(self, held: Mapping[str, int], known: Mapping[str, int]) -> None:
+        """Check that riskd does not take a position for closed that it has known and the exchange still has.
+
+        :param held: the ids of the exchange's positions, by contract id.
+        :param known: those of the positions that riskd knows.
+        """
+        for contract_id, position_id in held.items():
+            is_forgotten = self._remembered.get(contract_id) == position_id
+            if contract_id not in known:
+                self.check(not is_forgotten, "forgotten", contract_id, position_id)
+        self._remembered = {name: key for name, key in held.items() if known.get(name) == key}
+
     def check_exposure(self) -> None:
         """Check that nothing stays for longer than the ladder that a rule or a lock forbids."""
         in_force = self.in_force()
@@ -428,6 +442,7 @@ class Invariants:
         last = self.seconds - _JUST_ENDED
         self._ended_orders = {key: at for key, at in self._ended_orders.items() if at < last}
         self._closed.clear()
+        self._remembered = {}
 
     def receive(self, event: Event) -> None:
         """Check an event that riskd has broadcast."""
