@@ -86,9 +86,10 @@ class _Past:
     :ivar asked_at: when the latest request was sent whose answer covered it.
     :ivar closed: the openings of the positions that have ended last.
     :ivar closed_opening: when the latest of all positions that have ended was opened.
+    :ivar opening: the opening of the position that was open last.
     """
 
-    __slots__ = ("asked_at", "closed", "closed_opening", "event_at", "stamp")
+    __slots__ = ("asked_at", "closed", "closed_opening", "event_at", "opening", "stamp")
 
     def __init__(self) -> None:
         self.event_at = -math.inf
@@ -96,6 +97,14 @@ class _Past:
         self.asked_at = -math.inf
         self.closed: deque[Opening] = deque(maxlen=_ENDED_REMEMBERED)
         self.closed_opening: datetime | None = None
+        self.opening: Opening | None = None
+
+    def note(self, news: BrokerOrder | BrokerPosition) -> None:
+        """Note news of something open that apply."""
+        if isinstance(news, BrokerPosition):
+            self.opening = news.opening
+        if news.stamp is not None:
+            self.stamp = news.stamp
 
     def close(self, opening: Opening) -> None:
         """Note that a position has ended."""
@@ -176,10 +185,10 @@ class OrderOfTruth:
             if (news.stamp is None and since < SWAPPED_SECONDS) or past.is_followed(news):
                 self.doubt(now)
         applies = not _is_late(news, past, state)
-        if not applies:
+        if applies:
+            past.note(news)
+        else:
             self.doubt(now)
-        elif news.stamp is not None:
-            past.stamp = news.stamp
         return applies
 
     def _accepts_end(
@@ -229,6 +238,10 @@ class OrderOfTruth:
         past.asked_at = sent_at
         # The broker lists it, so it is open again, or still.
         if isinstance(news, BrokerPosition):
+            if past.opening is not None and past.opening[0] != news.id:
+                # Another one has ended before it, whatever its date says, and its end may come late.
+                past.close(past.opening)
+            past.opening = news.opening
             if news.opening in past.closed:
                 past.closed.remove(news.opening)
             if past.is_followed(news):

@@ -527,8 +527,8 @@ class TrackedAccount:
             own = gathered_since(state.balance, earlier.balance, is_same_day=is_same_day)
             state = msgspec.structs.replace(state, balance=own)
         if state.day_began not in (None, known.day_began):
-            # No daily reset will end the journaled day.
-            known = with_lasting_closes(known)
+            # No daily reset will end the journaled day, whose flows and highs are none of this day's.
+            known = begin_day(with_lasting_closes(known), state.day_began)
         self._recovered = known
         self._become(with_day_figures(merge(known, state)))
         # Clients that connected before could not read these in the published copy.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeGuard, TypeVar
 
 import msgspec
 
@@ -51,11 +51,22 @@ def whole(value: object) -> int | None:
 
 
 def in_utc(moment: datetime) -> datetime:
-    """Return a time of the gateway as aware; without an offset it is UTC."""
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    """Return a time of the gateway in UTC; without an offset it is that already.
+
+    What the calendar of UTC does not have is a placeholder, and stays one.
+    """
+    if moment.tzinfo is UTC:
+        return moment
+    if moment.tzinfo is not None:
+        try:
+            return moment.astimezone(UTC)
+        except OverflowError:
+            # .NET's moment that was never set, as a machine east of Greenwich writes it.
+            pass
+    return moment.replace(tzinfo=UTC)
 
 
-def is_contract_id(value: object) -> bool:
+def is_contract_id(value: object) -> TypeGuard[str]:
     """Return whether ``value`` can be the id of a contract."""
     try:
         msgspec.convert(value, ContractId)

@@ -95,6 +95,18 @@ class EventTests(SynchronousTestCase):
         undated = msgspec.structs.replace(position(0), created_at=datetime(1, 1, 1, tzinfo=UTC))
         self.assertTrue(OrderOfTruth().accepts_event(undated, state, 10))
 
+    def test_the_late_end_of_a_position_that_was_dated_ahead_leaves_the_next_one_open(
+        self,
+    ) -> None:
+        truth = OrderOfTruth()
+        self.assertTrue(truth.accepts_event(position(1, opened=86400), EMPTY, 0))
+        following = position(1, opened=5, number=2)
+        self.assertTrue(truth.accepts_answer(following, 7))
+        state = apply(EMPTY, Event(ACCOUNT, following))
+        self.assertFalse(truth.accepts_event(position(0, opened=86400), state, 10))
+        self.assertEqual(truth.doubt_since, 10)
+        self.assertTrue(truth.accepts_event(position(0, opened=5, number=2), state, 12))
+
     def test_a_position_whose_end_is_reported_late_is_guarded_all_the_time(self) -> None:
         daemon = PracticeDaemon("[rules.no_stop_loss_grace]\ngrace_period_seconds = 30\n")
         self.addCleanup(daemon.close)

@@ -262,6 +262,30 @@ class BalanceTests(JournalTestCase):
         self.assertEqual(balance.counted, 49350)
         self.assertEqual(day_start_balance(self.daemon.state), day_start_balance(before))
 
+    def test_a_journal_that_opens_late_on_the_next_day_brings_nothing_of_its_day_back(
+        self,
+    ) -> None:
+        self.daemon.move(MNQ, "21000")
+        self.daemon.trade(BUY, 2)
+        self.daemon.move(MNQ, "21150")
+        self.daemon.advance(5)
+        self.daemon.trade(SELL, 2)
+        self.daemon.advance(70)
+        self.pay(-1300)
+        self.daemon.advance(70)
+        balance = self.daemon.state.balance
+        self.assertEqual(balance.flows, -1300)
+        self.assertGreater(balance.high_net, 500)
+        shut = self.shut()
+        self.daemon.kill()
+        self.daemon.stopped_for(hours=24)
+        self.daemon.restart()
+        self.daemon.advance(1, step=0.05)
+        shut.restore()
+        self.daemon.advance(10)
+        balance = self.daemon.state.balance
+        self.assertEqual((balance.flows, balance.high_net, balance.payouts), (0, 0, 1300))
+
     def test_a_figure_of_the_firm_from_meanwhile_knows_the_earlier_payouts(self) -> None:
         for has_copy in (True, False):
             self.pay(-500)

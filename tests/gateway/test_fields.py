@@ -10,6 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.gateway.fields import FieldReader, MappingError, whole
 from riskd.host.secrets import Secret
+from riskd.model.events import to_milliseconds
+from riskd.model.moments import is_placeholder
 
 HUGE = (2**63, -(2**63), 10**30, Decimal("1E+999999999"))
 
@@ -53,7 +55,12 @@ class FieldReaderTests(SynchronousTestCase):
                 reader(text).time("field"), datetime(2025, 1, 17, 14, 45, 15, tzinfo=UTC)
             )
 
+    def test_a_time_that_utc_does_not_have_can_be_calculated_with(self) -> None:
+        for text in ("0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-06:00"):
+            self.assertTrue(is_placeholder(to_milliseconds(reader(text).time("field"))))
+
     def test_a_time_may_be_missing_where_it_is_optional(self) -> None:
-        for missing in (None, "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"):
+        beyond = ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-06:00")
+        for missing in (None, "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", *beyond):
             self.assertIsNone(reader(missing).optional_time("field"))
         self.assertRaises(MappingError, reader(None).time, "field")

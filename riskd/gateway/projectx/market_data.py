@@ -26,7 +26,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from riskd.gateway.fields import FieldReader, MappingError, Payload
+from riskd.gateway.fields import FieldReader, MappingError, Payload, is_contract_id
 from riskd.gateway.interface import GatewayError
 from riskd.gateway.projectx.responses import items
 from riskd.gateway.projectx.rest import BrokerRequests
@@ -261,16 +261,19 @@ class QuoteFeed:
         self._list_contracts_at = self._clock.seconds() + LISTING_AGAIN_SECONDS
         listed = items(request, await self._requests.read(request, {"live": False}), "contracts")
         self._list_contracts_at = self._clock.seconds() + LISTING_SECONDS
-        found = {
+        found: dict[str, str] = {}
+        for contract in listed:
             # A name ends with month and year.
-            contract["id"]: str(contract.get("name"))[:-2]
-            for contract in listed
-            if contract.get("activeContract") and isinstance(contract.get("id"), str)
-        }
-        for contract_id, ticker in found.items():
-            if ticker in self._watch:
-                self.follow(contract_id)
-        for ticker in sorted(self._watch.difference(found.values())):
+            ticker, contract_id = str(contract.get("name"))[:-2], contract.get("id")
+            if (
+                contract.get("activeContract")
+                and ticker in self._watch
+                and is_contract_id(contract_id)
+            ):
+                found.setdefault(ticker, contract_id)
+        for contract_id in found.values():
+            self.follow(contract_id)
+        for ticker in sorted(self._watch.difference(found)):
             _log.warn("the broker lists no contract of {ticker}, which is watched", ticker=ticker)
 
     def _start(self, name: str, request: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -456,6 +456,19 @@ class WatchTests(QuotesTestCase):
         )
         self.assertEqual(self.subscribed, ["a", "b"])
 
+    def test_a_ticker_has_one_contract_and_that_an_id(self) -> None:
+        wrong = [
+            {"id": text, "name": "MNQU5", "activeContract": True}
+            for text in ("", "M\x1b[2J", "M" * 999)
+        ]
+        many = [
+            {"id": f"CON.{number}", "name": "MNQU5", "activeContract": True}
+            for number in range(4000)
+        ]
+        self.feed.connected()
+        self.requests.answer(contracts=[*wrong, *many])
+        self.assertEqual(self.subscribed, ["CON.0"])
+
     def test_without_tickers_contracts_are_not_requested(self) -> None:
         self.WATCH = ()
         self.setUp()
