@@ -24,10 +24,13 @@ import msgspec
 
 from riskd.model.events import Event, MarketQuote
 from riskd.model.wire import encode
+from riskd.practice.market import front_contract
 from tests.support.websocket_frames import TEXT, server_frame
 
 ACCOUNT: Final = 123
-CONTRACT: Final = "CON.F.US.MNQ.Z26"
+CONTRACT: Final = front_contract("MNQ", datetime.now(UTC).date()).id
+"""One that a practice gateway lists today."""
+
 BID: Final = Decimal("21000.25")
 ASK: Final = Decimal("21000.50")
 MOMENT: Final = datetime(2026, 3, 2, 15, 0, 0, 123000, UTC)

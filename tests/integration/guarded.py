@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from riskd.journal.reader import read_published
 from riskd.journal.state_directory import StateDirectory
 from riskd.model.account import AccountState
 from riskd.model.settings_changes import CHANGES
+from riskd.practice.market import front_contract
 from tests.integration.brokers import Broker
-from tests.support.practice_daemon import ACCOUNT, CATALOGUE, ES, M2K, MNQ, settings_of
+from tests.support.practice_daemon import ACCOUNT, CATALOGUE, MONDAY_NOON, settings_of
 from tests.support.waiting import until
 from trader.client import DaemonClient
 
@@ -32,12 +34,24 @@ class GuardedDaemon:
     :param account: more keys of the account.
     :param directory: the state directory.
     :param broker: holds the account.
+    :param now: the broker's time, which decides which contracts it lists.
     :ivar port: of its stream.
+    :ivar mnq: the id of the contract of MNQ; ``es`` and ``m2k`` are those of the others.
     :ivar events: each event received, as its type and its ``data``.
     """
 
-    def __init__(self, config: str, directory: Path, broker: Broker, account: str = "") -> None:
+    def __init__(
+        self,
+        config: str,
+        directory: Path,
+        broker: Broker,
+        account: str = "",
+        now: datetime = MONDAY_NOON,
+    ) -> None:
         self.events: list[tuple[str, Data]] = []
+        self.mnq, self.es, self.m2k = (
+            front_contract(code, now.date()).id for code in ("MNQ", "EP", "M2K")
+        )
         self._settings = settings_of(config, account)
         self._broker = broker
         self._state = StateDirectory(directory)
@@ -58,7 +72,7 @@ class GuardedDaemon:
         await until(lambda: self._engine.started.called)
         self._client.connect()
         await until(lambda: self._client.connected)
-        for contract_id, last in ((MNQ, "21000"), (ES, "5800"), (M2K, "2250")):
+        for contract_id, last in ((self.mnq, "21000"), (self.es, "5800"), (self.m2k, "2250")):
             self.move(contract_id, last)
 
     async def stop(self) -> None:
@@ -78,13 +92,17 @@ class GuardedDaemon:
         self,
         side: GatewayOrderSide,
         size: int,
-        contract_id: str = MNQ,
+        contract_id: str | None = None,
         *,
         limit: str | None = None,
         stop: str | None = None,
     ) -> int:
-        """Place a market order, or a limit or stop order at a price; return its id."""
-        order: Payload = {"contractId": contract_id, "side": int(side), "size": size}
+        """Place a market order, or a limit or stop order at a price, of MNQ or another; return its id."""
+        order: Payload = {
+            "contractId": contract_id or self.mnq,
+            "side": int(side),
+            "size": size,
+        }
         if limit is not None:
             order |= {"type": int(GatewayOrderType.LIMIT), "limitPrice": Decimal(limit)}
         elif stop is not None:
@@ -96,15 +114,15 @@ class GuardedDaemon:
     async def lose(self, points: int, size: int = 1) -> None:
         """Buy MNQ, let it fall and sell: $2 a point and contract, and $1 for the spread."""
         await self.trade(GatewayOrderSide.BID, size)
-        self.move(MNQ, str(21000 - points))
+        self.move(self.mnq, str(21000 - points))
         await self.trade(GatewayOrderSide.ASK, size)
-        self.move(MNQ, "21000")
+        self.move(self.mnq, "21000")
 
     async def hold_other_contracts(self) -> None:
         """Hold one ES and work an order in M2K, so that a test sees how far a rule reaches."""
-        await self.trade(GatewayOrderSide.BID, 1, ES)
-        order = await self.trade(GatewayOrderSide.BID, 1, M2K, limit="2000")
-        await self.receives("GatewayUserPosition", contractId=ES)
+        await self.trade(GatewayOrderSide.BID, 1, self.es)
+        order = await self.trade(GatewayOrderSide.BID, 1, self.m2k, limit="2000")
+        await self.receives("GatewayUserPosition", contractId=self.es)
         await self.receives("GatewayUserOrder", id=order)
 
     def set_can_trade(self, may_trade: bool) -> None:

@@ -32,7 +32,7 @@ from tests.integration.hostile_broker import (
     gzip_bomb,
     three_gigabytes,
 )
-from tests.support.practice_daemon import BUY, ES, MNQ
+from tests.support.practice_daemon import BUY
 from tests.support.waiting import until
 
 CONFIG = """
@@ -94,7 +94,7 @@ def broker() -> Iterator[GuardedBroker]:
 
 @pytest.fixture
 def daemon(broker: GuardedBroker, tmp_path: Path) -> Iterator[GuardedDaemon]:
-    guarded = GuardedDaemon(CONFIG, tmp_path, broker)
+    guarded = GuardedDaemon(CONFIG, tmp_path, broker, now=utc_now())
     pytest_twisted.blockon(ensureDeferred(guarded.start()))
     yield guarded
     pytest_twisted.blockon(ensureDeferred(guarded.stop()))
@@ -116,9 +116,9 @@ def log() -> Iterator[list[str]]:
 async def see_that_a_breach_is_ended(daemon: GuardedDaemon) -> None:
     """Breach a limit, and wait until the account is as it must be."""
     daemon.events.clear()
-    await daemon.trade(BUY, 1, ES)
+    await daemon.trade(BUY, 1, daemon.es)
     await daemon.receives("enforcement_action", success=True)
-    assert ES not in daemon.held
+    assert daemon.es not in daemon.held
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ async def test_a_list_of_very_many_does_not_hide_what_there_is(
     # Its searches are sent again when it is back, and otherwise within a minute.
     await broker.site.close_hubs()
     await until(lambda: not daemon.state.orders and len(daemon.state.open_positions) == 1)
-    assert daemon.held == {MNQ: 1}
+    assert daemon.held == {daemon.mnq: 1}
     assert not [line for line in log if "internal error" in line or "Traceback" in line]
 
 
@@ -174,5 +174,5 @@ async def test_a_flood_of_the_market_hub_keeps_no_breach_waiting(
     await until(lambda: broker.flooded)
     for _ in range(3):
         await see_that_a_breach_is_ended(daemon)
-    assert daemon.held == {MNQ: 1}
+    assert daemon.held == {daemon.mnq: 1}
     assert not [line for line in log if "internal error" in line or "Traceback" in line]

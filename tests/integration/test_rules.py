@@ -20,7 +20,6 @@ from riskd.host.users import current_user
 from riskd.journal.reader import read_published
 from riskd.model.account import AccountState
 from riskd.model.reduce_only import reduce_only_stage
-from riskd.practice.market import front_contract
 from tests.integration.brokers import EmbeddedBroker, RemoteBroker, WallClock
 from tests.integration.event_stream import EventStream
 from tests.integration.guarded import GuardedDaemon
@@ -45,7 +44,7 @@ async def guard(
     async def start(config: str, account: str = "") -> GuardedDaemon:
         broker = request.param(clock)
         directory = tmp_path / f"state{len(started)}"
-        started.append(GuardedDaemon(config, directory, broker, account))
+        started.append(GuardedDaemon(config, directory, broker, account, clock()))
         await started[-1].start()
         return started[-1]
 
@@ -313,16 +312,14 @@ async def test_009_session_block_outside_by_the_clock_of_this_machine(
         holidays = [{holidays}]
         """
     )
-    mnq = front_contract("MNQ", now.date()).id
-    daemon.move(mnq, "21000")
-    order = await daemon.trade(BUY, 1, mnq, limit="20900")
+    order = await daemon.trade(BUY, 1, limit="20900")
     await daemon.enforced(
         "RULE-009", "REJECT_ORDER", positions_closed=0, orders_canceled=1, order_id=order
     )
     assert daemon.is_flat
     assert not daemon.received("lockout_set")
 
-    await daemon.trade(BUY, 1, mnq)
+    await daemon.trade(BUY, 1)
     lock = await daemon.locked("RULE-009")
     assert datetime.fromisoformat(lock["locked_until"]) > now
     assert daemon.is_flat
