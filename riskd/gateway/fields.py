@@ -57,13 +57,11 @@ def in_utc(moment: datetime) -> datetime:
     """
     if moment.tzinfo is UTC:
         return moment
-    if moment.tzinfo is not None:
-        try:
-            return moment.astimezone(UTC)
-        except OverflowError:
-            # .NET's moment that was never set, as a machine east of Greenwich writes it.
-            pass
-    return moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except OverflowError:
+        # .NET's moment that was never set, as a machine east of Greenwich writes it.
+        return moment.replace(tzinfo=UTC)
 
 
 def is_contract_id(value: object) -> TypeGuard[str]:

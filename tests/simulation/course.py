@@ -203,16 +203,24 @@ class Course:
         price = self.prices[contract_id] + steps * STEP[contract_id]
         self.place(contract_id, {"type": 1, "side": int(side), "size": size, "limitPrice": price})
 
-    def protect(self, contract_id: str, steps: int) -> None:
-        """Place a stop for all of a position."""
+    def protect(self, contract_id: str, steps: int, but: int = 0) -> None:
+        """Place a stop for a position.
+
+        :param but: for how many of its contracts it is too small.
+        """
         position = self.oracle.positions().get(contract_id)
-        if position is not None:
+        if position is not None and position["size"] > but:
             sign = 1 if signed(position) > 0 else -1
             price = self.prices[contract_id] - sign * steps * STEP[contract_id]
             side = SELL if sign > 0 else BUY
             self.place(
                 contract_id,
-                {"type": 4, "side": int(side), "size": position["size"], "stopPrice": price},
+                {
+                    "type": 4,
+                    "side": int(side),
+                    "size": position["size"] - but,
+                    "stopPrice": price,
+                },
             )
 
     def lose_the_stop(self, side: int, contract_id: str, seconds: float) -> None:
@@ -303,16 +311,7 @@ class Course:
     def protect_in_part(self, side: int, size: int, contract_id: str) -> None:
         """Hold a position for longer than its grace, with stops for all but one of its contracts."""
         self.place(contract_id, {"type": 2, "side": int(side), "size": size})
-        position = self.oracle.positions().get(contract_id)
-        if position is not None and position["size"] > 1:
-            sign = 1 if signed(position) > 0 else -1
-            stop = {
-                "type": 4,
-                "side": int(SELL if sign > 0 else BUY),
-                "size": position["size"] - 1,
-                "stopPrice": self.prices[contract_id] - sign * 40 * STEP[contract_id],
-            }
-            self.place(contract_id, stop)
+        self.protect(contract_id, 40, but=1)
         self.pass_time(GRACE_SECONDS + LADDER_SECONDS + 2)
 
     def lose_in_parts(self, side: int, size: int) -> None:
@@ -332,6 +331,7 @@ class Course:
         """
         self.place(MNQ, {"type": 2, "side": int(side), "size": 1})
         self.pass_time(1)
+        # No event is swapped by chance; the checks learn that news may come in another order.
         self.inject({"swapped_events": 0.0})
         with self.daemon.late(POSITION, is_reversed=True):
             self.place(MNQ, {"type": 2, "side": int(1 - side), "size": 1})
