@@ -6,13 +6,15 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import NamedTuple, Protocol, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
-from riskd.gateway.interface import IGateway
+from riskd.gateway.interface import GatewayError, GatewayUnansweredError, IGateway
 from riskd.gateway.timeouts import answer_in_time
 from riskd.model.broker import BrokerNews
 
+_log = Logger()
 _T = TypeVar("_T")
 
 
@@ -45,6 +47,12 @@ class Broker(NamedTuple):
     async def ask(self, request: str, answer: Deferred[_T]) -> _T:
         """Return the answer to a request; cancel the request when the time is up.
 
-        :raises GatewayError: the gateway refused the request, or did not answer it in time.
+        :raises GatewayError: the gateway refused the request, did not answer it in time, or failed at the answer.
         """
-        return await answer_in_time(request, answer, self.clock, self.gateway.answer_seconds)
+        try:
+            return await answer_in_time(request, answer, self.clock, self.gateway.answer_seconds)
+        except (GatewayError, CancelledError):
+            raise
+        except Exception:  # noqa: BLE001  # who asks repeats the request, and says ERROR, only after a GatewayError
+            _log.failure("{request}: internal error", request=request)
+            raise GatewayUnansweredError(request, "internal error, see the log") from None

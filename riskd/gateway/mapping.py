@@ -188,8 +188,10 @@ def trade(payload: Payload) -> BrokerTrade:
     # All of it is the key: 1 and true are equal, and so are 1.5 and 1.50.
     try:
         key = encode_json(payload)
-    except ValueError:
-        # A text that is no Unicode.
+    except (ValueError, RecursionError):
+        # A text that is no Unicode, or an unknown field that is nested deeply.
+        return _read_trade(payload)
+    if len(key) > _LONGEST_TRADE:
         return _read_trade(payload)
     known = _TRADES.get(key)
     if known is None:
@@ -204,6 +206,9 @@ _TRADES: Final[dict[bytes, BrokerTrade]] = {}
 
 _MOST_TRADES: Final = 2000
 """More than an account makes in a day."""
+
+_LONGEST_TRADE: Final = 2048
+"""Bytes; several times what the gateway sends.  Longer ones are read anew, and take no room."""
 
 
 def _read_trade(payload: Payload) -> BrokerTrade:

@@ -11,8 +11,8 @@ from typing import Final
 ZERO: Final = Decimal("0.00")
 CENT: Final = Decimal("0.01")
 
-_WIDE: Final = Context(prec=60)
-"""Digits enough that no price and no size of the wire is rounded in between."""
+_WIDE: Final = Context(prec=80)
+"""Digits enough that no price and no size of the wire is rounded in between: a profit has 61 at the most."""
 
 
 _NOISE: Final = Decimal("0.000001")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -12,19 +12,31 @@ from tests.support.scripted_gateway import NOON, ScriptedGateway
 
 
 class BrokerTests(SynchronousTestCase):
-    def test_an_answer_may_take_as_long_as_the_gateway_says(self) -> None:
-        clock, gateway = Clock(), ScriptedGateway()
+    def setUp(self) -> None:
+        self.clock, gateway = Clock(), ScriptedGateway()
         gateway.answer_seconds = 7
-        broker = Broker(
+        self.broker = Broker(
             gateway,
-            clock,
+            self.clock,
             lambda: NOON,
             lambda _account, _news, _sent_at: None,
             lambda _source, _text: None,
         )
-        answer: Deferred[None] = Deferred()
-        asked = Deferred.fromCoroutine(broker.ask("Order/place", answer))
-        clock.advance(6.9)
-        self.assertNoResult(asked)
-        clock.advance(0.1)
-        self.failureResultOf(asked, GatewayUnansweredError)
+        self.answer: Deferred[None] = Deferred()
+        self.asked = Deferred.fromCoroutine(self.broker.ask("Order/place", self.answer))
+
+    def test_an_answer_may_take_as_long_as_the_gateway_says(self) -> None:
+        self.clock.advance(6.9)
+        self.assertNoResult(self.asked)
+        self.clock.advance(0.1)
+        self.failureResultOf(self.asked, GatewayUnansweredError)
+
+    def test_an_internal_error_counts_as_no_answer_and_is_logged(self) -> None:
+        self.answer.errback(RecursionError("deep"))
+        why = self.failureResultOf(self.asked, GatewayUnansweredError).getErrorMessage()
+        self.assertIn("internal error", why)
+        self.assertEqual(len(self.flushLoggedErrors(RecursionError)), 1)
+
+    def test_a_canceled_request_is_none(self) -> None:
+        self.asked.cancel()
+        self.failureResultOf(self.asked, CancelledError)

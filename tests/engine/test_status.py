@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from twisted.internet.defer import fail
 from twisted.logger import LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -81,6 +82,19 @@ class AnnouncedProblemsTests(FeedTestCase):
         self.assertEqual(self.statuses()[-1], (Status.ERROR, sentence))
         warnings = [one for one in events if one["log_level"] is LogLevel.warn]
         self.assertEqual(len(warnings), 1, logged(events))
+
+    def test_an_internal_error_at_each_answer_is_an_error_as_well(self) -> None:
+        search = self.daemon.gateway.search_open_positions
+        self.patch(
+            self.daemon.gateway, "search_open_positions", lambda *_: fail(RecursionError("deep"))
+        )
+        self.daemon.advance(20 * ONE_ROUND)
+        self.assertIs(self.statuses()[-1][0], Status.ERROR)
+        self.assertIn("does not say what it holds", self.statuses()[-1][1])
+        self.assertTrue(self.flushLoggedErrors(RecursionError))
+        self.patch(self.daemon.gateway, "search_open_positions", search)
+        self.daemon.advance(20 * ONE_ROUND)
+        self.assertIs(self.statuses()[-1][0], Status.RUNNING)
 
     def test_a_problem_is_not_announced_again_when_another_is_over(self) -> None:
         self.lose_feed()

@@ -233,6 +233,15 @@ class TradeTests(SynchronousTestCase):
         )
         self.assertEqual((trade.is_full_turn, trade.is_voided), (True, False))
 
+    def test_a_trade_that_is_long_or_nested_deeply_is_read_and_not_kept(self) -> None:
+        deep: list[Any] = []
+        for _level in range(5000):
+            deep = [deep]
+        for more in ("x" * 5000, deep):
+            trade = mapping.trade(trade_payload(id=77, more=more))
+            self.assertEqual(trade.id, 77)
+            self.assertNotIn(trade, mapping._TRADES.values())
+
     def test_a_trade_that_was_read_before_is_the_same_value(self) -> None:
         known = mapping.trade(trade_payload())
         self.assertIs(mapping.trade(trade_payload()), known)

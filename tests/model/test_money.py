@@ -26,6 +26,18 @@ sizes = st.integers(min_value=0, max_value=1000)
 class ProfitTests(SynchronousTestCase):
     """The dollars between two prices."""
 
+    def test_the_largest_numbers_of_the_wire_make_a_profit(self) -> None:
+        most = Decimal("999999999999999")
+        made = profit(
+            side=1,
+            size=2**53,
+            entry=-most,
+            exit_=most,
+            tick_size=Decimal("1e-12"),
+            tick_value=most,
+        )
+        self.assertEqual(made, 2 * int(most) ** 2 * 2**53 * 10**12)
+
     def test_worked_examples(self) -> None:
         for code, side, size, entry, exit_, dollars in (
             ("MNQ", 1, 2, "21000", "20925", "-300.00"),

@@ -79,7 +79,9 @@ class Body(Protocol):
         self._received += len(data)
         try:
             if self._gzip is not None:
-                data = self._gzip.decompress(data, MAX_BYTES - self._size + 1)
+                # zlib would copy all that has come behind the end with each piece.
+                is_over = self._gzip.eof
+                data = b"" if is_over else self._gzip.decompress(data, MAX_BYTES - self._size + 1)
         except zlib.error:
             self._refuse(BodyError("the answer is not sound gzip"))
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import tracemalloc
+import zlib
 from datetime import UTC, datetime
 from decimal import Decimal
 from types import SimpleNamespace
@@ -295,6 +296,34 @@ class BoundedTests(RestTestCase):
             connection = self.broker.accept()
             connection.answer(body, "200 OK", "Content-Encoding: gzip")
             self.assertIn("gzip", self.refused(answer, connection))
+
+    def test_what_comes_behind_the_end_of_gzip_is_not_given_to_zlib(self) -> None:
+        given: list[int] = []
+        real = zlib.decompressobj
+
+        class Noted:
+            def __init__(self, wbits: int) -> None:
+                self._real = real(wbits)
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(self._real, name)
+
+            def decompress(self, data: bytes, most: int) -> bytes:
+                given.append(len(data))
+                return self._real.decompress(data, most)
+
+        self.patch(zlib, "decompressobj", Noted)
+        answer = self.post()
+        body = gzip.compress(b'{"success":true,"errorCode":0}')
+        lines = ("Content-Encoding: gzip", f"Content-Length: {len(body) + 300}")
+        head = "\r\n".join(("HTTP/1.1 200 OK", *lines, "", "")).encode()
+        connection = self.broker.accept()
+        connection.send(head + body)
+        for _piece in range(300):
+            # zlib would copy all that has come behind the end with each of them.
+            connection.send(b" ")
+        self.assertEqual(given, [len(body)])
+        self.assertEqual(self.successResultOf(answer)["errorCode"], 0)
 
     def test_another_encoding_is_refused(self) -> None:
         for encoding in ("br", "gzip, gzip"):
